@@ -1,0 +1,63 @@
+//! A call as the gates see it: its head before anything of the body is read, and its envelope after.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::identity::{Action, CallId, Secret};
+
+/// What is known of a call from its headers alone.
+#[derive(Clone, Debug)]
+pub struct Head {
+    pub id: CallId,
+    /// The moment of arrival: the one time this call is judged, counted and recorded at.
+    pub at: Timestamp,
+    pub peer: IpAddr,
+    pub credentials: Shown,
+    pub trace: TraceContext,
+    /// Gatekeepers this call has passed already.
+    pub hops: u8,
+}
+
+/// The credentials a caller showed, not yet judged.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    pub eliza_key: Option<Secret>,
+    pub eliza_source: Option<Arc<str>>,
+    /// The token of `Authorization: Bearer`.
+    pub bearer: Option<Secret>,
+    pub apikey: Option<Secret>,
+}
+
+/// W3C trace context: the caller's trace goes on, with a span of our own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceContext {
+    pub trace_id: u128,
+    pub span_id: u64,
+    pub flags: u8,
+}
+
+/// A body of the envelope door, parsed: every part is valid, nothing of it is judged yet.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// As written; whether it names a target is for the route to find.
+    pub target: String,
+    pub action: Option<Action>,
+    /// The payload's own bytes as they came.
+    pub payload: Option<Bytes>,
+    /// The envelope's own bytes as they came.
+    pub whole: Bytes,
+    /// `payload.action`, where that is a string with something in it.
+    pub payload_action: Option<Action>,
+    /// Every string that stands in a SQL-bearing field, decoded, with its JSON pointer.
+    pub sql: Vec<SqlText>,
+}
+
+/// A piece of SQL that a call carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlText {
+    pub pointer: String,
+    pub text: String,
+}

@@ -1,0 +1,1 @@
+//! Files in, a [`super::Policy`] or every problem out.

@@ -1,0 +1,201 @@
+//! What is allowed. Operators write it as TOML files (`file`: their exact shapes), which are compiled into one immutable
+//! [`Policy`] (`compile`: every problem at once, with file and line). A call reads one snapshot from first gate to last.
+
+pub mod compile;
+pub mod file;
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+
+use crate::identity::{NamePattern, Secret, SourceName, TargetName};
+use crate::sql;
+
+/// The compiled snapshot.
+#[derive(Debug)]
+pub struct Policy {
+    /// SHA-256 over the files, in hex: two gatekeepers with the same fingerprint decide alike.
+    pub fingerprint: String,
+    pub sources: Sources,
+    pub targets: Targets,
+    pub limits: Limits,
+    pub sql: SqlPolicy,
+    pub body: BodyPolicy,
+    pub retention: Retention,
+    pub cors: Cors,
+    /// What is doubtful but not wrong: shown by `check` and logged at start.
+    pub warnings: Vec<String>,
+}
+
+/// The listed sources: single names by lookup, patterns in file order after them.
+#[derive(Debug, Default)]
+pub struct Sources {
+    pub named: HashMap<Arc<str>, Arc<Source>>,
+    pub patterns: Vec<Arc<Source>>,
+}
+
+#[derive(Debug)]
+pub struct Source {
+    pub pattern: NamePattern,
+    /// What this source may use in all, whatever it calls.
+    pub total: Arc<Allowance>,
+    /// What it may use of one endpoint that no override names.
+    pub endpoint: Arc<Allowance>,
+    /// Endpoints with an allowance of their own, in file order; the first match counts.
+    pub overrides: Vec<EndpointOverride>,
+}
+
+#[derive(Debug)]
+pub struct EndpointOverride {
+    /// Over `target:action`; `*` stands for any run of characters, colons included.
+    pub endpoint: Box<str>,
+    pub allowance: Arc<Allowance>,
+}
+
+impl Sources {
+    /// The entry that lists this source, if any does. A single name beats every pattern; of patterns the first one counts.
+    pub fn find(&self, name: &SourceName) -> Option<&Arc<Source>> {
+        self.named.get(name.as_str()).or_else(|| self.patterns.iter().find(|source| source.pattern.matches(name.as_str())))
+    }
+}
+
+impl Source {
+    pub fn allowance_of(&self, endpoint: &str) -> &Arc<Allowance> {
+        self.overrides
+            .iter()
+            .find(|o| crate::identity::glob(o.endpoint.as_bytes(), endpoint.as_bytes()))
+            .map_or(&self.endpoint, |o| &o.allowance)
+    }
+}
+
+/// How much is allowed: every window must have room, and the burst too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Shortest window first; never empty.
+    pub windows: Box<[Window]>,
+    pub burst: Option<Burst>,
+}
+
+/// At most `limit` calls in each aligned window of `secs`: whole minutes that divide a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub limit: u32,
+    pub secs: u32,
+}
+
+/// At most `size` calls at once, refilled at `per_second`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burst {
+    pub size: NonZeroU32,
+    pub per_second: NonZeroU32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Distinct endpoints counted apart per source; the rest share one bucket.
+    pub endpoints_per_source: usize,
+    /// Buckets (sources and endpoints together) held at once; what comes beyond shares its pattern's bucket.
+    pub buckets: usize,
+    /// Failed authentications per network and minute that are recorded one by one; the rest are folded into one record.
+    pub stranger_records_per_minute: u32,
+    /// Every distinct window length in use, so that counts can be reloaded at start.
+    pub window_lengths: Vec<u32>,
+}
+
+#[derive(Debug, Default)]
+pub struct Targets {
+    pub by_name: HashMap<Arc<str>, Arc<Target>>,
+}
+
+impl Targets {
+    pub fn find(&self, name: &str) -> Option<&Arc<Target>> {
+        self.by_name.get(name)
+    }
+}
+
+#[derive(Debug)]
+pub struct Target {
+    pub name: TargetName,
+    /// `None` while the address depends on a variable that is not set: calls answer `target_not_configured`.
+    pub url: Option<Uri>,
+    pub shape: BodyShape,
+    /// Members the shaped body gets at its top level unless the payload brings them.
+    pub defaults: serde_json::Map<String, serde_json::Value>,
+    /// From the first byte sent until the answer's head has arrived.
+    pub timeout: Duration,
+    /// How long an answer's body may stand still.
+    pub idle_timeout: Duration,
+    pub credentials: Credentials,
+    /// Pass the caller's own `Authorization`, `apikey` and `x-eliza-*` on (never `x-eliza-key`).
+    pub pass_authorization: bool,
+    /// Who may call it; empty means every listed source.
+    pub callers: Vec<NamePattern>,
+    pub breaker: BreakerPolicy,
+}
+
+impl Target {
+    pub fn admits(&self, source: &str) -> bool {
+        self.callers.is_empty() || self.callers.iter().any(|pattern| pattern.matches(source))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyShape {
+    /// The payload alone.
+    Payload,
+    /// `{action, data}`.
+    ActionData,
+    /// The envelope as it came.
+    Envelope,
+}
+
+/// What the gatekeeper adds so that the target knows it.
+#[derive(Clone, Debug)]
+pub enum Credentials {
+    None,
+    /// As bearer token and as `apikey`, the way the platform's own client sends it.
+    ServiceRole(Secret),
+    /// Of a variable that policy names, as bearer token.
+    Bearer(Secret),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerPolicy {
+    /// Failures in a row that open it.
+    pub failures: NonZeroU32,
+    /// How long it stays open before one call may try.
+    pub open_for: Duration,
+}
+
+#[derive(Debug)]
+pub struct SqlPolicy {
+    pub rules: Vec<sql::Rule>,
+    /// Member names whose strings are SQL, in lower case.
+    pub fields: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyPolicy {
+    pub max_bytes: usize,
+    /// From the head's arrival until the last byte of the body.
+    pub read_timeout: Duration,
+    /// Gatekeepers a call may pass through.
+    pub max_hops: u8,
+}
+
+/// How long rows are kept. Stats are kept for ever: they are small and hold no payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    pub activity: Duration,
+    pub api_calls: Duration,
+    pub rate_limits: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cors {
+    /// `*`, or the origins that are answered.
+    pub origins: Vec<String>,
+}

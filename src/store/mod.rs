@@ -1,0 +1,277 @@
+//! The operators' database: where records go and where their changes come from. No call ever waits for it.
+//!
+//! One trait, two databases, one behaviour: `tests/it/store_contract.rs` holds both to it. What is shared is here;
+//! `sqlite` and `postgres` hold SQL and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::identity::{KeyHash, KeyId};
+
+pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Why the database did not do it. The text is for the log: it may name hosts and tables, so it never reaches a caller.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Away, restarting, out of connections: worth trying again.
+    #[error("the database is away: {0}")]
+    Away(String),
+    /// It answered, and will answer the same the next time.
+    #[error("the database refused: {0}")]
+    Refused(String),
+}
+
+pub trait Store: Send + Sync + 'static {
+    /// Applies what is missing of the embedded migrations.
+    fn migrate(&self) -> StoreFuture<'_, ()>;
+    fn migrations(&self) -> StoreFuture<'_, Vec<Migration>>;
+    fn ping(&self) -> StoreFuture<'_, ()>;
+    fn pool(&self) -> PoolState;
+
+    /// One transaction for the whole batch: log rows, stats and counts, or none of them. A record that is already there changes nothing.
+    fn write<'a>(&'a self, batch: &'a [CallRecord]) -> StoreFuture<'a, ()>;
+
+    /// Sums of `rate_limits` per identifier and endpoint from `start` on.
+    fn counts_since(&self, start: Timestamp) -> StoreFuture<'_, Vec<EndpointCount>>;
+    /// The rows of one identifier (or of all) from `start` on, newest first.
+    fn limit_rows<'a>(&'a self, identifier: Option<&'a str>, start: Timestamp, most: u32) -> StoreFuture<'a, Vec<LimitRow>>;
+    /// Deletes all rows of one identifier; returns how many there were.
+    fn clear_limits<'a>(&'a self, identifier: &'a str) -> StoreFuture<'a, u64>;
+
+    /// A cursor behind every signal there is now.
+    fn signal_cursor(&self) -> StoreFuture<'_, SignalCursor>;
+    /// What became visible since `cursor`, and the cursor behind it. No signal is ever passed over, however late its transaction commits.
+    fn signals_after<'a>(&'a self, cursor: &'a SignalCursor) -> StoreFuture<'a, (Vec<Signal>, SignalCursor)>;
+
+    fn keys(&self) -> StoreFuture<'_, Vec<StoredKey>>;
+    fn insert_key<'a>(&'a self, key: &'a StoredKey) -> StoreFuture<'a, ()>;
+    /// Ends a key at `at`, unless it ends sooner. False if there is no such key.
+    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool>;
+    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool>;
+    /// Notes when keys were last used; never moves a time back, and is no change that others must hear of.
+    fn touch_keys<'a>(&'a self, used: &'a [(KeyId, Timestamp)]) -> StoreFuture<'a, ()>;
+
+    /// The newest calls first.
+    fn calls<'a>(&'a self, query: &'a CallQuery) -> StoreFuture<'a, Vec<CallRow>>;
+    fn call(&self, id: Uuid) -> StoreFuture<'_, Option<CallRow>>;
+
+    /// Makes room ahead (partitions) and lets go of what is older than policy keeps, in bounded steps. Stats are never let go of.
+    fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained>;
+
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Everything kept of one call, in the words of the tables: what `record` hands over and a store only has to bind.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallRecord {
+    /// `eliza_activity_log.id` and `api_call_logs.id`.
+    pub id: Uuid,
+    /// `created_at` of both, fixed here and never by the database.
+    pub at: Timestamp,
+    pub activity_type: ActivityType,
+    pub activity_status: ActivityStatus,
+    pub title: String,
+    pub description: String,
+    /// A JSON object.
+    pub metadata: String,
+    pub api_status: ApiStatus,
+    pub error_message: Option<String>,
+    /// A JSON object: target, action, source. Never a body.
+    pub request: String,
+    /// A JSON object.
+    pub caller_context: String,
+    pub execution_ms: i32,
+    /// How many calls this record stands for: one, or those folded into it.
+    pub times: u32,
+    pub stats: StatsKey,
+    pub counted: Option<Counted>,
+}
+
+/// Where the call goes in the hourly rollup behind `eliza_gatekeeper_stats`. Both names come from bounded sets.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StatsKey {
+    pub source: String,
+    /// Empty where no target was reached: refused before it was known, or unknown.
+    pub target: String,
+    pub outcome: StatsOutcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StatsOutcome {
+    Successful,
+    Failed,
+    Denied,
+}
+
+/// One authenticated call in `rate_limits`: the minute, and the bucket it was counted in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Counted {
+    pub identifier: Arc<str>,
+    pub endpoint: Arc<str>,
+    /// The start of the clock minute.
+    pub minute: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActivityType {
+    /// The target was called.
+    Call,
+    /// Refused by a gate other than the SQL filter.
+    Denied,
+    /// The SQL filter's refusals, as the original named them.
+    SchemaProtection,
+    /// The call could not be understood or carried out.
+    Error,
+}
+
+impl ActivityType {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Call => "gatekeeper_call",
+            Self::Denied => "gatekeeper_denied",
+            Self::SchemaProtection => "schema_protection",
+            Self::Error => "gatekeeper_error",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActivityStatus {
+    Completed,
+    Error,
+    Blocked,
+}
+
+impl ActivityStatus {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Error => "error",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// The words that `api_call_logs.status` allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiStatus {
+    Success,
+    Error,
+    Timeout,
+}
+
+impl ApiStatus {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointCount {
+    pub identifier: String,
+    pub endpoint: String,
+    pub count: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitRow {
+    pub identifier: String,
+    pub endpoint: String,
+    pub count: u64,
+    pub window_start: Timestamp,
+}
+
+/// A place in the stream of signals; only the store that made it can read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignalCursor(pub String);
+
+/// A change that somebody made in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// A `rate_limits` row of today was deleted: its count is taken back.
+    CountsDeleted {
+        identifier: String,
+        endpoint: String,
+        minute: Timestamp,
+        count: u64,
+    },
+    /// The whole table was emptied.
+    AllCountsDeleted,
+    KeysChanged,
+}
+
+/// A key as it lies in the store: its hash, never itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredKey {
+    pub id: KeyId,
+    pub name: String,
+    pub hash: KeyHash,
+    /// Patterns; an empty list means all.
+    pub sources: Vec<String>,
+    pub targets: Vec<String>,
+    pub actions: Vec<String>,
+    pub created_at: Timestamp,
+    pub not_before: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+    pub last_used_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct CallQuery {
+    pub source: Option<String>,
+    pub target: Option<String>,
+    pub activity_type: Option<String>,
+    /// Only calls after this one, oldest first: for following along.
+    pub after: Option<(Timestamp, Uuid)>,
+    pub most: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallRow {
+    pub id: Uuid,
+    pub at: Timestamp,
+    pub activity_type: String,
+    pub status: String,
+    pub title: String,
+    pub description: String,
+    pub metadata: serde_json::Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migration {
+    pub version: i64,
+    pub name: String,
+    pub applied: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolState {
+    pub size: u32,
+    pub most: u32,
+    pub idle: u32,
+}
+
+/// How long each kind of row is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keep {
+    pub activity: Duration,
+    pub api_calls: Duration,
+    pub rate_limits: Duration,
+}
+
+/// What one round of maintenance let go of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Maintained {
+    pub partitions_made: u32,
+    pub partitions_dropped: u32,
+    pub rows_deleted: u64,
+}

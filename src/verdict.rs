@@ -1,0 +1,270 @@
+//! What a gate says, and every way a call can end without its target's own answer.
+//!
+//! A gate judges; it does not know whether its judgement is enforced. So a refusing [`Verdict`] also carries the
+//! proof that the next gate asks for: the pipeline drops it when the denial stands, and goes on with it when the gate only observes.
+
+use std::time::Duration;
+
+use crate::identity::TargetName;
+
+/// The gates, in the order a call meets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GateName {
+    Authenticate,
+    SourceLimit,
+    Authorize,
+    EndpointLimit,
+    SqlFilter,
+}
+
+impl GateName {
+    pub const ALL: [Self; 5] = [Self::Authenticate, Self::SourceLimit, Self::Authorize, Self::EndpointLimit, Self::SqlFilter];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authenticate => "authenticate",
+            Self::SourceLimit => "source_limit",
+            Self::Authorize => "authorize",
+            Self::EndpointLimit => "endpoint_limit",
+            Self::SqlFilter => "sql_filter",
+        }
+    }
+}
+
+/// A gate's judgement. `P` proves that the call was judged; the next step cannot be taken without it.
+#[derive(Debug)]
+pub enum Verdict<P> {
+    Allow(P),
+    Deny { denial: Denial, onward: P },
+}
+
+/// The call was judged and may not pass. Whether it then stops is enforcement's business.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Denial {
+    Unauthorized(AuthFault),
+    Limited(Limited),
+    /// The key is genuine but not for this target or action.
+    KeyNotScoped {
+        target: TargetName,
+    },
+    /// Policy does not let this source call this target.
+    CallerNotAllowed {
+        target: TargetName,
+    },
+    DangerousSql(SqlFinding),
+}
+
+/// Why credentials were not accepted. For the record and the log; the caller is told one sentence for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthFault {
+    NoCredentials,
+    KeyMissing,
+    SourceMissing,
+    WrongKey,
+    KeyNotYetValid,
+    KeyExpired,
+    KeyRevoked,
+    UnknownSource,
+    SourceNotOfKey,
+    WrongServiceKey,
+}
+
+impl AuthFault {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredentials => "no_credentials",
+            Self::KeyMissing => "key_missing",
+            Self::SourceMissing => "source_missing",
+            Self::WrongKey => "wrong_key",
+            Self::KeyNotYetValid => "key_not_yet_valid",
+            Self::KeyExpired => "key_expired",
+            Self::KeyRevoked => "key_revoked",
+            Self::UnknownSource => "unknown_source",
+            Self::SourceNotOfKey => "source_not_of_key",
+            Self::WrongServiceKey => "wrong_service_key",
+        }
+    }
+}
+
+/// A limit that is used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limited {
+    pub scope: LimitScope,
+    pub rule: LimitRule,
+    pub retry_after: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitScope {
+    Source,
+    Endpoint,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitRule {
+    /// At most `limit` calls in an aligned window of `window_secs`.
+    Window { limit: u32, window_secs: u32 },
+    /// More at once than the burst allows.
+    Burst { size: u32 },
+}
+
+/// A statement that a rule refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlFinding {
+    pub rule: String,
+    /// What `blocked_pattern` says: the original's pattern text for the core rules, the rule id for others.
+    pub pattern: String,
+    /// The statement as judged, cut to a bound.
+    pub statement: String,
+    /// Where the text stood, as a JSON pointer.
+    pub pointer: String,
+    pub reason: String,
+}
+
+/// The call could not be understood or carried out. Enforcement has no say in these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    AmbiguousHeaders(&'static str),
+    MethodNotAllowed {
+        allow: &'static str,
+    },
+    /// `what` is a sentence for the caller, with a place where there is one, and never a piece of the body.
+    InvalidJson {
+        what: String,
+    },
+    InvalidEnvelope {
+        what: String,
+    },
+    AmbiguousBody {
+        what: String,
+    },
+    BodyTooLarge {
+        limit: usize,
+    },
+    BodyTooSlow,
+    BodyBroken,
+    UnsupportedEncoding,
+    UnknownTarget {
+        name: String,
+    },
+    LoopDetected,
+    Overloaded,
+    TargetNotConfigured {
+        target: TargetName,
+    },
+    BreakerOpen {
+        target: TargetName,
+        retry_after: Duration,
+    },
+    Unreachable {
+        target: TargetName,
+    },
+    TargetTooSlow {
+        target: TargetName,
+    },
+    /// The connection was lost before the target's answer began.
+    TargetReset {
+        target: TargetName,
+    },
+    /// What came back is not HTTP, or beyond its bounds.
+    TargetNonsense {
+        target: TargetName,
+    },
+    Internal,
+}
+
+/// Why a call has no answer of its target's.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    Denied(Denial),
+    Failed(Failure),
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Refusal {
+    /// The stable word for this refusal: in the answer, the record and the metrics.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Denied(denial) => denial.code(),
+            Self::Failed(failure) => failure.code(),
+        }
+    }
+}
+
+impl Denial {
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthorized(_) => "unauthorized",
+            Self::Limited(Limited { rule: LimitRule::Window { .. }, .. }) => "rate_limited",
+            Self::Limited(Limited { rule: LimitRule::Burst { .. }, .. }) => "burst_exceeded",
+            Self::KeyNotScoped { .. } => "key_not_scoped",
+            Self::CallerNotAllowed { .. } => "caller_not_allowed",
+            Self::DangerousSql(_) => "dangerous_operation",
+        }
+    }
+
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Unauthorized(_) => 401,
+            Self::Limited(_) => 429,
+            Self::KeyNotScoped { .. } | Self::CallerNotAllowed { .. } | Self::DangerousSql(_) => 403,
+        }
+    }
+}
+
+impl Failure {
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::AmbiguousHeaders(_) => "ambiguous_headers",
+            Self::MethodNotAllowed { .. } => "method_not_allowed",
+            Self::InvalidJson { .. } => "invalid_json",
+            Self::InvalidEnvelope { .. } => "invalid_envelope",
+            Self::AmbiguousBody { .. } => "ambiguous_body",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::BodyBroken => "body_broken",
+            Self::UnsupportedEncoding => "unsupported_encoding",
+            Self::UnknownTarget { .. } => "unknown_target",
+            Self::LoopDetected => "loop_detected",
+            Self::Overloaded => "overloaded",
+            Self::TargetNotConfigured { .. } => "target_not_configured",
+            Self::BreakerOpen { .. } => "breaker_open",
+            Self::Unreachable { .. } => "upstream_unreachable",
+            Self::TargetTooSlow { .. } => "upstream_timeout",
+            Self::TargetReset { .. } => "upstream_reset",
+            Self::TargetNonsense { .. } => "upstream_invalid_response",
+            Self::Internal => "internal_error",
+        }
+    }
+
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::AmbiguousHeaders(_)
+            | Self::InvalidJson { .. }
+            | Self::InvalidEnvelope { .. }
+            | Self::AmbiguousBody { .. }
+            | Self::BodyBroken => 400,
+            Self::UnknownTarget { .. } => 404,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::BodyTooSlow => 408,
+            Self::BodyTooLarge { .. } => 413,
+            Self::UnsupportedEncoding => 415,
+            Self::Internal => 500,
+            Self::Unreachable { .. } | Self::TargetReset { .. } | Self::TargetNonsense { .. } => 502,
+            Self::Overloaded | Self::TargetNotConfigured { .. } | Self::BreakerOpen { .. } => 503,
+            Self::TargetTooSlow { .. } => 504,
+            Self::LoopDetected => 508,
+        }
+    }
+}
