@@ -1,14 +1,36 @@
 //! The gatekeeper between AI agents, in the order a call meets it. `ARCHITECTURE.md` is the map.
 
-// The vocabulary: imports nothing of ours.
+// The vocabulary: imports nothing of ours but itself.
 pub mod call;
 pub mod clock;
 pub mod identity;
+pub mod intake;
 pub mod verdict;
+pub mod wording;
 
-// What operators decide, and how SQL is judged.
+// What is fixed at start, what operators decide, and who holds a key.
+pub mod keys;
+pub mod live;
 pub mod policy;
+pub mod settings;
 pub mod sql;
 
-// Where records go.
+// The way of a call.
+pub mod server;
+pub mod doors;
+pub mod pipeline;
+pub mod gates;
+pub mod upstream;
+pub mod reply;
+
+// What is kept of it.
+pub mod record;
 pub mod store;
+
+// Around it.
+pub mod admin;
+pub mod cli;
+pub mod gatekeeper;
+pub mod health;
+pub mod telemetry;
+pub mod upkeep;

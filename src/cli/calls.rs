@@ -1,0 +1,121 @@
+//! `calls`: what was recorded, newest at the bottom as in any log.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::output::Output;
+use super::setup::{failed, ready_store};
+use super::Exit;
+use crate::record::compose::parse_id;
+use crate::store::{CallQuery, CallRow, Store, StoreError};
+
+const POLL: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The latest calls.
+    Tail(Tail),
+    /// Everything kept of one call, by the id that `x-call-id` carried.
+    Show { id: String },
+}
+
+#[derive(Debug, Args)]
+pub struct Tail {
+    /// How many.
+    #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    number: u32,
+    /// Go on showing calls as they come.
+    #[arg(short, long)]
+    follow: bool,
+    #[arg(long)]
+    source: Option<String>,
+    #[arg(long)]
+    target: Option<String>,
+}
+
+pub async fn run(output: &Output, command: Command) -> Exit {
+    let store = match ready_store(output).await {
+        Ok(store) => store,
+        Err(exit) => return exit,
+    };
+    let done = match command {
+        Command::Tail(tail) => follow(output, store.as_ref(), tail).await,
+        Command::Show { id } => show(output, store.as_ref(), &id).await,
+    };
+    store.close().await;
+    done.unwrap_or_else(|error| failed(output, &error))
+}
+
+async fn follow(output: &Output, store: &dyn Store, tail: Tail) -> Result<Exit, StoreError> {
+    let mut query = CallQuery { source: tail.source, target: tail.target, activity_type: None, after: None, most: tail.number };
+    let mut rows = store.calls(&query).await?;
+    rows.reverse();
+    loop {
+        print(output, &rows);
+        if !tail.follow {
+            return Ok(Exit::Fine);
+        }
+        if let Some(last) = rows.last() {
+            query.after = Some((last.at, last.id));
+        }
+        sleep(POLL).await;
+        rows = store.calls(&query).await?;
+        if query.after.is_none() {
+            rows.reverse();
+        }
+    }
+}
+
+fn print(output: &Output, rows: &[CallRow]) {
+    for row in rows {
+        let text = |name: &str| row.metadata.get(name).map(plain).unwrap_or_default();
+        output.say(&format!(
+            "{}  {}  {:<9}  {:>3} {:<22}  {} \u{2192} {}  {}ms  {}",
+            row.at, row.id, row.status, text("status"), text("code"), text("source"), text("target"), text("execution_time_ms"), text("error")
+        ));
+        output.value(&describe(row));
+    }
+}
+
+async fn show(output: &Output, store: &dyn Store, id: &str) -> Result<Exit, StoreError> {
+    let Some(call) = parse_id(id) else {
+        output.problem("an id looks like 0192f0c1-2345-7abc-8def-0123456789ab: it is what x-call-id carried");
+        return Ok(Exit::Usage);
+    };
+    let Some(row) = store.call(call.0).await? else {
+        output.problem(&format!("no call {id} is recorded"));
+        return Ok(Exit::NotSo);
+    };
+    output.say(&row.title);
+    output.say(&row.description);
+    let mut rows = vec![
+        vec!["id".to_owned(), row.id.to_string()],
+        vec!["at".into(), row.at.to_string()],
+        vec!["type".into(), row.activity_type.clone()],
+        vec!["outcome".into(), row.status.clone()],
+    ];
+    if let Value::Object(members) = &row.metadata {
+        rows.extend(members.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| vec![name.clone(), plain(value)]));
+    }
+    output.table(&["what", "value"], &rows);
+    output.value(&describe(&row));
+    Ok(Exit::Fine)
+}
+
+fn describe(row: &CallRow) -> Value {
+    json!({
+        "id": row.id.to_string(), "at": row.at.to_string(), "type": row.activity_type, "outcome": row.status,
+        "title": row.title, "description": row.description, "metadata": row.metadata,
+    })
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".into(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,69 @@
+//! `check`: is this environment, with these policies, fit to serve? Every problem at once; values of secrets never.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::output::Output;
+use super::{Exit, setup};
+use crate::policy::load::{CredentialInputs, load};
+use crate::settings::table::{Kind, VARIABLES};
+use crate::settings::{Environment, Problems, Settings};
+
+pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
+    let environment = Environment::process();
+    let settings = Settings::read(&environment);
+    let mut problems: Vec<String> = settings.as_ref().err().map(|problems| problems.0.iter().map(ToString::to_string).collect()).unwrap_or_default();
+    let mut warnings = settings.as_ref().map(|settings| settings.warnings.clone()).unwrap_or_default();
+
+    let directory = environment.variable("GATEKEEPER_POLICIES").map(PathBuf::from);
+    let origin = setup::origin(policies, directory.as_deref());
+    let credentials = CredentialInputs { service_role_key: environment.secret_variable("SUPABASE_SERVICE_ROLE_KEY") };
+    let compiled = load(&origin, &|name| environment.variable(name), &credentials);
+    match &compiled {
+        Ok(policy) => warnings.extend(policy.warnings.iter().cloned()),
+        Err(found) => problems.extend(found.iter().map(ToString::to_string)),
+    }
+
+    let rows: Vec<(String, String)> = VARIABLES
+        .iter()
+        .map(|variable| {
+            let value = environment.value(&mut Problems::default(), variable.name);
+            let shown = match (variable.kind, value) {
+                (_, None) => "-".to_owned(),
+                (Kind::Secret, Some(_)) => "set".to_owned(),
+                (Kind::Plain, Some(value)) if variable.name == "DATABASE_URL" => {
+                    crate::settings::DatabaseUrl::parse(&value).map_or_else(|_| "?".to_owned(), |url| url.to_string())
+                }
+                (Kind::Plain, Some(value)) => value,
+            };
+            (variable.name.to_owned(), shown)
+        })
+        .collect();
+
+    output.table(&["variable", "value"], &rows.iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect::<Vec<_>>());
+    output.say("");
+    if let Ok(policy) = &compiled {
+        let (sources, targets) = (policy.sources.len(), policy.targets.by_name.len());
+        output.say(&format!("policies: {origin}: {sources} sources, {targets} targets, {} SQL rules ({})", policy.sql.rules.len(), policy.fingerprint));
+    }
+    for warning in &warnings {
+        output.say(&format!("warning: {warning}"));
+    }
+    output.value(&json!({
+        "ok": problems.is_empty(),
+        "problems": problems,
+        "warnings": warnings,
+        "policies": origin.to_string(),
+        "fingerprint": compiled.as_ref().ok().map(|policy| policy.fingerprint.clone()),
+        "environment": rows.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<serde_json::Map<_, _>>(),
+    }));
+    if problems.is_empty() {
+        output.say("fit to serve");
+        return Exit::Fine;
+    }
+    if !output.is_json() {
+        problems.iter().for_each(|problem| output.problem(&format!("problem: {problem}")));
+    }
+    Exit::Configuration
+}

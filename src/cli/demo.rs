@@ -1,0 +1,91 @@
+//! `demo`: the whole gatekeeper for a first look, with nothing to set up. Throw-away keys, built-in targets, loopback only.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::output::Output;
+use super::{Exit, demo_targets, serve, setup};
+use crate::keys::generate;
+use crate::server::Listeners;
+use crate::settings::{Environment, Settings};
+
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Where calls are recorded.
+    #[arg(long, default_value = "data/demo.db", value_name = "FILE")]
+    database: PathBuf,
+}
+
+/// What of the caller's environment a demo heeds; everything else is its own.
+const HEEDED: [&str; 5] = ["GATEKEEPER_LISTEN", "GATEKEEPER_OPS_LISTEN", "GATEKEEPER_POLICIES", "LOG_LEVEL", "LOG_FORMAT"];
+
+pub async fn run(output: &Output, policies: Option<PathBuf>, options: Options) -> Exit {
+    match prepare(output, policies, options).await {
+        Ok(exit) | Err(exit) => exit,
+    }
+}
+
+async fn prepare(output: &Output, policies: Option<PathBuf>, options: Options) -> Result<Exit, Exit> {
+    let not_so = |why: String| {
+        output.problem(&why);
+        Exit::NotSo
+    };
+    let key = generate().map_err(|error| not_so(format!("the system gives no randomness: {error}")))?;
+    let service_key = generate().map_err(|error| not_so(format!("the system gives no randomness: {error}")))?;
+    let targets = demo_targets::start().await.map_err(|error| not_so(format!("the demo targets cannot start: {error}")))?;
+    let database = format!("sqlite://{}", options.database.display());
+
+    let own = HashMap::from([
+        ("INTERNAL_ELIZA_KEY", key.reveal().to_owned()),
+        ("SUPABASE_SERVICE_ROLE_KEY", service_key.reveal().to_owned()),
+        ("SUPABASE_URL", format!("http://{targets}")),
+        ("DATABASE_URL", database.clone()),
+    ]);
+    let environment = Environment::from_lookup(move |name| {
+        let heeded = || HEEDED.contains(&name).then(|| std::env::var(name).ok()).flatten();
+        own.get(name).cloned().or_else(heeded)
+    });
+    let settings = Settings::read(&environment).map_err(|problems| {
+        problems.0.iter().for_each(|problem| output.problem(&problem.to_string()));
+        Exit::Configuration
+    })?;
+    if !settings.listen.ip().is_loopback() || !settings.ops_listen.ip().is_loopback() {
+        output.problem("a demo is for loopback only: use `gatekeeper serve` elsewhere");
+        return Err(Exit::Configuration);
+    }
+    let origin = setup::origin(policies, settings.policies.directory.as_deref());
+    let policy = setup::policy(&origin, &environment, &settings).map_err(|problems| {
+        problems.iter().for_each(|problem| output.problem(problem));
+        Exit::Configuration
+    })?;
+    setup::start_log(&settings.log);
+    let greeting = |listeners: &Listeners| {
+        let (Ok(data), Ok(ops)) = (listeners.data_address(), listeners.ops_address()) else { return };
+        let program = std::env::current_exe().map_or_else(|_| "gatekeeper".into(), |path| path.display().to_string());
+        let url = format!("http://{data}/functions/v1/eliza-gatekeeper");
+        output.say(&format!(
+            "The gatekeeper is up, with built-in targets and a key for this run only.
+
+Make a call:
+
+  curl -s {url} \\
+    -H 'content-type: application/json' \\
+    -H 'x-eliza-key: {key}' \\
+    -H 'x-eliza-source: gemini-chat' \\
+    -d '{{\"target\":\"agent-manager\",\"action\":\"list_agents\",\"payload\":{{}}}}'
+
+See it recorded:
+
+  DATABASE_URL={database} {program} calls tail
+
+Operators look at http://{ops}/ (health, metrics). Stop with Ctrl-C.
+",
+            key = key.reveal()
+        ));
+        output.value(&json!({ "url": url, "ops": format!("http://{ops}/"), "key": key.reveal(), "source": "gemini-chat", "database": database }));
+    };
+    Ok(serve::run_with(output, settings, policy, greeting).await)
+}

@@ -1,0 +1,33 @@
+//! The demo's targets: every function there is, answering with what it was sent, so that a first call shows what a target gets.
+
+use std::io;
+use std::net::SocketAddr;
+
+use axum::extract::Path;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::Router;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// Serves them on a free port of loopback until the process ends.
+pub async fn start() -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let router = Router::new().route("/functions/v1/{target}", post(answer));
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, router).await {
+            tracing::error!(%error, "the demo targets stopped");
+        }
+    });
+    Ok(address)
+}
+
+async fn answer(Path(target): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+    let received: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let call_id = headers.get("x-call-id").and_then(|id| id.to_str().ok());
+    let answer = json!({ "success": true, "target": target, "received": received, "call_id": call_id });
+    (StatusCode::OK, [("content-type", "application/json")], answer.to_string()).into_response()
+}

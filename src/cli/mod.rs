@@ -1,0 +1,115 @@
+//! The commands, one file each. Every one prints a table for people or, with `--json`, JSON for machines, and ends with one of
+//! four exit codes.
+
+mod calls;
+mod check;
+mod db;
+mod demo;
+mod demo_targets;
+mod health;
+mod keys;
+mod limits;
+mod output;
+mod serve;
+mod setup;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use output::Output;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Fine,
+    /// The check failed, or the thing asked for is not so.
+    NotSo,
+    Usage,
+    Configuration,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Fine => 0,
+            Exit::NotSo => 1,
+            Exit::Usage => 2,
+            Exit::Configuration => 78,
+        })
+    }
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "gatekeeper", version, about = "The gatekeeper between AI agents: checks who calls, limits them, stops dangerous SQL, routes, records.")]
+struct Arguments {
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    json: bool,
+    /// The directory of policies; else $GATEKEEPER_POLICIES, else ./policies, else the shipped ones.
+    #[arg(long, global = true, value_name = "DIR")]
+    policies: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gatekeeper.
+    Serve,
+    /// Run with a throw-away key and built-in targets on loopback, for a first look.
+    Demo(demo::Options),
+    /// Validate environment and policies; print every problem at once.
+    Check,
+    /// The keys that callers show.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// What sources have used of their limits.
+    #[command(subcommand)]
+    Limits(limits::Command),
+    /// The calls that were recorded.
+    #[command(subcommand)]
+    Calls(calls::Command),
+    /// The database's schema.
+    #[command(subcommand)]
+    Db(db::Command),
+    /// Ask a running gatekeeper how it is.
+    Health(health::Options),
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let command = Arguments::command().after_help(crate::settings::table::help());
+    let arguments = match command.try_get_matches().and_then(|matches| Arguments::from_arg_matches(&matches)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help asked for is no error; a stream that is closed cannot be complained to.
+            let _closed = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Fine.into() };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            Output::new(false).problem(&format!("the runtime cannot start: {error}"));
+            return Exit::NotSo.into();
+        }
+    };
+    runtime.block_on(run(arguments)).into()
+}
+
+async fn run(arguments: Arguments) -> Exit {
+    let output = Output::new(arguments.json);
+    let policies = arguments.policies;
+    match arguments.command {
+        Command::Serve => serve::run(&output, policies).await,
+        Command::Demo(options) => demo::run(&output, policies, options).await,
+        Command::Check => check::run(&output, policies),
+        Command::Keys(command) => keys::run(&output, command).await,
+        Command::Limits(command) => limits::run(&output, command).await,
+        Command::Calls(command) => calls::run(&output, command).await,
+        Command::Db(command) => db::run(&output, command).await,
+        Command::Health(options) => health::run(&output, options).await,
+    }
+}

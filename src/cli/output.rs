@@ -1,0 +1,59 @@
+//! The commands' one printer: results on standard output, problems on standard error.
+
+use std::io::Write;
+
+use serde_json::Value;
+
+pub struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// A line for people; silent where machines read.
+    pub fn say(&self, line: &str) {
+        if !self.json {
+            write(&mut std::io::stdout(), line);
+        }
+    }
+
+    pub fn problem(&self, line: &str) {
+        write(&mut std::io::stderr(), line);
+    }
+
+    /// One JSON value on its own line, for machines only.
+    pub fn value(&self, value: &Value) {
+        if self.json {
+            write(&mut std::io::stdout(), &value.to_string());
+        }
+    }
+
+    /// Rows under headings, as wide as they need to be.
+    pub fn table(&self, headings: &[&str], rows: &[Vec<String>]) {
+        if self.json {
+            return;
+        }
+        let headings: Vec<String> = headings.iter().map(|heading| heading.to_uppercase()).collect();
+        let width = |column: usize| {
+            let cells = rows.iter().chain([&headings]).filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+        for row in [&headings].into_iter().chain(rows) {
+            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{}{}", cell, " ".repeat(width.saturating_sub(cell.chars().count())))).collect();
+            write(&mut std::io::stdout(), cells.join("  ").trim_end());
+        }
+    }
+}
+
+/// A pipe that was closed early, as by `head`, is no failure of the command.
+fn write(to: &mut impl Write, line: &str) {
+    let _closed = writeln!(to, "{line}");
+}

@@ -1,0 +1,70 @@
+//! What several commands need before they can begin: settings, policies, the store.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Exit;
+use super::output::Output;
+use crate::policy::Policy;
+use crate::policy::load::{CredentialInputs, Origin, load};
+use crate::settings::{DatabaseSettings, Environment, LogFormat, LogSettings, Settings};
+use crate::store::{self, OpenOptions, Store, StoreError};
+use crate::telemetry::logging;
+
+/// Where policies are found: the argument, the variable, the working directory, the shipped ones.
+pub fn origin(argument: Option<PathBuf>, settings: Option<&Path>) -> Origin {
+    let here = PathBuf::from("policies");
+    match argument.or_else(|| settings.map(Path::to_path_buf)) {
+        Some(directory) => Origin::Directory(directory),
+        None if here.is_dir() => Origin::Directory(here),
+        None => Origin::Shipped,
+    }
+}
+
+/// Policies, compiled for these settings.
+pub fn policy(origin: &Origin, environment: &Environment<'_>, settings: &Settings) -> Result<Policy, Vec<String>> {
+    let credentials = CredentialInputs { service_role_key: settings.service_role_key.clone() };
+    load(origin, &|name| environment.variable(name), &credentials).map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+pub fn start_log(settings: &LogSettings) {
+    let format = match settings.format {
+        LogFormat::Auto => logging::Format::Auto,
+        LogFormat::Text => logging::Format::Text,
+        LogFormat::Json => logging::Format::Json,
+    };
+    logging::start(&settings.level, format);
+}
+
+/// The store as a command needs it: there, and with its schema complete.
+pub async fn ready_store(output: &Output) -> Result<Arc<dyn Store>, Exit> {
+    let store = any_store(output).await?;
+    match store.migrations().await {
+        Ok(migrations) if migrations.iter().all(|migration| migration.applied) => Ok(store),
+        Ok(_) => {
+            output.problem("the database is not prepared: run `gatekeeper db deploy` first");
+            Err(Exit::NotSo)
+        }
+        Err(error) => Err(failed(output, &error)),
+    }
+}
+
+/// The store as it is.
+pub async fn any_store(output: &Output) -> Result<Arc<dyn Store>, Exit> {
+    let environment = Environment::process();
+    let settings = DatabaseSettings::read(&environment).map_err(|problems| {
+        problems.0.iter().for_each(|problem| output.problem(&problem.to_string()));
+        Exit::Configuration
+    })?;
+    open(&settings).await.map_err(|error| failed(output, &error))
+}
+
+pub async fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Store>, StoreError> {
+    let options = OpenOptions { pool_size: settings.pool_size, max_overflow: settings.max_overflow };
+    store::open(settings.url.reveal(), options).await
+}
+
+pub fn failed(output: &Output, error: &StoreError) -> Exit {
+    output.problem(&error.to_string());
+    Exit::NotSo
+}

@@ -1,0 +1,113 @@
+//! The composition root: builds the long-lived parts and says what they share. Nothing else.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::clock::Clock;
+use crate::gates::rate_limit::RateLimiter;
+use crate::gates::strangers::Strangers;
+use crate::health::Health;
+use crate::identity::{KeyHash, KeyId, Secret};
+use crate::intake::MEMORY_UNIT;
+use crate::keys::{Key, KeyRing, Scope};
+use crate::live::{Enforcement, GateMode, Live, Snapshot};
+use crate::pipeline::Pipeline;
+use crate::policy::Policy;
+use crate::record::Recorder;
+use crate::settings::{Enforce, OffCredentials, Settings};
+use crate::store::{CallRecord, Store, StoredKey};
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::{Dial, Towards, Upstream};
+
+pub struct Gatekeeper {
+    pub pipeline: Arc<Pipeline>,
+    pub store: Arc<dyn Store>,
+    pub health: Health,
+    pub metrics: Arc<Metrics>,
+    pub admin_token: Option<KeyHash>,
+    /// The keys of the environment: on the ring whatever the store says.
+    bootstrap: Vec<(KeyId, KeyHash)>,
+}
+
+/// What a gatekeeper is made from. Tests bring their own clock and network.
+pub struct Parts {
+    pub policy: Policy,
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub dial: Dial,
+}
+
+impl Gatekeeper {
+    /// The gatekeeper, and the far end of its queue of records.
+    pub fn build(settings: &Settings, parts: Parts) -> (Arc<Self>, mpsc::Receiver<CallRecord>) {
+        let Parts { policy, store, clock, dial } = parts;
+        let metrics = Arc::new(Metrics::default());
+        let (recorder, records) = Recorder::new(Arc::clone(&metrics));
+
+        let mut bootstrap = vec![(KeyId::new("env:current"), settings.eliza_key.hash())];
+        bootstrap.extend(settings.eliza_key_previous.as_ref().map(|key| (KeyId::new("env:previous"), key.hash())));
+        let enforcement = Enforcement::all(match settings.enforce {
+            Enforce::On => GateMode::Enforce,
+            Enforce::Off => GateMode::Observe,
+        });
+        metrics.enforcing.set(i64::from(enforcement.is_on()));
+
+        let keys = Arc::new(KeyRing::new(environment_keys(&bootstrap)));
+        let pipeline = Pipeline {
+            limiter: RateLimiter::new(clock.clone()),
+            strangers: Strangers::default(),
+            upstream: Upstream::new(dial, clock.clone()),
+            live: Live::new(Snapshot { policy: Arc::new(policy), keys, enforcement }),
+            recorder,
+            clock,
+            service_role: settings.service_role_key.as_ref().map(Secret::hash),
+            strangers_towards: match settings.off_credentials {
+                OffCredentials::Own => Towards::OwnAuthorizationOnly,
+                OffCredentials::All => Towards::Injected,
+            },
+            places: Arc::new(Semaphore::new(settings.bounds.in_flight)),
+            body_memory: Arc::new(Semaphore::new(settings.bounds.body_memory / MEMORY_UNIT)),
+        };
+        let gatekeeper = Self {
+            pipeline: Arc::new(pipeline),
+            store,
+            health: Health::default(),
+            metrics,
+            admin_token: settings.admin_token.as_ref().map(Secret::hash),
+            bootstrap,
+        };
+        (Arc::new(gatekeeper), records)
+    }
+
+    /// Puts the stored keys on the ring beside the environment's. A stored key that cannot be read in full is left off: less access, never more.
+    pub fn use_keys(&self, stored: Vec<StoredKey>) {
+        let stored = stored.into_iter().filter_map(|key| {
+            let id = key.id.clone();
+            let read = ring_key(key);
+            if read.is_none() {
+                tracing::error!(key = %id, "this stored key has a scope that cannot be read: it is not accepted");
+            }
+            read.map(Arc::new)
+        });
+        let ring = Arc::new(KeyRing::new(environment_keys(&self.bootstrap).chain(stored)));
+        self.pipeline.live.change(|snapshot| snapshot.keys = ring);
+    }
+}
+
+fn environment_keys(bootstrap: &[(KeyId, KeyHash)]) -> impl Iterator<Item = Arc<Key>> {
+    bootstrap.iter().map(|(id, hash)| Arc::new(Key::new(id.clone(), *hash, Scope::default())))
+}
+
+fn ring_key(stored: StoredKey) -> Option<Key> {
+    let patterns = |texts: &[String]| texts.iter().map(|text| crate::identity::NamePattern::parse(text)).collect::<Option<Vec<_>>>();
+    let scope = Scope { sources: patterns(&stored.sources)?, targets: patterns(&stored.targets)?, actions: stored.actions };
+    let mut key = Key::new(stored.id, stored.hash, scope);
+    key.not_before = stored.not_before;
+    key.expires_at = stored.expires_at;
+    key.revoked_at = stored.revoked_at;
+    if let Some(at) = stored.last_used_at {
+        key.note_use(at);
+    }
+    Some(key)
+}

@@ -1,0 +1,147 @@
+//! Reading a body: whole, once, bounded in size, in time, and in the memory that all bodies under way take together.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::verdict::Failure;
+
+/// What the memory budget is counted in, so that a small call takes one permit and a large one few.
+pub const MEMORY_UNIT: usize = 16 * 1024;
+
+/// A body that was read, and the memory it holds until the call ends.
+#[derive(Debug)]
+pub struct Taken {
+    pub bytes: Bytes,
+    pub memory: Option<OwnedSemaphorePermit>,
+}
+
+pub async fn read_body<B>(headers: &HeaderMap, body: B, max_bytes: usize, within: Duration, memory: &Arc<Semaphore>) -> Result<Taken, Failure>
+where
+    B: Body,
+{
+    for encoding in headers.get_all(CONTENT_ENCODING) {
+        if !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity") {
+            return Err(Failure::UnsupportedEncoding);
+        }
+    }
+    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()).and_then(|length| length.parse::<usize>().ok());
+    if declared.is_some_and(|length| length > max_bytes) {
+        return Err(Failure::BodyTooLarge { limit: max_bytes });
+    }
+    timeout(within, collect(body, max_bytes, declared, memory)).await.unwrap_or(Err(Failure::BodyTooSlow))
+}
+
+async fn collect<B: Body>(body: B, max_bytes: usize, declared: Option<usize>, memory: &Arc<Semaphore>) -> Result<Taken, Failure> {
+    let mut body = pin!(body);
+    let mut budget = Budget { memory, held: None, units: 0 };
+    budget.cover(declared.unwrap_or(0))?;
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(mut data) = frame.map_err(|_| Failure::BodyBroken)?.into_data() else { continue };
+        let size = first.len() + rest.len() + data.remaining();
+        if size > max_bytes {
+            return Err(Failure::BodyTooLarge { limit: max_bytes });
+        }
+        budget.cover(size)?;
+        if first.is_empty() && rest.is_empty() {
+            first = data.copy_to_bytes(data.remaining());
+            continue;
+        }
+        if rest.is_empty() {
+            rest.reserve(size.max(declared.unwrap_or(0)));
+            rest.extend_from_slice(&std::mem::take(&mut first));
+        }
+        rest.extend_from_slice(&data.copy_to_bytes(data.remaining()));
+    }
+    let bytes = if rest.is_empty() { first } else { rest.freeze() };
+    Ok(Taken { bytes, memory: budget.held })
+}
+
+/// The share of the common memory that one body holds; it only grows, and never waits for more.
+struct Budget<'a> {
+    memory: &'a Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+    units: usize,
+}
+
+impl Budget<'_> {
+    fn cover(&mut self, bytes: usize) -> Result<(), Failure> {
+        let needed = bytes.div_ceil(MEMORY_UNIT);
+        let Some(more) = needed.checked_sub(self.units).filter(|more| *more > 0) else { return Ok(()) };
+        let more = u32::try_from(more).map_err(|_| Failure::Overloaded)?;
+        let permit = Arc::clone(self.memory).try_acquire_many_owned(more).map_err(|_| Failure::Overloaded)?;
+        match &mut self.held {
+            Some(held) => held.merge(permit),
+            None => self.held = Some(permit),
+        }
+        self.units = needed;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use http::HeaderValue;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use std::convert::Infallible;
+
+    fn chunks(parts: &'static [&'static str]) -> impl Body<Data = Bytes, Error = Infallible> {
+        StreamBody::new(stream::iter(parts.iter().map(|part| Ok(Frame::data(Bytes::from_static(part.as_bytes()))))))
+    }
+
+    async fn read(headers: HeaderMap, parts: &'static [&'static str], max: usize, memory: usize) -> Result<Bytes, Failure> {
+        let memory = Arc::new(Semaphore::new(memory));
+        read_body(&headers, chunks(parts), max, Duration::from_secs(5), &memory).await.map(|taken| taken.bytes)
+    }
+
+    fn header(name: http::HeaderName, value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(name, HeaderValue::from_static(value))])
+    }
+
+    #[tokio::test]
+    async fn a_body_is_put_together_up_to_the_bound_and_not_beyond() {
+        assert_eq!(read(HeaderMap::new(), &["ab", "cd", "e"], 5, 1).await, Ok(Bytes::from_static(b"abcde")));
+        assert_eq!(read(HeaderMap::new(), &["ab", "cd", "ef"], 5, 1).await, Err(Failure::BodyTooLarge { limit: 5 }));
+        assert_eq!(read(HeaderMap::new(), &[], 5, 1).await, Ok(Bytes::new()));
+        assert_eq!(read(header(CONTENT_LENGTH, "6"), &[], 5, 1).await, Err(Failure::BodyTooLarge { limit: 5 }));
+    }
+
+    #[tokio::test]
+    async fn an_encoding_that_cannot_be_judged_is_refused() {
+        assert_eq!(read(header(CONTENT_ENCODING, "gzip"), &["x"], 5, 1).await, Err(Failure::UnsupportedEncoding));
+        assert_eq!(read(header(CONTENT_ENCODING, "Identity"), &["x"], 5, 1).await, Ok(Bytes::from_static(b"x")));
+    }
+
+    #[tokio::test]
+    async fn bodies_share_one_budget() {
+        let memory = Arc::new(Semaphore::new(2));
+        let headers = header(CONTENT_LENGTH, "20000");
+        let first = read_body(&headers, chunks(&["a"]), 100_000, Duration::from_secs(5), &memory).await.unwrap();
+        let refused = read_body(&headers, chunks(&["a"]), 100_000, Duration::from_secs(5), &memory).await;
+        assert_eq!(refused.map(|_| ()), Err(Failure::Overloaded));
+        drop(first);
+        assert!(read_body(&headers, chunks(&["a"]), 100_000, Duration::from_secs(5), &memory).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_is_given_up() {
+        let stuck = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        let memory = Arc::new(Semaphore::new(1));
+        let read = read_body(&HeaderMap::new(), stuck, 10, Duration::from_secs(30), &memory).await;
+        assert_eq!(read.map(|_| ()), Err(Failure::BodyTooSlow));
+        assert_eq!(memory.available_permits(), 1);
+    }
+}

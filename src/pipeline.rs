@@ -1,0 +1,159 @@
+//! The order of the gates, cheapest first, and the only place that decides what becomes of a denial.
+//!
+//! Each gate takes the proof of the one before, so a call that skipped a gate does not compile. Nothing here touches a database.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Body;
+use tokio::sync::Semaphore;
+
+use crate::call::{Envelope, Head};
+use crate::clock::Clock;
+use crate::gates::authenticate::{Authenticated, authenticate};
+use crate::gates::authorize::authorize;
+use crate::gates::rate_limit::{RateLimiter, SourceTicket, Standing, Subject};
+use crate::gates::sql_filter::sql_filter;
+use crate::gates::strangers::{Fold, Strangers};
+use crate::identity::{Action, Caller, KeyHash};
+use crate::intake::{Taken, read_body};
+use crate::live::{Live, Snapshot};
+use crate::policy::Target;
+use crate::record::{Recorder, Trail};
+use crate::upstream::answer::{Settled, settle};
+use crate::upstream::shape::{self, executed_action};
+use crate::upstream::{Order, Towards, Upstream};
+use crate::verdict::{Denial, Failure, GateName, Refusal, Verdict};
+
+/// What every call goes through: the long-lived parts, shared by all doors.
+pub struct Pipeline {
+    pub live: Live,
+    pub limiter: RateLimiter,
+    pub strangers: Strangers,
+    pub upstream: Upstream,
+    pub recorder: Recorder,
+    pub clock: Clock,
+    pub service_role: Option<KeyHash>,
+    /// What callers that failed authentication go on with while enforcement is off.
+    pub strangers_towards: Towards,
+    /// Calls under way.
+    pub places: Arc<Semaphore>,
+    /// What their bodies may take together.
+    pub body_memory: Arc<Semaphore>,
+}
+
+/// A call on its way in: its head is judged, its body is not read yet.
+pub struct Arriving<'a, B> {
+    pub head: &'a Head,
+    pub headers: &'a HeaderMap,
+    pub body: B,
+}
+
+/// Where a call is going, once its body has named it.
+struct Route<'a> {
+    target: &'a Arc<Target>,
+    envelope: &'a Envelope,
+    /// The action that the target will execute, which may stand in the payload.
+    action: Option<&'a Action>,
+}
+
+/// How a call came out, and where its caller stands with its limits.
+pub struct Outcome {
+    pub result: Result<Settled, Refusal>,
+    pub standing: Option<Standing>,
+}
+
+impl Pipeline {
+    /// The whole way of a call from the envelope door.
+    pub async fn admit_and_forward<B: Body>(&self, call: Arriving<'_, B>, trail: &mut Trail) -> Outcome {
+        let mut standing = None;
+        let result = self.pass(call, trail, &mut standing).await;
+        Outcome { result, standing }
+    }
+
+    async fn pass<B: Body>(&self, call: Arriving<'_, B>, trail: &mut Trail, standing: &mut Option<Standing>) -> Result<Settled, Refusal> {
+        let Arriving { head, headers, body } = call;
+        let snapshot = self.live.snapshot();
+        let policy = &snapshot.policy;
+
+        let caller = self.identify(head, &snapshot, trail)?;
+        self.take_place(trail)?;
+        if head.hops >= policy.body.max_hops {
+            return Err(Failure::LoopDetected.into());
+        }
+        let ticket = self.limit_source(head, &caller, &snapshot, trail, standing)?;
+
+        let taken = read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await?;
+        let bytes = hold(taken, trail);
+        let envelope = Envelope::parse(bytes, &policy.sql.fields)?;
+        let route = find_route(&envelope, &snapshot, trail)?;
+
+        weigh(&snapshot, trail, GateName::Authorize, authorize(&caller, route.target, route.action))?;
+        self.limit_endpoint(ticket, &route, head, &snapshot, trail, standing)?;
+        weigh(&snapshot, trail, GateName::SqlFilter, sql_filter(caller.caller(), route.envelope, &policy.sql))?;
+
+        self.forward(&route, head, headers, &caller, trail).await
+    }
+
+    /// Who calls. What a stranger does is recorded one by one only up to a bound: a flood of them must not fill the disk.
+    fn identify(&self, head: &Head, snapshot: &Snapshot, trail: &mut Trail) -> Result<Authenticated, Refusal> {
+        trail.note().trace = Some(head.trace);
+        let verdict = authenticate(head, &snapshot.policy, &snapshot.keys, self.service_role.as_ref());
+        match weigh(snapshot, trail, GateName::Authenticate, verdict) {
+            Ok(authenticated) => {
+                if let Caller::ServiceRole { claimed } | Caller::Stranger { claimed } = authenticated.caller() {
+                    trail.note().claimed = claimed.clone();
+                }
+                trail.note().caller = Some(authenticated.caller().clone());
+                Ok(authenticated)
+            }
+            Err(refusal) => {
+                trail.note().claimed = head.credentials.eliza_source.clone();
+                self.turn_away(snapshot, trail);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Notes a call that was refused before anybody was known to stand behind it.
+    pub fn turn_away(&self, snapshot: &Snapshot, trail: &mut Trail) {
+        let (network, at) = (trail.notes().network, trail.notes().at);
+        match self.strangers.note(network, at, snapshot.policy.limits.stranger_records_per_minute) {
+            Fold::Record => {}
+            Fold::Counted => trail.fold(),
+        }
+    }
+
+    fn take_place(&self, trail: &mut Trail) -> Result<(), Refusal> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Failure::Overloaded)?;
+        trail.hold(place);
+        Ok(())
+    }
+}
+
+fn hold(taken: Taken, trail: &mut Trail) -> Bytes {
+    trail.note().request_bytes = taken.bytes.len() as u64;
+    if let Some(memory) = taken.memory {
+        trail.hold(memory);
+    }
+    taken.bytes
+}
+
+/// 404 here; from now on target and action are known.
+fn find_route<'a>(envelope: &'a Envelope, snapshot: &'a Snapshot, trail: &mut Trail) -> Result<Route<'a>, Refusal> {
+    trail.note().action = envelope.action.clone();
+    let Some(target) = snapshot.policy.targets.find(&envelope.target) else {
+        trail.note().asked_target = Some(envelope.target.clone());
+        return Err(Failure::UnknownTarget { name: envelope.target.clone() }.into());
+    };
+    let action = executed_action(target, envelope);
+    trail.note().target = Some(target.name.clone());
+    trail.note().action = action.cloned();
+    Ok(Route { target, envelope, action })
+}
+
+/// What enforcement makes of a verdict.
+fn weigh<P>(snapshot: &Snapshot, trail: &mut Trail, gate: GateName, verdict: Verdict<P>) -> Result<P, Refusal> {
+    snapshot.enforcement.weigh(gate, verdict, |gate, denial: &Denial| trail.would_deny(gate, denial)).map_err(Refusal::from)
+}

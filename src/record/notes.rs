@@ -1,0 +1,83 @@
+//! What is known of a call so far.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::call::TraceContext;
+use crate::clock::Timestamp;
+use crate::identity::{Action, CallId, Caller, KeyId, Network, TargetName};
+use crate::store::Counted;
+use crate::verdict::{Denial, GateName, Refusal};
+
+#[derive(Clone, Debug)]
+pub struct Notes {
+    pub id: CallId,
+    pub at: Timestamp,
+    pub network: Network,
+    pub door: &'static str,
+    pub caller: Option<Caller>,
+    /// What a caller without valid credentials said it was.
+    pub claimed: Option<Arc<str>>,
+    pub trace: Option<TraceContext>,
+    /// The target once it is found.
+    pub target: Option<TargetName>,
+    /// What the caller asked for when there is no such target.
+    pub asked_target: Option<String>,
+    pub action: Option<Action>,
+    pub counted: Option<Counted>,
+    pub would_deny: Vec<WouldDeny>,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub upstream: Option<Duration>,
+    pub ending: Option<Ending>,
+}
+
+/// A denial that did not stand because its gate only observes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WouldDeny {
+    pub gate: GateName,
+    pub denial: Denial,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// The target answered, and its answer went out whole.
+    Answered { status: u16 },
+    /// The target's answer broke off after it had begun.
+    AnswerBroken { status: u16 },
+    Refused(Refusal),
+    /// The caller went away: before its answer began, or in the middle of it.
+    Abandoned { status: Option<u16> },
+}
+
+impl Notes {
+    pub fn new(id: CallId, at: Timestamp, peer: IpAddr, door: &'static str) -> Self {
+        Self {
+            id,
+            at,
+            network: Network::of(peer),
+            door,
+            caller: None,
+            claimed: None,
+            trace: None,
+            target: None,
+            asked_target: None,
+            action: None,
+            counted: None,
+            would_deny: Vec::new(),
+            request_bytes: 0,
+            response_bytes: 0,
+            upstream: None,
+            ending: None,
+        }
+    }
+
+    pub fn key(&self) -> Option<&KeyId> {
+        match &self.caller {
+            Some(Caller::Source { key, .. }) => Some(key),
+            Some(Caller::ServiceRole { .. } | Caller::Stranger { .. }) | None => None,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The trail of one call: notes on the way, one record at the end.
+//!
+//! It travels in the answer's body, so a call ends when its last byte is out, and dropping it records what was cut short: a caller
+//! that hung up, a stream that broke, a handler that panicked. Every call leaves exactly one record.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::compose::compose;
+use super::notes::{Ending, Notes, WouldDeny};
+use super::Recorder;
+use crate::telemetry::metrics::{GateLabel, OutcomeLabel};
+use crate::verdict::{Denial, Failure, GateName, Refusal};
+
+#[derive(Debug)]
+pub struct Trail {
+    notes: Notes,
+    recorder: Recorder,
+    started: Instant,
+    keep: Keep,
+    /// The call's place among those under way, and the memory its body takes; given back when the call ends.
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    Record,
+    /// Counted elsewhere, with others like it.
+    Folded,
+    Done,
+}
+
+impl Trail {
+    pub fn new(notes: Notes, recorder: Recorder) -> Self {
+        recorder.metrics().in_flight.inc();
+        Self { notes, recorder, started: Instant::now(), keep: Keep::Record, permits: Vec::new() }
+    }
+
+    pub fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    pub fn note(&mut self) -> &mut Notes {
+        &mut self.notes
+    }
+
+    /// A denial that enforcement let pass.
+    pub fn would_deny(&mut self, gate: GateName, denial: &Denial) {
+        self.recorder.metrics().would_deny.get_or_create(&GateLabel { gate: gate.as_str() }).inc();
+        self.notes.would_deny.push(WouldDeny { gate, denial: denial.clone() });
+    }
+
+    pub fn hold(&mut self, permit: OwnedSemaphorePermit) {
+        self.permits.push(permit);
+    }
+
+    /// Leaves no record of its own: the call is one of a counted many.
+    pub fn fold(&mut self) {
+        self.keep = Keep::Folded;
+        self.recorder.metrics().strangers_folded.inc();
+    }
+
+    fn finish(&mut self) {
+        let keep = std::mem::replace(&mut self.keep, Keep::Done);
+        if keep == Keep::Done {
+            return;
+        }
+        let took = self.started.elapsed();
+        let ending = self.notes.ending.clone().unwrap_or_else(|| {
+            if std::thread::panicking() { Ending::Refused(Refusal::Failed(Failure::Internal)) } else { Ending::Abandoned { status: None } }
+        });
+        let metrics = self.recorder.metrics();
+        metrics.in_flight.dec();
+        metrics.calls.get_or_create(&OutcomeLabel { outcome: ending.label() }).inc();
+        metrics.call_seconds.observe(took.as_secs_f64());
+        if let Some(upstream) = self.notes.upstream {
+            metrics.target_seconds.observe(upstream.as_secs_f64());
+            metrics.overhead_seconds.observe(took.saturating_sub(upstream).as_secs_f64());
+        }
+        if keep == Keep::Record {
+            self.recorder.record(compose(&self.notes, &ending, took));
+        }
+        self.permits.clear();
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Ending {
+    /// A word of a bounded set, for metrics.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Answered { status } if *status < 400 => "answered",
+            Self::Answered { .. } => "target_error",
+            Self::AnswerBroken { .. } => "answer_broken",
+            Self::Refused(refusal) => refusal.code(),
+            Self::Abandoned { .. } => "abandoned",
+        }
+    }
+}
+
+pin_project! {
+    /// A body that carries its call's trail to the end.
+    pub struct Recorded<B> {
+        #[pin]
+        body: B,
+        trail: Trail,
+        status: u16,
+    }
+}
+
+impl<B: Body> Recorded<B> {
+    pub fn new(body: B, mut trail: Trail, status: u16) -> Self {
+        let empty = body.is_end_stream();
+        if trail.notes.ending.is_none() {
+            // Until the last byte is out, dropping the body means that the caller went away.
+            trail.notes.ending = Some(if empty { Ending::Answered { status } } else { Ending::Abandoned { status: Some(status) } });
+        }
+        if empty {
+            // An empty body is never asked for.
+            trail.finish();
+        }
+        Self { body, trail, status }
+    }
+}
+
+impl<B> Body for Recorded<B>
+where
+    B: Body,
+{
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        let abandoned = matches!(this.trail.notes.ending, Some(Ending::Abandoned { .. }));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    this.trail.notes.response_bytes += data.remaining() as u64;
+                }
+                // hyper does not ask again once a body says it has ended.
+                if this.body.is_end_stream() {
+                    if abandoned {
+                        this.trail.notes.ending = Some(Ending::Answered { status: *this.status });
+                    }
+                    this.trail.finish();
+                }
+            }
+            Some(Err(_)) => {
+                this.trail.notes.ending = Some(Ending::AnswerBroken { status: *this.status });
+                this.trail.finish();
+            }
+            None => {
+                if abandoned {
+                    this.trail.notes.ending = Some(Ending::Answered { status: *this.status });
+                }
+                this.trail.finish();
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

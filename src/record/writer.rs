@@ -1,0 +1,68 @@
+//! Carries records to the store, off every call's path: in batches, one transaction each. While the database is away it waits and
+//! tries again; the queue in front of it is bounded, and what finds it full is counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::store::{CallRecord, Store, StoreError};
+use crate::telemetry::metrics::Metrics;
+
+/// Records in one transaction.
+const BATCH: usize = 512;
+/// How long the first record of a batch waits for company.
+const GATHER: Duration = Duration::from_millis(100);
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+
+/// Runs until every recorder is gone and the queue is empty, or `give_up` says that the process cannot wait longer.
+pub async fn write_all(store: Arc<dyn Store>, mut records: mpsc::Receiver<CallRecord>, metrics: Arc<Metrics>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while let Some(first) = records.recv().await {
+        batch.push(first);
+        let until = Instant::now() + GATHER;
+        while batch.len() < BATCH {
+            match timeout_at(until, records.recv_many(&mut batch, BATCH - batch.len())).await {
+                Ok(0) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+        write(store.as_ref(), &batch, &metrics).await;
+        metrics.records_waiting.dec_by(i64::try_from(batch.len()).unwrap_or(i64::MAX));
+        batch.clear();
+    }
+}
+
+/// Writes a batch, however long the database is away. A record that it refuses is set apart from the others, so one bad row loses one row.
+async fn write(store: &dyn Store, batch: &[CallRecord], metrics: &Metrics) {
+    let mut pending = vec![batch];
+    let mut pause = FIRST_RETRY;
+    while let Some(part) = pending.pop() {
+        match store.write(part).await {
+            Ok(()) => {
+                metrics.records_written.inc_by(part.len() as u64);
+                pause = FIRST_RETRY;
+            }
+            Err(StoreError::Away(why)) => {
+                tracing::warn!(%why, records = part.len(), "records wait for the database");
+                pending.push(part);
+                sleep(pause).await;
+                pause = (pause * 2).min(LAST_RETRY);
+            }
+            Err(StoreError::Refused(why)) => match part {
+                [] => {}
+                [one] => {
+                    metrics.records_dropped.inc();
+                    tracing::error!(%why, call_id = %one.id, "the database refuses this record: it is lost");
+                }
+                many => {
+                    let (left, right) = many.split_at(many.len() / 2);
+                    pending.push(right);
+                    pending.push(left);
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What is fixed at start: the process settings, from the environment. (What may change while running is policy.)
+//!
+//! [`table::VARIABLES`] is the one list; `--help`, `check` and the README are printed from it. Reading goes through
+//! [`Environment`], so a test passes a map, and reports every problem at once.
+
+pub mod environment;
+pub mod table;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use environment::{Environment, Problem, Problems};
+
+use crate::identity::{KeyHash, Secret};
+
+/// The key that the original's clients carried in their source code, known to everyone: refused wherever it appears.
+/// Kept as its hash, so that the house holds no default key at all.
+const PUBLISHED_KEY: [u8; 32] = [
+    0x05, 0x46, 0xb9, 0x41, 0x94, 0x52, 0xbc, 0x7f, 0x7f, 0x42, 0x8a, 0x7b, 0x8c, 0xbd, 0x62, 0x59, 0x08, 0xff, 0xd1, 0x4f, 0x4c, 0xc9, 0x81, 0x3f, 0x60, 0x6e, 0x5e, 0xd8, 0x60, 0x1c, 0xf2, 0x2d,
+];
+
+/// Everything `serve` needs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub ops_listen: SocketAddr,
+    pub eliza_key: Secret,
+    pub eliza_key_previous: Option<Secret>,
+    pub service_role_key: Option<Secret>,
+    pub enforce: Enforce,
+    pub off_credentials: OffCredentials,
+    pub admin_token: Option<Secret>,
+    pub bounds: Bounds,
+    pub database: DatabaseSettings,
+    pub policies: PolicySettings,
+    pub log: LogSettings,
+    /// Doubtful, not wrong.
+    pub warnings: Vec<String>,
+}
+
+/// Whether denials stand from the start. Changing it while running is the operators' live toggle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enforce {
+    On,
+    Off,
+}
+
+/// What callers that failed authentication are forwarded with while enforcement is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffCredentials {
+    /// Their own `Authorization` and nothing of ours.
+    Own,
+    /// The target's usual credentials.
+    All,
+}
+
+/// How much the process takes on at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub connections: usize,
+    pub in_flight: usize,
+    pub body_memory: usize,
+    pub drain: Duration,
+}
+
+/// All that a command needs which talks to the database alone.
+#[derive(Clone, Debug)]
+pub struct DatabaseSettings {
+    pub url: DatabaseUrl,
+    pub pool_size: u32,
+    pub max_overflow: u32,
+    pub migrate: Migrate,
+}
+
+/// Whether `serve` may change the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Migrate {
+    AtStart,
+    Never,
+}
+
+/// Prints without its password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with("sqlite:") || text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("must begin with sqlite:// or postgres://".into())
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Some(scheme), Some(at)) = (self.0.find("://"), self.0.rfind('@')) else { return f.write_str(&self.0) };
+        match (self.0.get(..scheme + 3), self.0.get(at..)) {
+            (Some(start), Some(end)) => write!(f, "{start}***{end}"),
+            _ => f.write_str("***"),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct PolicySettings {
+    pub directory: Option<PathBuf>,
+    pub service_role_key: Option<Secret>,
+}
+
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+impl Settings {
+    pub fn read(environment: &Environment<'_>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let mut warnings = Vec::new();
+        let p = &mut problems;
+
+        let listen = environment.parsed(p, "GATEKEEPER_LISTEN", address);
+        let ops_listen = environment.parsed(p, "GATEKEEPER_OPS_LISTEN", address);
+        if let (Some(data), Some(ops)) = (listen, ops_listen) {
+            let one_port = environment.parsed(p, "GATEKEEPER_ONE_PORT", truth).unwrap_or(false);
+            if data == ops && data.port() != 0 && !data.ip().is_loopback() && !one_port {
+                p.add("GATEKEEPER_OPS_LISTEN", "is the address of calls too, and not on loopback: give it its own, or say GATEKEEPER_ONE_PORT=true");
+            }
+        }
+
+        let eliza_key = environment.secret(p, "INTERNAL_ELIZA_KEY");
+        if eliza_key.is_none() && !p.name("INTERNAL_ELIZA_KEY") {
+            p.add("INTERNAL_ELIZA_KEY", "is not set, and there is no default: make one with `openssl rand -hex 32`");
+        }
+        let eliza_key_previous = environment.secret(p, "INTERNAL_ELIZA_KEY_PREVIOUS");
+        for (name, key) in [("INTERNAL_ELIZA_KEY", &eliza_key), ("INTERNAL_ELIZA_KEY_PREVIOUS", &eliza_key_previous)] {
+            let Some(key) = key else { continue };
+            if is_published(key) {
+                p.add(name, "is the key that was published with the original's clients: everyone knows it; make a new one");
+            } else if key.reveal().len() < 20 {
+                warnings.push(format!("{name} is shorter than 20 characters: a key must not be guessable (`openssl rand -hex 32`)"));
+            }
+        }
+
+        let service_role_key = environment.secret(p, "SUPABASE_SERVICE_ROLE_KEY");
+        if service_role_key.is_some() && (service_role_key == eliza_key || service_role_key == eliza_key_previous) {
+            p.add("SUPABASE_SERVICE_ROLE_KEY", "is the same as INTERNAL_ELIZA_KEY: callers would hold the platform's own key");
+        }
+        let enforce = enforcement(environment, p, &mut warnings);
+        let off_credentials = environment.parsed(p, "GATEKEEPER_ENFORCE_OFF_CREDENTIALS", |text| match text {
+            "own" => Ok(OffCredentials::Own),
+            "all" => Ok(OffCredentials::All),
+            _ => Err("must be own or all".into()),
+        });
+        let admin_token = environment.secret(p, "GATEKEEPER_ADMIN_TOKEN").or_else(|| environment.secret(p, "ADMIN_TOKEN"));
+        if environment.value(p, "REDIS_URL").is_some() {
+            p.add("REDIS_URL", "is set, but limits shared between instances are not available yet: unset it");
+        }
+
+        let bounds = Bounds {
+            connections: environment.parsed(p, "GATEKEEPER_MAX_CONNECTIONS", |t| number(t, 1, 1_000_000)).unwrap_or(1),
+            in_flight: environment.parsed(p, "GATEKEEPER_MAX_IN_FLIGHT", |t| number(t, 1, 1_000_000)).unwrap_or(1),
+            body_memory: environment.parsed(p, "GATEKEEPER_BODY_MEMORY_MIB", |t| number(t, 16, 1_000_000)).unwrap_or(16) << 20,
+            drain: Duration::from_secs(environment.parsed(p, "GATEKEEPER_DRAIN_SECONDS", |t| number(t, 0, 3600)).unwrap_or(0) as u64),
+        };
+        let database = DatabaseSettings::collect(environment, p);
+        let policies = PolicySettings {
+            directory: environment.value(p, "GATEKEEPER_POLICIES").map(PathBuf::from),
+            service_role_key: service_role_key.clone(),
+        };
+        let log = LogSettings::collect(environment, p);
+
+        match (listen, ops_listen, eliza_key, enforce, off_credentials, database, log) {
+            (Some(listen), Some(ops_listen), Some(eliza_key), Some(enforce), Some(off_credentials), Some(database), Some(log)) if p.is_empty() => Ok(Self {
+                listen,
+                ops_listen,
+                eliza_key,
+                eliza_key_previous,
+                service_role_key,
+                enforce,
+                off_credentials,
+                admin_token,
+                bounds,
+                database,
+                policies,
+                log,
+                warnings,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+impl DatabaseSettings {
+    pub fn read(environment: &Environment<'_>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        Self::collect(environment, &mut problems).filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
+    fn collect(environment: &Environment<'_>, p: &mut Problems) -> Option<Self> {
+        let url = environment.parsed(p, "DATABASE_URL", DatabaseUrl::parse);
+        let pool_size = environment.parsed(p, "DATABASE_POOL_SIZE", |t| number(t, 1, 1000));
+        let max_overflow = environment.parsed(p, "DATABASE_MAX_OVERFLOW", |t| number(t, 0, 1000));
+        let migrate = environment.parsed(p, "GATEKEEPER_MIGRATE", truth).map(|yes| if yes { Migrate::AtStart } else { Migrate::Never });
+        Some(Self { url: url?, pool_size: u32::try_from(pool_size?).ok()?, max_overflow: u32::try_from(max_overflow?).ok()?, migrate: migrate? })
+    }
+}
+
+impl LogSettings {
+    pub fn read(environment: &Environment<'_>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        Self::collect(environment, &mut problems).filter(|_| problems.is_empty()).ok_or(problems)
+    }
+
+    fn collect(environment: &Environment<'_>, p: &mut Problems) -> Option<Self> {
+        let level = environment.parsed(p, "LOG_LEVEL", |text| {
+            let level = text.to_ascii_lowercase();
+            match level.as_str() {
+                "trace" | "debug" | "info" | "warn" | "error" => Ok(level),
+                "warning" => Ok("warn".into()),
+                "critical" => Ok("error".into()),
+                _ => Err("must be trace, debug, info, warn or error".into()),
+            }
+        });
+        let format = environment.parsed(p, "LOG_FORMAT", |text| match text {
+            "auto" => Ok(LogFormat::Auto),
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be auto, text or json".into()),
+        });
+        Some(Self { level: level?, format: format? })
+    }
+}
+
+/// `GATEKEEPER_ENFORCE`, and the original's testing mode as another word for off, which production does not know.
+fn enforcement(environment: &Environment<'_>, p: &mut Problems, warnings: &mut Vec<String>) -> Option<Enforce> {
+    let enforce = environment.parsed(p, "GATEKEEPER_ENFORCE", truth)?;
+    let testing = environment.parsed(p, "GATEKEEPER_TESTING_MODE", truth)?;
+    if testing {
+        if environment.value(p, "GATEKEEPER_ENV").is_some_and(|env| env.eq_ignore_ascii_case("production")) {
+            p.add("GATEKEEPER_TESTING_MODE", "is not for production: use GATEKEEPER_ENFORCE=false, which is recorded");
+        }
+        warnings.push("GATEKEEPER_TESTING_MODE is the old word for GATEKEEPER_ENFORCE=false".into());
+    }
+    if !enforce || testing {
+        warnings.push("enforcement is OFF: every gate judges and records, none refuses".into());
+        return Some(Enforce::Off);
+    }
+    Some(Enforce::On)
+}
+
+fn is_published(key: &Secret) -> bool {
+    KeyHash::from_bytes(&PUBLISHED_KEY) == Some(key.hash())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8080".into())
+}
+
+fn truth(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be true or false".into()),
+    }
+}
+
+fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(|| format!("must be a whole number from {least} to {most}"))
+}

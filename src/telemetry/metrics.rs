@@ -1,0 +1,95 @@
+//! Every metric, each declared once; the words beside it are its help text. Labels come from bounded sets only.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    /// `answered`, or the code of the refusal.
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct GateLabel {
+    pub gate: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct TargetLabel {
+    pub target: String,
+}
+
+macro_rules! metrics {
+    ($($field:ident: $kind:ty = $make:expr, $name:literal, $help:literal;)*) => {
+        #[derive(Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            $(#[doc = $help] pub $field: $kind,)*
+        }
+
+        impl Default for Metrics {
+            fn default() -> Self {
+                let mut registry = Registry::with_prefix("gatekeeper");
+                $(
+                    let $field: $kind = $make;
+                    registry.register($name, $help, $field.clone());
+                )*
+                Self { registry, $($field,)* }
+            }
+        }
+    };
+}
+
+const SECONDS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+const BYTES: [f64; 8] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 10_485_760.0];
+
+metrics! {
+    calls: Family<OutcomeLabel, Counter> = Family::default(), "calls", "Calls by how they ended: answered by their target, or the code of the refusal";
+    would_deny: Family<GateLabel, Counter> = Family::default(), "would_deny", "Denials that did not stand because the gate only observes";
+    call_seconds: Histogram = Histogram::new(SECONDS), "call_seconds", "From a call's arrival to the last byte of its answer";
+    target_seconds: Histogram = Histogram::new(SECONDS), "target_seconds", "What of it was spent waiting for the target's head";
+    overhead_seconds: Histogram = Histogram::new(SECONDS), "overhead_seconds", "What of it was spent in the gatekeeper, body reading included";
+    request_bytes: Histogram = Histogram::new(BYTES), "request_bytes", "Size of the bodies of calls";
+    in_flight: Gauge = Gauge::default(), "in_flight", "Calls under way";
+    records_written: Counter<u64, AtomicU64> = Counter::default(), "records_written", "Records that are in the database";
+    records_dropped: Counter<u64, AtomicU64> = Counter::default(), "records_dropped", "Records lost: the queue was full, or the database refused them";
+    records_waiting: Gauge = Gauge::default(), "records_waiting", "Records on their way to the database";
+    strangers_folded: Counter<u64, AtomicU64> = Counter::default(), "strangers_folded", "Failed authentications recorded as a count, not one by one";
+    database_up: Gauge = Gauge::default(), "database_up", "Whether the database answered the last time it was asked";
+    enforcing: Gauge = Gauge::default(), "enforcing", "1 while every gate's denials stand";
+    limit_buckets: Gauge = Gauge::default(), "limit_buckets", "Buckets the limiter holds";
+    breaker_state: Family<TargetLabel, Gauge> = Family::default(), "breaker_state", "Per target: 0 closed, 1 open, 2 trying";
+    breaker_opened: Family<TargetLabel, Gauge> = Family::default(), "breaker_opened", "Per target: how often its breaker has opened";
+}
+
+impl Metrics {
+    /// OpenMetrics text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(error) => format!("# metrics cannot be written: {error}\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_appears_with_its_help_and_value() {
+        let metrics = Metrics::default();
+        metrics.calls.get_or_create(&OutcomeLabel { outcome: "unauthorized" }).inc();
+        let text = metrics.render();
+        assert!(text.contains("# HELP gatekeeper_calls Calls by how they ended"), "{text}");
+        assert!(text.contains("gatekeeper_calls_total{outcome=\"unauthorized\"} 1"), "{text}");
+        assert!(text.contains("gatekeeper_records_dropped_total 0"), "{text}");
+    }
+}
