@@ -10,5 +10,8 @@ pub mod verdict;
 pub mod policy;
 pub mod sql;
 
+// What a call must pass.
+pub mod gates;
+
 // Where records go.
 pub mod store;
