@@ -1,6 +1,13 @@
 //! Judging SQL: text in, findings out. Knows nothing of HTTP, of calls, or of where rules are written down.
 
+mod fold;
+
 use regex::Regex;
+
+pub use fold::{Reading, Statement, fold};
+
+/// How much of a statement a finding shows, in characters.
+const SHOWN: usize = 500;
 
 /// One rule: what it refuses and why, in words for whoever is refused.
 #[derive(Clone, Debug)]
@@ -8,6 +15,7 @@ pub struct Rule {
     pub id: String,
     /// What a refusal names as `blocked_pattern`.
     pub pattern: String,
+    /// Matched against each folded statement.
     pub regex: Regex,
     pub why: String,
     pub mode: Mode,
@@ -18,4 +26,32 @@ pub enum Mode {
     Enforce,
     Observe,
     Off,
+}
+
+/// A rule that a text falls under.
+#[derive(Clone, Debug)]
+pub struct Hit<'r> {
+    pub rule: &'r Rule,
+    /// The first statement it matched, folded and cut: no literal's content is in it.
+    pub statement: String,
+}
+
+/// At most one hit per rule, in the order of the rules. What a hit means is its rule's mode.
+pub fn judge<'r>(text: &str, rules: &'r [Rule]) -> Vec<Hit<'r>> {
+    let statements = fold(text);
+    rules
+        .iter()
+        .filter(|rule| rule.mode != Mode::Off)
+        .filter_map(|rule| statements.iter().find_map(|statement| judge_one(statement, rule)))
+        .collect()
+}
+
+fn judge_one<'r>(statement: &Statement, rule: &'r Rule) -> Option<Hit<'r>> {
+    let found = rule.regex.find(&statement.text)?;
+    let shown = match statement.reading {
+        Reading::Plain => statement.text.as_str(),
+        // The rest may be what a literal holds.
+        Reading::Loose => found.as_str(),
+    };
+    Some(Hit { rule, statement: shown.chars().take(SHOWN).collect() })
 }

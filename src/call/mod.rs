@@ -1,5 +1,8 @@
 //! A call as the gates see it: its head before anything of the body is read, and its envelope after.
 
+mod envelope;
+mod head;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -60,4 +63,35 @@ pub struct Envelope {
 pub struct SqlText {
     pub pointer: String,
     pub text: String,
+}
+
+/// A caller's own words made fit to be kept and shown: at most `limit` bytes, and nothing that a log, a terminal or a database
+/// chokes on. What had to be changed bears a mark (U+FFFD, `…`) that no name can contain, so a changed text never passes for a name.
+fn legible(text: &str, limit: usize) -> String {
+    const CUT: char = '…';
+    let mut out = String::with_capacity(text.len().min(limit));
+    for c in text.chars() {
+        let c = if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        if out.len() + c.len_utf8() > limit {
+            while out.len() + CUT.len_utf8() > limit && out.pop().is_some() {}
+            out.push(CUT);
+            break;
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_text_is_bounded_and_marked() {
+        assert_eq!(legible("gemini-chat", 128), "gemini-chat");
+        assert_eq!(legible(&"a".repeat(128), 128), "a".repeat(128));
+        assert_eq!(legible(&"a".repeat(129), 128), format!("{}…", "a".repeat(125)));
+        assert_eq!(legible(&"é".repeat(100), 128), format!("{}…", "é".repeat(62)));
+        assert_eq!(legible("a\0b\u{85}c", 128), "a\u{FFFD}b\u{FFFD}c");
+    }
 }

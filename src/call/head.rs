@@ -1,0 +1,144 @@
+//! Reading a head. Whatever two readers could understand differently is refused here, before anybody is believed:
+//! the credentials that were judged must be the only ones there are.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+
+use super::{Head, Shown, TraceContext, legible};
+use crate::clock::Timestamp;
+use crate::identity::{CallId, NAME_LIMIT, Secret};
+use crate::verdict::Failure;
+
+// Names with underscores for hyphens are other names: nothing here ever looks for them.
+const ELIZA: &str = "x-eliza-";
+const ELIZA_KEY: HeaderName = HeaderName::from_static("x-eliza-key");
+const ELIZA_SOURCE: HeaderName = HeaderName::from_static("x-eliza-source");
+const ELIZA_HOPS: HeaderName = HeaderName::from_static("x-eliza-hops");
+const APIKEY: HeaderName = HeaderName::from_static("apikey");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Longer than any token of the platform, short enough to hash without a thought.
+const CREDENTIAL_LIMIT: usize = 4096;
+
+/// Stands for a key that is there but cannot be read. Neither a header nor an environment variable can hold a NUL, so no key equals it.
+const UNREADABLE: &str = "\0";
+
+impl Head {
+    pub fn parse(headers: &HeaderMap, version: Version, id: CallId, at: Timestamp, peer: IpAddr) -> Result<Self, Failure> {
+        if let Some(kind) = ambiguity(headers, version) {
+            return Err(Failure::AmbiguousHeaders(kind));
+        }
+        let hops = headers.get(ELIZA_HOPS).map_or(Some(0), hops);
+        Ok(Self {
+            id,
+            at,
+            peer,
+            credentials: Shown::read(headers),
+            trace: TraceContext::read(headers, id),
+            hops: hops.ok_or(Failure::AmbiguousHeaders("x-eliza-hops is not a number from 0 to 255"))?,
+        })
+    }
+}
+
+fn ambiguity(headers: &HeaderMap, version: Version) -> Option<&'static str> {
+    let repeated = |name: &HeaderName| headers.get_all(name).iter().nth(1).is_some();
+    if headers.keys().any(|name| name.as_str().starts_with(ELIZA) && repeated(name)) {
+        return Some("an x-eliza-* header is repeated");
+    }
+    if repeated(&AUTHORIZATION) {
+        return Some("Authorization is repeated");
+    }
+    if repeated(&APIKEY) {
+        return Some("apikey is repeated");
+    }
+    if repeated(&HOST) {
+        return Some("Host is repeated");
+    }
+    // HTTP/1.0 may lack it, HTTP/2 has `:authority`.
+    (version == Version::HTTP_11 && !headers.contains_key(HOST)).then_some("Host is missing")
+}
+
+impl Shown {
+    fn read(headers: &HeaderMap) -> Self {
+        Self {
+            // Present is present: a key that cannot be read is a wrong key, never a missing one.
+            eliza_key: headers.get(ELIZA_KEY).map(|value| Secret::new(readable(value).unwrap_or(UNREADABLE))),
+            eliza_source: headers.get(ELIZA_SOURCE).and_then(source),
+            bearer: headers.get(AUTHORIZATION).and_then(bearer).map(Secret::new),
+            apikey: headers.get(APIKEY).and_then(readable).map(Secret::new),
+        }
+    }
+}
+
+/// Visible ASCII of a sane length, and something at all.
+fn readable(value: &HeaderValue) -> Option<&str> {
+    let text = value.to_str().ok()?;
+    let sane = (1..=CREDENTIAL_LIMIT).contains(&text.len()) && !text.contains('\t');
+    sane.then_some(text)
+}
+
+/// The token, whole: whoever compares it compares all of it, so a key inside a longer token is another token.
+fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = readable(value)?.split_once(' ')?;
+    let token = token.trim_start_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+fn source(value: &HeaderValue) -> Option<Arc<str>> {
+    let text = legible(&String::from_utf8_lossy(value.as_bytes()), NAME_LIMIT);
+    (!text.is_empty()).then(|| text.into())
+}
+
+fn hops(value: &HeaderValue) -> Option<u8> {
+    let text = value.to_str().ok()?;
+    // `parse` alone would take a plus sign.
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+impl TraceContext {
+    /// The only flag that may be passed on: the others are reserved.
+    const SAMPLED: u8 = 1;
+
+    fn read(headers: &HeaderMap, id: CallId) -> Self {
+        let mut values = headers.get_all(TRACEPARENT).iter();
+        let incoming = match (values.next(), values.next()) {
+            (Some(only), None) => only.to_str().ok().and_then(parse_traceparent),
+            _ => None,
+        };
+        // The call's id is mostly random, and all there is if the system's randomness fails.
+        let mut random = id.0.as_u128();
+        let mut bytes = [0; 16];
+        if getrandom::fill(&mut bytes).is_ok() {
+            random ^= u128::from_ne_bytes(bytes);
+        }
+        let span_id = getrandom::u64().unwrap_or_else(|_| id.0.as_u64_pair().1).max(1);
+        match incoming {
+            Some((trace_id, flags)) => Self { trace_id, span_id, flags: flags & Self::SAMPLED },
+            None => Self { trace_id: random.max(1), span_id, flags: Self::SAMPLED },
+        }
+    }
+
+    /// The header that carries this trace on, with our span as the parent.
+    pub fn traceparent(&self) -> String {
+        format!("00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+    }
+}
+
+/// Trace id and flags of a W3C `traceparent`. A later version may add to the end of what version 00 says.
+fn parse_traceparent(text: &str) -> Option<(u128, u8)> {
+    let mut parts = text.splitn(5, '-');
+    let version = u8::try_from(hex(parts.next()?, 2)?).ok()?;
+    let trace_id = hex(parts.next()?, 32)?;
+    let parent = hex(parts.next()?, 16)?;
+    let flags = u8::try_from(hex(parts.next()?, 2)?).ok()?;
+    let whole = version != 0xff && (version != 0 || parts.next().is_none());
+    (whole && trace_id != 0 && parent != 0).then_some((trace_id, flags))
+}
+
+fn hex(text: &str, digits: usize) -> Option<u128> {
+    let lower = text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    lower.then(|| u128::from_str_radix(text, 16).ok()).flatten()
+}
