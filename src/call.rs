@@ -61,3 +61,14 @@ pub struct SqlText {
     pub pointer: String,
     pub text: String,
 }
+
+/// One authenticated call as `rate_limits` counts it, refused or not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Count {
+    /// The source, or the pattern whose sources share one count, or the service role.
+    pub identifier: Arc<str>,
+    /// An [`Endpoint`](crate::identity::Endpoint), or one of its two labels.
+    pub endpoint: Arc<str>,
+    /// The start of the clock minute of the call's arrival.
+    pub minute: Timestamp,
+}

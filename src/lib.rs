@@ -10,5 +10,8 @@ pub mod verdict;
 pub mod policy;
 pub mod sql;
 
+// The gates, in order.
+pub mod gates;
+
 // Where records go.
 pub mod store;
