@@ -69,6 +69,41 @@ impl Action {
     }
 }
 
+/// What is limited apart of a source's total: a target and what is wanted of it, as `target:action`.
+///
+/// A target's name holds no colon, so an endpoint is never one of the two labels below, and the first colon ends the target.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint(Box<str>);
+
+impl Endpoint {
+    /// What a call is counted under that was refused before its endpoint was known.
+    pub const UNREACHED: &'static str = "*";
+    /// What the endpoints of a source that has used too many different ones are counted under.
+    pub const OTHERS: &'static str = "(other)";
+
+    /// Of a call through the envelope door. An absent action reads `undefined`, as it always has in `rate_limits`.
+    pub fn of(target: &TargetName, action: Option<&Action>) -> Self {
+        Self::join(target, action.map_or("undefined", Action::as_str))
+    }
+
+    /// Of a call through the direct door.
+    pub fn direct(target: &TargetName, method: &str) -> Self {
+        Self::join(target, method.get(..NAME_LIMIT).unwrap_or(method))
+    }
+
+    fn join(target: &TargetName, what: &str) -> Self {
+        let mut label = String::with_capacity(target.as_str().len() + 1 + what.len());
+        label.push_str(target.as_str());
+        label.push(':');
+        label.push_str(what);
+        Self(label.into_boxed_str())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A pattern over names: a name, or a text with `*` standing for any run of characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamePattern(Arc<str>);
@@ -263,11 +298,14 @@ impl Caller {
     pub fn recorded_as(&self) -> &str {
         match self {
             Self::Source { name, .. } => name.as_str(),
-            Self::ServiceRole { .. } => "service_role",
+            Self::ServiceRole { .. } => SERVICE_ROLE,
             Self::Stranger { .. } => UNAUTHENTICATED,
         }
     }
 }
+
+/// What calls with the service role key are counted and recorded as.
+pub const SERVICE_ROLE: &str = "service_role";
 
 /// What calls without valid credentials are recorded as.
 pub const UNAUTHENTICATED: &str = "unauthenticated";
@@ -302,6 +340,19 @@ mod tests {
         ];
         for (pattern, name, expected) in cases {
             assert_eq!(NamePattern::parse(pattern).unwrap().matches(name), expected, "{pattern} on {name}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_never_one_of_the_reserved_labels() {
+        let target = TargetName::parse("gemini-chat").unwrap();
+        let chat = Action::parse("chat").unwrap();
+        assert_eq!(Endpoint::of(&target, Some(&chat)).as_str(), "gemini-chat:chat");
+        assert_eq!(Endpoint::of(&target, None).as_str(), "gemini-chat:undefined");
+        assert_eq!(Endpoint::direct(&target, "POST").as_str(), "gemini-chat:POST");
+        for odd in ["*", "(other)", ":"] {
+            let endpoint = Endpoint::of(&target, Action::parse(odd).as_ref());
+            assert!(![Endpoint::UNREACHED, Endpoint::OTHERS].contains(&endpoint.as_str()), "{odd}");
         }
     }
 

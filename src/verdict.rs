@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::identity::TargetName;
 
 /// The gates, in the order a call meets them.
@@ -106,6 +107,42 @@ pub enum LimitRule {
     Window { limit: u32, window_secs: u32 },
     /// More at once than the burst allows.
     Burst { size: u32 },
+}
+
+/// How much is left of a limit: of several windows, of the one with the least left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub limit: u32,
+    pub remaining: u32,
+    pub window_secs: u32,
+    pub resets_at: Timestamp,
+}
+
+impl Standing {
+    /// Whole seconds until the window ends, as the headers of an answer given at `now` say it.
+    pub fn reset_secs(&self, now: Timestamp) -> u32 {
+        let wait = self.resets_at.since(now).as_millis().div_ceil(1000);
+        u32::try_from(wait).unwrap_or(u32::MAX).min(self.window_secs)
+    }
+
+    /// Less is left, or as little for longer.
+    pub fn is_tighter_than(&self, other: &Self) -> bool {
+        self.remaining < other.remaining || (self.remaining == other.remaining && self.resets_at > other.resets_at)
+    }
+}
+
+/// Where a call's limits stand after it was counted. Nothing, for callers that have no limit or a gate that was not reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standings {
+    pub source: Option<Standing>,
+    pub endpoint: Option<Standing>,
+}
+
+impl Standings {
+    /// The one the caller will hit first.
+    pub fn tightest(&self) -> Option<Standing> {
+        self.source.into_iter().chain(self.endpoint).reduce(|a, b| if b.is_tighter_than(&a) { b } else { a })
+    }
 }
 
 /// A statement that a rule refuses.

@@ -94,4 +94,13 @@ mod tests {
         assert_eq!(legible(&"é".repeat(100), 128), format!("{}…", "é".repeat(62)));
         assert_eq!(legible("a\0b\u{85}c", 128), "a\u{FFFD}b\u{FFFD}c");
     }
+/// One authenticated call as `rate_limits` counts it, refused or not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Count {
+    /// The source, or the pattern whose sources share one count, or the service role.
+    pub identifier: Arc<str>,
+    /// An [`Endpoint`](crate::identity::Endpoint), or one of its two labels.
+    pub endpoint: Arc<str>,
+    /// The start of the clock minute of the call's arrival.
+    pub minute: Timestamp,
 }

@@ -1,0 +1,188 @@
+//! What is held of one source: its total and its endpoints.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::bucket::{Bucket, Judgement};
+use super::pool::Slots;
+use crate::clock::{Clock, Timestamp};
+use crate::identity::Endpoint;
+use crate::policy::{Limits, Source};
+use crate::verdict::Standing;
+
+/// What an entry holds before any endpoint: the total, and the bucket that further endpoints share.
+pub(super) const BASE_BUCKETS: usize = 2;
+
+/// By whose rules, and when: what judging needs beside the counts.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub source: &'a Source,
+    pub limits: &'a Limits,
+    pub at: Timestamp,
+    pub clock: &'a Clock,
+}
+
+impl Terms<'_> {
+    /// Half of all buckets are for what policy lists by name, half for whoever a pattern lets in, so neither can crowd out the other.
+    pub fn most_buckets(&self) -> usize {
+        self.limits.buckets / 2
+    }
+}
+
+/// Whether a source has an entry to itself or shares its pattern's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    Own,
+    Shared,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub home: Home,
+    pub identifier: Arc<str>,
+    total: Bucket,
+    endpoints: HashMap<Arc<str>, Named>,
+    /// For the endpoints beyond those that policy lets one source have at once.
+    others: Bucket,
+    slots: Slots,
+}
+
+#[derive(Debug)]
+struct Named {
+    label: Arc<str>,
+    bucket: Bucket,
+}
+
+impl Entry {
+    pub fn new(home: Home, identifier: Arc<str>, slots: Slots) -> Self {
+        Self { home, identifier, total: Bucket::default(), endpoints: HashMap::new(), others: Bucket::default(), slots }
+    }
+
+    pub fn judge_total(&mut self, terms: Terms<'_>) -> Judgement {
+        let allowance = &terms.source.total;
+        self.total.judge(allowance, allowance.burst, terms.at, terms.clock)
+    }
+
+    /// The second value is the label the call was counted under; none if it shares a bucket with others.
+    pub fn judge_endpoint(&mut self, endpoint: &Endpoint, terms: Terms<'_>) -> (Judgement, Option<Arc<str>>) {
+        let Terms { source, at, clock, .. } = terms;
+        let allowance = source.allowance_of(endpoint.as_str());
+        if let Some(named) = self.endpoints.get_mut(endpoint.as_str())
+            && named.bucket.is_live(at)
+        {
+            return (named.bucket.judge(allowance, allowance.burst, at, clock), Some(Arc::clone(&named.label)));
+        }
+        // An endpoint that may have been counted among the others in a window that still runs stays there until it ends: with a
+        // bucket of its own it would start again from nothing.
+        if !self.others.is_live(at)
+            && let Some(named) = self.own_bucket(endpoint.as_str(), terms)
+        {
+            return (named.bucket.judge(allowance, allowance.burst, at, clock), Some(Arc::clone(&named.label)));
+        }
+        // All count together, but each is judged by its own allowance: hiding among others raises nobody's limit.
+        self.others.open(lengths(source), at);
+        (self.others.judge(allowance, source.endpoint.burst, at, clock), None)
+    }
+
+    /// Takes over what an earlier run has counted in the window of `secs` that began at `terms.at`.
+    pub fn load(&mut self, endpoint: &str, secs: u32, calls: u32, terms: Terms<'_>) {
+        let Terms { source, at, clock, .. } = terms;
+        let counts_in = |windows: &[crate::policy::Window]| windows.iter().any(|window| window.secs == secs);
+        if counts_in(&source.total.windows) {
+            self.total.load(secs, at, calls, clock);
+        }
+        if endpoint == Endpoint::UNREACHED {
+            return;
+        }
+        if endpoint != Endpoint::OTHERS {
+            if !counts_in(&source.allowance_of(endpoint).windows) {
+                return;
+            }
+            if let Some(named) = self.own_bucket(endpoint, terms) {
+                named.bucket.load(secs, at, calls, clock);
+                return;
+            }
+        }
+        if lengths(source).any(|length| length == secs) {
+            self.others.load(secs, at, calls, clock);
+        }
+    }
+
+    /// The counts go back; the bursts start anew.
+    pub fn take_back(&mut self, endpoint: &str, minute: Timestamp, calls: u32) {
+        self.total.take_back(minute, calls);
+        match self.endpoints.get_mut(endpoint) {
+            Some(named) => named.bucket.take_back(minute, calls),
+            None if endpoint == Endpoint::OTHERS => self.others.take_back(minute, calls),
+            None => {}
+        }
+        let named = self.endpoints.values_mut().map(|named| &mut named.bucket);
+        named.chain([&mut self.total, &mut self.others]).for_each(Bucket::forget_burst);
+    }
+
+    pub fn is_live(&self, at: Timestamp) -> bool {
+        let mut named = self.endpoints.values().map(|named| &named.bucket);
+        self.total.is_live(at) || self.others.is_live(at) || named.any(|bucket| bucket.is_live(at))
+    }
+
+    /// Lets go of what can decide nothing any more; false if nothing is left.
+    pub fn sweep(&mut self, now: Timestamp) -> bool {
+        self.endpoints.retain(|_, named| named.bucket.sweep(now));
+        self.slots.shrink_to(BASE_BUCKETS + self.endpoints.len());
+        let total = self.total.sweep(now);
+        let others = self.others.sweep(now);
+        total || others || !self.endpoints.is_empty()
+    }
+
+    pub fn total_standings(&self, source: &Source, at: Timestamp) -> Vec<Standing> {
+        self.total.standings(&source.total.windows, at)
+    }
+
+    pub fn endpoint_standings(&self, source: &Source, at: Timestamp) -> Vec<(Arc<str>, Vec<Standing>)> {
+        let live = self.endpoints.values().filter(|named| named.bucket.is_live(at));
+        let mut all: Vec<_> =
+            live.map(|named| (Arc::clone(&named.label), named.bucket.standings(&source.allowance_of(&named.label).windows, at))).collect();
+        if self.others.is_live(at) {
+            all.push((Endpoint::OTHERS.into(), self.others.standings(&source.endpoint.windows, at)));
+        }
+        all
+    }
+
+    /// The endpoint's own bucket, if it has one or there is room for one. Only live buckets take up room: those of windows
+    /// that have ended stay for late calls, as many again at most.
+    fn own_bucket(&mut self, label: &str, terms: Terms<'_>) -> Option<&mut Named> {
+        let Terms { limits, at, .. } = terms;
+        let known = self.endpoints.get(label).map(|named| named.bucket.is_live(at));
+        if known != Some(true) {
+            let live = self.endpoints.values().filter(|named| named.bucket.is_live(at)).count();
+            if live >= limits.endpoints_per_source {
+                return None;
+            }
+        }
+        if known.is_none() {
+            if self.endpoints.len() >= limits.endpoints_per_source.saturating_mul(2) {
+                self.drop_oldest(at);
+            }
+            if !self.slots.grow(terms.most_buckets()) {
+                return None;
+            }
+            let label: Arc<str> = label.into();
+            self.endpoints.insert(Arc::clone(&label), Named { label, bucket: Bucket::default() });
+        }
+        self.endpoints.get_mut(label)
+    }
+
+    fn drop_oldest(&mut self, at: Timestamp) {
+        let oldest = self.endpoints.values().map(|named| named.bucket.ends()).min().unwrap_or_default();
+        if oldest <= at {
+            self.endpoints.retain(|_, named| named.bucket.ends() > oldest);
+            self.slots.shrink_to(BASE_BUCKETS + self.endpoints.len());
+        }
+    }
+}
+
+/// Every window length that an endpoint of this source can be limited by.
+fn lengths(source: &Source) -> impl Iterator<Item = u32> {
+    let overrides = source.overrides.iter().map(|o| &o.allowance);
+    overrides.chain([&source.endpoint]).flat_map(|allowance| allowance.windows.iter().map(|window| window.secs))
+}

@@ -1,0 +1,75 @@
+//! The limiter's dealings with what lies in `rate_limits`: taking over the counts of an earlier run, taking back what somebody deleted,
+//! and showing where a source stands.
+
+use std::sync::Arc;
+
+use super::entry::{Entry, Home, Terms};
+use super::{RateLimiter, lock};
+use crate::clock::Timestamp;
+use crate::identity::SourceName;
+use crate::policy::{Limits, Sources};
+use crate::verdict::Standing;
+
+/// Where a source stands: one standing per window.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub total: Vec<Standing>,
+    /// Per endpoint that has been used in a window still running.
+    pub endpoints: Vec<(Arc<str>, Vec<Standing>)>,
+}
+
+impl RateLimiter {
+    /// Takes over what was counted before a restart: for one of policy's window lengths, the sums per identifier and endpoint since
+    /// the window that now runs began. Rows of sources that policy no longer lists are passed over.
+    pub fn restore<'r>(
+        &self,
+        sources: &Sources,
+        limits: &Limits,
+        window_secs: u32,
+        window_start: Timestamp,
+        rows: impl IntoIterator<Item = (&'r str, &'r str, u64)>,
+    ) {
+        for (identifier, endpoint, count) in rows {
+            let calls = u32::try_from(count).unwrap_or(u32::MAX);
+            let by_text = sources.patterns.iter().find(|source| source.pattern.as_str() == identifier);
+            if let Some(source) = by_text {
+                let terms = Terms { source, limits, at: window_start, clock: &self.clock };
+                self.with_home(Home::Shared, &identifier.into(), |entry| entry.load(endpoint, window_secs, calls, terms));
+            } else if let Some(name) = SourceName::parse(identifier)
+                && let Some(source) = sources.find(&name)
+            {
+                let terms = Terms { source, limits, at: window_start, clock: &self.clock };
+                self.with_entry(&name, terms, |entry| entry.load(endpoint, window_secs, calls, terms));
+            }
+        }
+    }
+
+    /// A row of `rate_limits` was deleted: what it counted, in the minute that starts at `minute`, is as if it had not been.
+    pub fn take_back(&self, identifier: &str, endpoint: &str, minute: Timestamp, count: u64) {
+        let calls = u32::try_from(count).unwrap_or(u32::MAX);
+        self.with_known(identifier, |entry| entry.take_back(endpoint, minute, calls));
+    }
+
+    /// The whole table was emptied.
+    pub fn take_back_all(&self) {
+        for entries in self.own.iter().chain([&self.shared]) {
+            lock(entries).clear();
+        }
+    }
+
+    /// Where a source, or the sources that share a pattern's entry, stand at `now`. Nothing, if nothing is counted or policy does not list it.
+    pub fn usage(&self, sources: &Sources, identifier: &str, now: Timestamp) -> Option<Usage> {
+        let by_text = sources.patterns.iter().find(|source| source.pattern.as_str() == identifier);
+        let source = by_text.or_else(|| SourceName::parse(identifier).and_then(|name| sources.find(&name)))?;
+        self.with_known(identifier, |entry| Usage {
+            total: entry.total_standings(source, now),
+            endpoints: entry.endpoint_standings(source, now),
+        })
+    }
+
+    fn with_known<T>(&self, identifier: &str, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        // No name holds a `*`, so an identifier is in one place at most.
+        let entries = if identifier.contains('*') { &self.shared } else { self.shard(identifier) };
+        lock(entries).get_mut(identifier).map(act)
+    }
+}

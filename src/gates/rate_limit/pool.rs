@@ -1,0 +1,55 @@
+//! How many buckets there may be. What holds buckets says so with [`Slots`], which gives them back when it goes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Orderings are relaxed: the number guards nothing but itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pool(Arc<AtomicUsize>);
+
+impl Pool {
+    pub fn held(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub fn take(&self, buckets: usize, most: usize) -> Option<Slots> {
+        self.add(buckets, most).then(|| Slots { pool: self.clone(), buckets })
+    }
+
+    /// For what policy lists by name: there is always room for it.
+    pub fn take_anyway(&self, buckets: usize) -> Slots {
+        self.0.fetch_add(buckets, Ordering::Relaxed);
+        Slots { pool: self.clone(), buckets }
+    }
+
+    fn add(&self, buckets: usize, most: usize) -> bool {
+        let within = |held: usize| held.checked_add(buckets).filter(|sum| *sum <= most);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Slots {
+    pool: Pool,
+    buckets: usize,
+}
+
+impl Slots {
+    pub fn grow(&mut self, most: usize) -> bool {
+        let grown = self.pool.add(1, most);
+        self.buckets += usize::from(grown);
+        grown
+    }
+
+    pub fn shrink_to(&mut self, buckets: usize) {
+        let freed = self.buckets.saturating_sub(buckets);
+        self.pool.0.fetch_sub(freed, Ordering::Relaxed);
+        self.buckets -= freed;
+    }
+}
+
+impl Drop for Slots {
+    fn drop(&mut self) {
+        self.shrink_to(0);
+    }
+}
