@@ -10,5 +10,8 @@ pub mod verdict;
 pub mod policy;
 pub mod sql;
 
+// Towards the targets.
+pub mod upstream;
+
 // Where records go.
 pub mod store;
