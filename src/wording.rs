@@ -2,6 +2,8 @@
 //!
 //! Nothing here may name an address, a query, a stack or a key; what the operator needs beyond it is in the record and the log.
 
+use crate::call::legible;
+use crate::identity::NAME_LIMIT;
 use crate::verdict::{Denial, Failure, LimitRule, Refusal};
 
 /// A refusal in words.
@@ -61,7 +63,7 @@ fn failed(failure: &Failure) -> Words {
         Failure::BodyTooSlow => ("Request timeout", "The body did not arrive in time".into()),
         Failure::BodyBroken => ("Incomplete body", "The body ended before it was complete".into()),
         Failure::UnsupportedEncoding => ("Unsupported encoding", "Send the body without a content-encoding".into()),
-        Failure::UnknownTarget { name } => ("Unknown target", format!("Target '{}' is not recognized by the gatekeeper", shown(name))),
+        Failure::UnknownTarget { name } => ("Unknown target", format!("Target '{}' is not recognized by the gatekeeper", legible(name, NAME_LIMIT))),
         Failure::LoopDetected => ("Loop detected", "The call has passed through too many gatekeepers".into()),
         Failure::Overloaded => ("Overloaded", "The gatekeeper has as many calls under way as it can hold; try again shortly".into()),
         Failure::TargetNotConfigured { target } => ("Target not configured", format!("Target '{target}' has no address yet")),
@@ -73,13 +75,6 @@ fn failed(failure: &Failure) -> Words {
         Failure::Internal => ("Internal error", "Gatekeeper encountered an error processing your request".into()),
     };
     Words { error, message }
-}
-
-/// A caller's own text, short and without control characters, for giving back to it.
-pub fn shown(text: &str) -> String {
-    const MOST: usize = 128;
-    let plain: String = text.chars().take(MOST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if text.chars().nth(MOST).is_some() { format!("{plain}…") } else { plain }
 }
 
 #[cfg(test)]
@@ -98,11 +93,5 @@ mod tests {
         let unknown = words(&Failure::UnknownTarget { name: "nope".into() }.into());
         assert_eq!((unknown.error, unknown.message.as_str()), ("Unknown target", "Target 'nope' is not recognized by the gatekeeper"));
         assert_eq!(words(&Failure::Internal.into()).message, "Gatekeeper encountered an error processing your request");
-    }
-
-    #[test]
-    fn what_a_caller_wrote_comes_back_short_and_plain() {
-        assert_eq!(shown("a\nb"), "a\u{fffd}b");
-        assert_eq!(shown(&"x".repeat(500)).chars().count(), 129);
     }
 }

@@ -65,9 +65,20 @@ pub struct SqlText {
     pub text: String,
 }
 
+/// One authenticated call as `rate_limits` counts it, refused or not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Count {
+    /// The source, or the pattern whose sources share one count, or the service role.
+    pub identifier: Arc<str>,
+    /// An [`Endpoint`](crate::identity::Endpoint), or one of its two labels.
+    pub endpoint: Arc<str>,
+    /// The start of the clock minute of the call's arrival.
+    pub minute: Timestamp,
+}
+
 /// A caller's own words made fit to be kept and shown: at most `limit` bytes, and nothing that a log, a terminal or a database
 /// chokes on. What had to be changed bears a mark (U+FFFD, `…`) that no name can contain, so a changed text never passes for a name.
-fn legible(text: &str, limit: usize) -> String {
+pub fn legible(text: &str, limit: usize) -> String {
     const CUT: char = '…';
     let mut out = String::with_capacity(text.len().min(limit));
     for c in text.chars() {
@@ -94,13 +105,4 @@ mod tests {
         assert_eq!(legible(&"é".repeat(100), 128), format!("{}…", "é".repeat(62)));
         assert_eq!(legible("a\0b\u{85}c", 128), "a\u{FFFD}b\u{FFFD}c");
     }
-/// One authenticated call as `rate_limits` counts it, refused or not.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Count {
-    /// The source, or the pattern whose sources share one count, or the service role.
-    pub identifier: Arc<str>,
-    /// An [`Endpoint`](crate::identity::Endpoint), or one of its two labels.
-    pub endpoint: Arc<str>,
-    /// The start of the clock minute of the call's arrival.
-    pub minute: Timestamp,
 }

@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::notes::{Ending, Notes, WouldDeny};
+use crate::call::legible;
 use crate::clock::Timestamp;
-use crate::identity::{Action, CallId, Caller, Network, UNAUTHENTICATED};
+use crate::identity::{Action, CallId, Caller, NAME_LIMIT, Network, UNAUTHENTICATED};
 use crate::store::{ActivityStatus, ActivityType, ApiStatus, CallRecord, StatsKey, StatsOutcome};
 use crate::verdict::{Denial, Failure, Refusal};
-use crate::wording::{shown, words};
+use crate::wording::words;
 
 /// What an absent action is called, as in the original's rows.
 const NO_ACTION: &str = "undefined";
@@ -21,7 +22,7 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
     let source = notes.caller.as_ref().map_or(UNAUTHENTICATED, Caller::recorded_as);
     let kind = classify(ending);
     let action = notes.action.as_ref().map_or(NO_ACTION, Action::as_str);
-    let asked = notes.asked_target.as_deref().map(shown);
+    let asked = notes.asked_target.as_deref().map(|name| legible(name, NAME_LIMIT));
     let target = notes.target.as_ref().map(|target| target.as_str()).or(asked.as_deref());
     let error_message = error_message(notes, ending);
     let (title, description) = headline(ending, kind.activity, source, target, action, error_message.as_deref());
@@ -41,7 +42,7 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         metadata.insert("key".into(), json!(key.as_str()));
     }
     if let Some(claimed) = &notes.claimed {
-        metadata.insert("claimed_source".into(), json!(shown(claimed)));
+        metadata.insert("claimed_source".into(), json!(claimed.as_ref()));
     }
     if let Some(trace) = &notes.trace {
         metadata.insert("trace_id".into(), json!(format!("{:032x}", trace.trace_id)));

@@ -1,0 +1,71 @@
+//! The address of a call: a target's own, and what the caller puts behind it.
+
+use http::Uri;
+use http::uri::PathAndQuery;
+use percent_encoding::percent_decode_str;
+
+/// `base` with `rest` (a path, a query, or both) behind it. `None` where that would lead out of the target: a server in between may
+/// resolve dot segments, and then `brain/../admin` would reach another target than the one that was judged.
+pub fn join(base: &Uri, rest: &str) -> Option<Uri> {
+    if rest.is_empty() {
+        return Some(base.clone());
+    }
+    let (rest_path, rest_query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
+    if leads_out(rest_path) || !(rest_path.is_empty() || rest_path.starts_with('/')) {
+        return None;
+    }
+    let mut text = match rest_path {
+        "" => base.path().to_owned(),
+        path => format!("{}{path}", base.path().trim_end_matches('/')),
+    };
+    let queries = [base.query(), rest_query].into_iter().flatten().filter(|query| !query.is_empty());
+    for (query, mark) in queries.zip(['?', '&']) {
+        text.push(mark);
+        text.push_str(query);
+    }
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(text).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// Whether some server might read a step upwards into this path: encoded dots and slashes, backslashes and parameters count as well.
+fn leads_out(path: &str) -> bool {
+    let decoded: Vec<u8> = percent_decode_str(path).collect();
+    decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(|segment| {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or(segment);
+        matches!(name, b"." | b"..")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_caller_adds_stays_within_the_target() {
+        let table = [
+            ("http://h/functions/v1/brain", "", Some("http://h/functions/v1/brain")),
+            ("http://h/functions/v1/brain", "/", Some("http://h/functions/v1/brain/")),
+            ("http://h/functions/v1/brain", "/a/b?x=1&y=..", Some("http://h/functions/v1/brain/a/b?x=1&y=..")),
+            ("http://h/functions/v1/brain", "?x=1", Some("http://h/functions/v1/brain?x=1")),
+            ("http://h/functions/v1/brain/", "/a", Some("http://h/functions/v1/brain/a")),
+            ("http://h/brain?v=2", "/a?x=1", Some("http://h/brain/a?v=2&x=1")),
+            ("http://h/brain?v=2", "/a", Some("http://h/brain/a?v=2")),
+            ("http://h", "/a", Some("http://h/a")),
+            ("http://h/brain", "/a..b/...", Some("http://h/brain/a..b/...")),
+            ("http://h/brain", "/..", None),
+            ("http://h/brain", "/a/../../admin", None),
+            ("http://h/brain", "/./a", None),
+            ("http://h/brain", "/%2e%2E/admin", None),
+            ("http://h/brain", "/..%2fadmin", None),
+            ("http://h/brain", "/..;x=1/admin", None),
+            ("http://h/brain", "/..%5cadmin", None),
+            ("http://h/brain", "evil", None),
+            ("http://h/brain", "@evil.example/", None),
+        ];
+        for (base, rest, expected) in table {
+            let joined = join(&base.parse().unwrap(), rest).map(|uri| uri.to_string());
+            assert_eq!(joined.as_deref(), expected, "{base} + {rest}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! A target that fails again and again is left alone for a while: its callers hear so at once instead of waiting, and it gets room to
+//! recover. Then one call at a time may try it; the first that comes through opens the way for all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::identity::TargetName;
+use crate::policy::{BreakerPolicy, Target, Targets};
+
+/// What a caller is told to wait while another call is the one that tries.
+const TRIAL_WAIT: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    Closed,
+    Open,
+    /// One call may try, or is trying.
+    HalfOpen,
+}
+
+impl BreakerState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BreakerView {
+    pub state: BreakerState,
+    /// Failures in a row, as far as they were counted while it was closed.
+    pub failures: u32,
+    /// How often it has opened since start.
+    pub opened: u64,
+}
+
+/// One breaker for each target that is in the policy.
+#[derive(Debug)]
+pub struct Breakers {
+    clock: Clock,
+    by_target: RwLock<HashMap<TargetName, Arc<Breaker>>>,
+}
+
+#[derive(Debug)]
+struct Breaker {
+    target: TargetName,
+    clock: Clock,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    state: State,
+    failures: u32,
+    opened: u64,
+    /// Grows with every change of state. A call reports under the era it set out in, so the stragglers of an outage that is over
+    /// cannot bring it back, and a success from before it cannot end it.
+    era: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed,
+    Open { until_nanos: u64 },
+    Trial,
+}
+
+/// How the target behaved towards one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduct {
+    Answered,
+    Failed,
+}
+
+/// Leave to call a target. Whoever holds it reports how the call went, or drops it and has said nothing.
+#[derive(Debug)]
+#[must_use]
+pub struct Pass {
+    breaker: Arc<Breaker>,
+    policy: BreakerPolicy,
+    era: u64,
+}
+
+impl Breakers {
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, by_target: RwLock::default() }
+    }
+
+    /// Leave to call this target, or how long to wait before asking again.
+    pub fn admit(&self, target: &Target) -> Result<Pass, Duration> {
+        let breaker = self.of(&target.name);
+        let era = breaker.admit()?;
+        Ok(Pass { breaker, policy: target.breaker, era })
+    }
+
+    /// A new policy is in force: targets that left it are forgotten, new ones are listed from now on.
+    pub fn follow(&self, targets: &Targets) {
+        let mut map = self.by_target.write().unwrap_or_else(PoisonError::into_inner);
+        map.retain(|name, _| targets.find(name.as_str()).is_some());
+        for target in targets.by_name.values() {
+            map.entry(target.name.clone()).or_insert_with(|| Arc::new(Breaker::new(&target.name, &self.clock)));
+        }
+    }
+
+    /// By name, in order.
+    pub fn view(&self) -> Vec<(TargetName, BreakerView)> {
+        let map = self.by_target.read().unwrap_or_else(PoisonError::into_inner);
+        let mut views: Vec<_> = map.iter().map(|(name, breaker)| (name.clone(), breaker.view())).collect();
+        views.sort_by(|a, b| a.0.cmp(&b.0));
+        views
+    }
+
+    fn of(&self, name: &TargetName) -> Arc<Breaker> {
+        if let Some(breaker) = self.by_target.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Arc::clone(breaker);
+        }
+        let mut map = self.by_target.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(map.entry(name.clone()).or_insert_with(|| Arc::new(Breaker::new(name, &self.clock))))
+    }
+}
+
+impl Breaker {
+    fn new(target: &TargetName, clock: &Clock) -> Self {
+        let inner = Inner { state: State::Closed, failures: 0, opened: 0, era: 0 };
+        Self { target: target.clone(), clock: clock.clone(), inner: Mutex::new(inner) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(&self) -> Result<u64, Duration> {
+        let now = self.clock.monotonic_nanos();
+        let mut inner = self.lock();
+        match inner.state {
+            State::Closed => Ok(inner.era),
+            State::Open { until_nanos } if now < until_nanos => Err(Duration::from_nanos(until_nanos - now)),
+            State::Open { .. } => Ok(inner.turn(State::Trial)),
+            State::Trial => Err(TRIAL_WAIT),
+        }
+    }
+
+    fn report(&self, era: u64, conduct: Conduct, policy: BreakerPolicy) {
+        let now = self.clock.monotonic_nanos();
+        let mut inner = self.lock();
+        if inner.era != era {
+            return;
+        }
+        match (conduct, &inner.state) {
+            (Conduct::Answered, State::Closed) => inner.failures = 0,
+            (Conduct::Answered, _) => {
+                inner.failures = 0;
+                inner.turn(State::Closed);
+                tracing::info!(target_name = %self.target, "target answers again: breaker closed");
+            }
+            (Conduct::Failed, state) => {
+                let tried = matches!(state, State::Trial);
+                inner.failures = inner.failures.saturating_add(1);
+                if tried || inner.failures >= policy.failures.get() {
+                    let open_for = u64::try_from(policy.open_for.as_nanos()).unwrap_or(u64::MAX);
+                    inner.turn(State::Open { until_nanos: now.saturating_add(open_for) });
+                    inner.opened = inner.opened.saturating_add(1);
+                    tracing::warn!(target_name = %self.target, failures = inner.failures, open_for = ?policy.open_for, "target keeps failing: breaker open");
+                }
+            }
+        }
+    }
+
+    /// The call that tried was given up before the target could show anything, so the next one may try.
+    fn abandon(&self, era: u64) {
+        let mut inner = self.lock();
+        if inner.era == era && matches!(inner.state, State::Trial) {
+            inner.turn(State::Open { until_nanos: 0 });
+        }
+    }
+
+    fn view(&self) -> BreakerView {
+        let now = self.clock.monotonic_nanos();
+        let inner = self.lock();
+        let state = match inner.state {
+            State::Closed => BreakerState::Closed,
+            State::Open { until_nanos } if now < until_nanos => BreakerState::Open,
+            State::Open { .. } | State::Trial => BreakerState::HalfOpen,
+        };
+        BreakerView { state, failures: inner.failures, opened: inner.opened }
+    }
+}
+
+impl Inner {
+    fn turn(&mut self, to: State) -> u64 {
+        self.state = to;
+        self.era = self.era.wrapping_add(1);
+        self.era
+    }
+}
+
+impl Pass {
+    pub fn report(self, conduct: Conduct) {
+        self.breaker.report(self.era, conduct, self.policy);
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        // After a report the era of a trial is over, and this finds nothing to do.
+        self.breaker.abandon(self.era);
+    }
+}

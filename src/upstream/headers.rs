@@ -1,0 +1,151 @@
+//! Which headers travel. Towards a target: what the caller says about its request, never what it showed us to be let in, and our own
+//! words about who calls. Back: what the target says, except where the gatekeeper speaks for itself.
+
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
+
+use crate::call::Head;
+use crate::identity::Secret;
+use crate::policy::{Credentials, Target};
+
+const APIKEY: HeaderName = HeaderName::from_static("apikey");
+const ELIZA_HOPS: HeaderName = HeaderName::from_static("x-eliza-hops");
+const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Whose credentials a target is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Towards {
+    /// What the target's policy says.
+    Injected,
+    /// The caller's own `Authorization` and nothing of ours: it failed authentication, and only goes on because enforcement is off.
+    OwnAuthorizationOnly,
+}
+
+/// Whether the body is of the gatekeeper's making.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// JSON that the gatekeeper shaped.
+    Shaped,
+    /// The caller's own bytes, any content encoding taken off.
+    AsSent,
+}
+
+/// A credential of policy that no header can carry.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnfitCredential;
+
+pub fn towards_target(
+    caller: &HeaderMap,
+    head: &Head,
+    target: &Target,
+    towards: Towards,
+    form: Form,
+) -> Result<HeaderMap, UnfitCredential> {
+    let named = named_by_connection(caller);
+    let mut out = HeaderMap::with_capacity(caller.len().saturating_add(8));
+    for (name, value) in caller {
+        if passes(name, target, towards) && !named.contains(name) {
+            out.append(name, value.clone());
+        }
+    }
+    if form == Form::Shaped {
+        out.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // The envelope door reads error bodies, and it reads them plain.
+        out.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+    say(&mut out, CALL_ID, &head.id.to_string());
+    say(&mut out, FORWARDED_FOR, &head.peer.to_canonical().to_string());
+    let trace = head.trace;
+    say(&mut out, TRACEPARENT, &format!("00-{:032x}-{:016x}-{:02x}", trace.trace_id, trace.span_id, trace.flags));
+    out.insert(ELIZA_HOPS, u16::from(head.hops).saturating_add(1).into());
+    if towards == Towards::Injected && !target.pass_authorization {
+        inject(&mut out, &target.credentials)?;
+    }
+    Ok(out)
+}
+
+/// Takes out of an answer's headers what concerned only our connection to the target, and what the gatekeeper says in its own name.
+pub fn towards_caller(answer: &mut HeaderMap) {
+    // A length beside a transfer encoding is not the body's; read again further on, it would cut the answer or stretch it into the next.
+    if answer.contains_key(TRANSFER_ENCODING) {
+        answer.remove(CONTENT_LENGTH);
+    }
+    let mut going = named_by_connection(answer);
+    going.extend(answer.keys().filter(|name| is_hop_by_hop(name) || is_ours_to_say(name)).cloned());
+    for name in going {
+        answer.remove(name);
+    }
+}
+
+fn passes(name: &HeaderName, target: &Target, towards: Towards) -> bool {
+    if is_hop_by_hop(name) || is_about_this_hop(name) || name.as_str().contains('_') {
+        return false;
+    }
+    let own_authorization = target.pass_authorization || towards == Towards::OwnAuthorizationOnly;
+    let own_credentials = target.pass_authorization && towards == Towards::Injected;
+    match name.as_str() {
+        "authorization" => own_authorization,
+        "x-eliza-key" => false,
+        "apikey" => own_credentials,
+        eliza if eliza.starts_with("x-eliza-") => own_credentials,
+        _ => true,
+    }
+}
+
+/// RFC 9110, section 7.6.1. What `Connection` names comes on top: see [`named_by_connection`].
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "http2-settings")
+        || name.starts_with("proxy-")
+}
+
+/// True of the caller's connection, its framing or its body as it came; said anew towards the target where it is said at all.
+fn is_about_this_hop(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    matches!(name, "host" | "content-length" | "content-encoding" | "expect" | "forwarded" | "x-real-ip" | "traceparent" | "x-call-id")
+        || name.starts_with("x-forwarded-")
+}
+
+fn is_ours_to_say(name: &HeaderName) -> bool {
+    name == CALL_ID || name.as_str().starts_with("access-control-") || name.as_str().starts_with("x-eliza-")
+}
+
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let tokens = headers.get_all(CONNECTION).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok()).collect()
+}
+
+fn inject(out: &mut HeaderMap, credentials: &Credentials) -> Result<(), UnfitCredential> {
+    match credentials {
+        Credentials::None => {}
+        Credentials::Bearer(token) => {
+            out.insert(AUTHORIZATION, bearer(token)?);
+        }
+        Credentials::ServiceRole(key) => {
+            out.insert(AUTHORIZATION, bearer(key)?);
+            out.insert(APIKEY, sensitive(key.reveal())?);
+        }
+    }
+    Ok(())
+}
+
+fn bearer(token: &Secret) -> Result<HeaderValue, UnfitCredential> {
+    sensitive(&format!("Bearer {}", token.reveal()))
+}
+
+/// Marked so that it prints as `Sensitive`, and so that no header compression table keeps it.
+fn sensitive(text: &str) -> Result<HeaderValue, UnfitCredential> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| UnfitCredential)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// For text of ours, which is always fit for a header.
+fn say(out: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        out.insert(name, value);
+    }
+}

@@ -1,0 +1,16 @@
+//! Towards the targets, and back. What leaves here carries our credentials and nothing of the caller's secrets; what comes back is
+//! the target's answer, or one plain [`Failure`](crate::verdict::Failure). What exactly went wrong is for the log alone.
+
+mod address;
+pub mod answer;
+pub mod breaker;
+pub mod client;
+pub mod dial;
+pub mod headers;
+pub mod shape;
+
+pub use answer::{Settled, settle};
+pub use breaker::{BreakerState, BreakerView};
+pub use client::{Answer, AnswerBody, AnswerBroken, Order, Outgoing, Upstream};
+pub use dial::Dial;
+pub use headers::Towards;
