@@ -6,7 +6,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock::Clock;
 use crate::gates::rate_limit::RateLimiter;
-use crate::gates::strangers::Strangers;
+use crate::gates::rate_limit::strangers::Strangers;
 use crate::health::Health;
 use crate::identity::{KeyHash, KeyId, Secret};
 use crate::intake::MEMORY_UNIT;

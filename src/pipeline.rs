@@ -5,26 +5,24 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use http_body::Body;
 use tokio::sync::Semaphore;
 
 use crate::call::{Envelope, Head};
 use crate::clock::Clock;
 use crate::gates::authenticate::{Authenticated, authenticate};
-use crate::gates::authorize::authorize;
-use crate::gates::rate_limit::{RateLimiter, SourceTicket, Standing, Subject};
-use crate::gates::sql_filter::sql_filter;
-use crate::gates::strangers::{Fold, Strangers};
-use crate::identity::{Action, Caller, KeyHash};
+use crate::gates::authorize::{Authorized, authorize};
+use crate::gates::rate_limit::strangers::{Fold, Strangers};
+use crate::gates::rate_limit::{EndpointTicket, RateLimiter, SourceTicket, Subject};
+use crate::gates::sql_filter::{SqlJudged, sql_filter};
+use crate::identity::{Action, Caller, Endpoint, KeyHash};
 use crate::intake::{Taken, read_body};
 use crate::live::{Live, Snapshot};
 use crate::policy::Target;
 use crate::record::{Recorder, Trail};
-use crate::upstream::answer::{Settled, settle};
-use crate::upstream::shape::{self, executed_action};
-use crate::upstream::{Order, Towards, Upstream};
-use crate::verdict::{Denial, Failure, GateName, Refusal, Verdict};
+use crate::upstream::{Order, Outgoing, Settled, Towards, Upstream, settle, shape};
+use crate::verdict::{Denial, Failure, GateName, Refusal, Standings, Verdict};
 
 /// What every call goes through: the long-lived parts, shared by all doors.
 pub struct Pipeline {
@@ -58,21 +56,29 @@ struct Route<'a> {
     action: Option<&'a Action>,
 }
 
+/// All that a call must show before it is sent on.
+struct Admitted<'a> {
+    caller: &'a Authenticated,
+    _authorized: Authorized,
+    _within_limits: EndpointTicket,
+    _sql: SqlJudged,
+}
+
 /// How a call came out, and where its caller stands with its limits.
 pub struct Outcome {
     pub result: Result<Settled, Refusal>,
-    pub standing: Option<Standing>,
+    pub standings: Standings,
 }
 
 impl Pipeline {
     /// The whole way of a call from the envelope door.
     pub async fn admit_and_forward<B: Body>(&self, call: Arriving<'_, B>, trail: &mut Trail) -> Outcome {
-        let mut standing = None;
-        let result = self.pass(call, trail, &mut standing).await;
-        Outcome { result, standing }
+        let mut standings = Standings::default();
+        let result = self.pass(call, trail, &mut standings).await;
+        Outcome { result, standings }
     }
 
-    async fn pass<B: Body>(&self, call: Arriving<'_, B>, trail: &mut Trail, standing: &mut Option<Standing>) -> Result<Settled, Refusal> {
+    async fn pass<B: Body>(&self, call: Arriving<'_, B>, trail: &mut Trail, standings: &mut Standings) -> Result<Settled, Refusal> {
         let Arriving { head, headers, body } = call;
         let snapshot = self.live.snapshot();
         let policy = &snapshot.policy;
@@ -82,18 +88,19 @@ impl Pipeline {
         if head.hops >= policy.body.max_hops {
             return Err(Failure::LoopDetected.into());
         }
-        let ticket = self.limit_source(head, &caller, &snapshot, trail, standing)?;
+        let ticket = self.limit_source(&caller, head, &snapshot, trail, standings)?;
 
         let taken = read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await?;
-        let bytes = hold(taken, trail);
-        let envelope = Envelope::parse(bytes, &policy.sql.fields)?;
+        let envelope = Envelope::parse(hold(taken, trail), &policy.sql.fields)?;
         let route = find_route(&envelope, &snapshot, trail)?;
 
-        weigh(&snapshot, trail, GateName::Authorize, authorize(&caller, route.target, route.action))?;
-        self.limit_endpoint(ticket, &route, head, &snapshot, trail, standing)?;
-        weigh(&snapshot, trail, GateName::SqlFilter, sql_filter(caller.caller(), route.envelope, &policy.sql))?;
-
-        self.forward(&route, head, headers, &caller, trail).await
+        let admitted = Admitted {
+            _authorized: weigh(&snapshot, trail, GateName::Authorize, authorize(&caller, route.target, route.action))?,
+            _within_limits: self.limit_endpoint(ticket, &route, &snapshot, trail, standings)?,
+            _sql: weigh(&snapshot, trail, GateName::SqlFilter, sql_filter(caller.caller(), route.envelope, &policy.sql))?,
+            caller: &caller,
+        };
+        self.forward(admitted, &route, head, headers, trail).await
     }
 
     /// Who calls. What a stranger does is recorded one by one only up to a bound: a flood of them must not fill the disk.
@@ -119,7 +126,7 @@ impl Pipeline {
     /// Notes a call that was refused before anybody was known to stand behind it.
     pub fn turn_away(&self, snapshot: &Snapshot, trail: &mut Trail) {
         let (network, at) = (trail.notes().network, trail.notes().at);
-        match self.strangers.note(network, at, snapshot.policy.limits.stranger_records_per_minute) {
+        match self.strangers.note(network, at, &snapshot.policy.limits) {
             Fold::Record => {}
             Fold::Counted => trail.fold(),
         }
@@ -129,6 +136,60 @@ impl Pipeline {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Failure::Overloaded)?;
         trail.hold(place);
         Ok(())
+    }
+
+    fn limit_source<'s>(
+        &self,
+        caller: &'s Authenticated,
+        head: &Head,
+        snapshot: &'s Snapshot,
+        trail: &mut Trail,
+        standings: &mut Standings,
+    ) -> Result<SourceTicket<'s>, Refusal> {
+        let subject = match (caller.caller(), caller.source()) {
+            (Caller::Source { name, .. }, Some(policy)) => Subject::Source { name, policy },
+            (Caller::ServiceRole { .. }, _) => Subject::ServiceRole,
+            (Caller::Stranger { .. } | Caller::Source { .. }, _) => Subject::Stranger,
+        };
+        let verdict = self.limiter.limit_source(subject, &snapshot.policy.limits, head.at);
+        let ticket = verdict.proof();
+        *standings = ticket.standings();
+        trail.note().counted = ticket.count().cloned();
+        weigh(snapshot, trail, GateName::SourceLimit, verdict)
+    }
+
+    fn limit_endpoint(
+        &self,
+        ticket: SourceTicket<'_>,
+        route: &Route<'_>,
+        snapshot: &Snapshot,
+        trail: &mut Trail,
+        standings: &mut Standings,
+    ) -> Result<EndpointTicket, Refusal> {
+        let verdict = self.limiter.limit_endpoint(ticket, &Endpoint::of(&route.target.name, route.action));
+        let ticket = verdict.proof();
+        *standings = ticket.standings();
+        trail.note().counted = ticket.count().cloned();
+        weigh(snapshot, trail, GateName::EndpointLimit, verdict)
+    }
+
+    async fn forward(
+        &self,
+        admitted: Admitted<'_>,
+        route: &Route<'_>,
+        head: &Head,
+        headers: &HeaderMap,
+        trail: &mut Trail,
+    ) -> Result<Settled, Refusal> {
+        let towards = match admitted.caller.caller() {
+            Caller::Source { .. } | Caller::ServiceRole { .. } => Towards::Injected,
+            Caller::Stranger { .. } => self.strangers_towards,
+        };
+        let body = Outgoing::Shaped(shape::body(route.target, route.envelope));
+        let order = Order { head, target: route.target, method: Method::POST, rest: "", headers, body, towards };
+        let answer = self.upstream.forward(order).await?;
+        trail.note().upstream = Some(answer.waited);
+        Ok(settle(answer, route.target, head.id).await)
     }
 }
 
@@ -147,7 +208,7 @@ fn find_route<'a>(envelope: &'a Envelope, snapshot: &'a Snapshot, trail: &mut Tr
         trail.note().asked_target = Some(envelope.target.clone());
         return Err(Failure::UnknownTarget { name: envelope.target.clone() }.into());
     };
-    let action = executed_action(target, envelope);
+    let action = shape::executed_action(target, envelope);
     trail.note().target = Some(target.name.clone());
     trail.note().action = action.cloned();
     Ok(Route { target, envelope, action })

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::clock::Timestamp;
 use crate::gatekeeper::Gatekeeper;
+use crate::gates::rate_limit::strangers::Folded;
 use crate::health::Database;
 use crate::record::compose::folded_strangers;
 use crate::record::writer::write_all;
@@ -72,7 +72,7 @@ impl Upkeep {
         };
         tasks.spawn(follow_signals(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
         every(&mut tasks, gatekeeper, HEALTH, &stopping, |gatekeeper| async move { refresh_health(&gatekeeper).await });
-        every(&mut tasks, gatekeeper, STRANGERS, &stopping, |gatekeeper| async move { record_strangers(&gatekeeper, false) });
+        every(&mut tasks, gatekeeper, STRANGERS, &stopping, |gatekeeper| async move { record_strangers(&gatekeeper, gatekeeper.pipeline.strangers.drain(gatekeeper.pipeline.clock.now())); });
         every(&mut tasks, gatekeeper, SWEEP, &stopping, |gatekeeper| async move {
             gatekeeper.pipeline.limiter.sweep(gatekeeper.pipeline.clock.now());
         });
@@ -84,7 +84,7 @@ impl Upkeep {
     /// Ends the tasks and lets the writer empty its queue. Call it when no more calls are under way; what is not written by
     /// then waits for the database at most `patience` long.
     pub async fn stop(mut self, gatekeeper: Arc<Gatekeeper>, patience: Duration) {
-        record_strangers(&gatekeeper, true);
+        record_strangers(&gatekeeper, gatekeeper.pipeline.strangers.drain_all());
         touch_keys(&gatekeeper).await;
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
@@ -101,6 +101,11 @@ impl Upkeep {
         }
         store.close().await;
     }
+}
+
+async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
+    // Whoever could say so being gone says so too.
+    let _gone = stopping.wait_for(|stop| *stop).await;
 }
 
 fn away_at_start(why: &str) {
@@ -140,8 +145,8 @@ async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCur
     for secs in &policy.limits.window_lengths {
         let start = now.floor(*secs);
         let rows = store.counts_since(start).await?;
-        let rows = rows.into_iter().map(|row| (row.identifier, row.endpoint, row.count));
-        pipeline.limiter.restore(&policy, *secs, start, rows);
+        let rows = rows.iter().map(|row| (row.identifier.as_str(), row.endpoint.as_str(), row.count));
+        pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, start, rows);
     }
     gatekeeper.use_keys(store.keys().await?);
     Ok(cursor)
@@ -158,7 +163,7 @@ async fn keep_bringing_up(
     let mut first = Some(first);
     loop {
         let tried = tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => return,
+            () = told_to_stop(&mut stopping) => return,
             tried = bring_up(&gatekeeper, migrate) => tried,
         };
         let tried = match tried {
@@ -180,7 +185,7 @@ async fn keep_bringing_up(
         // The channel stays open for those who wait on it.
         let pause = if is_up { Duration::MAX } else { RETRY };
         tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => return,
+            () = told_to_stop(&mut stopping) => return,
             () = sleep(pause) => {}
         }
     }
@@ -193,7 +198,7 @@ async fn follow_signals(gatekeeper: Arc<Gatekeeper>, mut is_up: watch::Receiver<
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => return,
+            () = told_to_stop(&mut stopping) => return,
             _ = tick.tick() => {}
         }
         match gatekeeper.store.signals_after(&cursor).await {
@@ -248,7 +253,7 @@ fn every<F>(
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = stopping.wait_for(|stop| *stop) => return,
+                () = told_to_stop(&mut stopping) => return,
                 _ = tick.tick() => what(Arc::clone(&gatekeeper)).await,
             }
         }
@@ -279,11 +284,9 @@ async fn refresh_health(gatekeeper: &Gatekeeper) {
 }
 
 /// Failed authentications beyond the bound, one record per network and minute.
-fn record_strangers(gatekeeper: &Gatekeeper, all: bool) {
-    let pipeline = &gatekeeper.pipeline;
-    let now = if all { Timestamp::from_micros(i64::MAX) } else { pipeline.clock.now() };
-    for folded in pipeline.strangers.drain(now) {
-        pipeline.recorder.record(folded_strangers(folded.network, folded.minute, folded.count));
+fn record_strangers(gatekeeper: &Gatekeeper, folded: Vec<Folded>) {
+    for Folded { network, minute, count } in folded {
+        gatekeeper.pipeline.recorder.record(folded_strangers(network, minute, count));
     }
 }
 
@@ -308,13 +311,13 @@ async fn maintain(gatekeeper: Arc<Gatekeeper>, mut is_up: watch::Receiver<Option
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => return,
+            () = told_to_stop(&mut stopping) => return,
             _ = tick.tick() => {}
         }
         let retention = gatekeeper.pipeline.live.current().policy.retention;
         let keep = Keep { activity: retention.activity, api_calls: retention.api_calls, rate_limits: retention.rate_limits };
         tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => return,
+            () = told_to_stop(&mut stopping) => return,
             maintained = gatekeeper.store.maintain(gatekeeper.pipeline.clock.now(), &keep) => match maintained {
                 Ok(done) => tracing::info!(rows = done.rows_deleted, made = done.partitions_made, dropped = done.partitions_dropped, "the database is tidied"),
                 Err(error) => tracing::warn!(%error, "the database could not be tidied; trying again in an hour"),

@@ -39,6 +39,15 @@ pub enum Verdict<P> {
     Deny { denial: Denial, onward: P },
 }
 
+impl<P> Verdict<P> {
+    /// What the next step asks for, whether or not the call may take it.
+    pub fn proof(&self) -> &P {
+        match self {
+            Self::Allow(proof) | Self::Deny { onward: proof, .. } => proof,
+        }
+    }
+}
+
 /// The call was judged and may not pass. Whether it then stops is enforcement's business.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Denial {

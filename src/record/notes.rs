@@ -4,10 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::TraceContext;
+use crate::call::{Count, TraceContext};
 use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Caller, KeyId, Network, TargetName};
-use crate::store::Counted;
 use crate::verdict::{Denial, GateName, Refusal};
 
 #[derive(Clone, Debug)]
@@ -25,7 +24,7 @@ pub struct Notes {
     /// What the caller asked for when there is no such target.
     pub asked_target: Option<String>,
     pub action: Option<Action>,
-    pub counted: Option<Counted>,
+    pub counted: Option<Count>,
     pub would_deny: Vec<WouldDeny>,
     pub request_bytes: u64,
     pub response_bytes: u64,

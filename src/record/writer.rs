@@ -17,14 +17,14 @@ const GATHER: Duration = Duration::from_millis(100);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
-/// Runs until every recorder is gone and the queue is empty, or `give_up` says that the process cannot wait longer.
+/// Runs until every recorder is gone and the queue is empty.
 pub async fn write_all(store: Arc<dyn Store>, mut records: mpsc::Receiver<CallRecord>, metrics: Arc<Metrics>) {
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(first) = records.recv().await {
         batch.push(first);
         let until = Instant::now() + GATHER;
-        while batch.len() < BATCH {
-            match timeout_at(until, records.recv_many(&mut batch, BATCH - batch.len())).await {
+        while let Some(room) = BATCH.checked_sub(batch.len()).filter(|room| *room > 0) {
+            match timeout_at(until, records.recv_many(&mut batch, room)).await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
             }

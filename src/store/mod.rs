@@ -3,12 +3,12 @@
 //! One trait, two databases, one behaviour: `tests/it/store_contract.rs` holds both to it. What is shared is here;
 //! `sqlite` and `postgres` hold SQL and nothing else.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+pub use crate::call::Count as Counted;
 use crate::clock::Timestamp;
 use crate::identity::{KeyHash, KeyId};
 
@@ -105,15 +105,6 @@ pub enum StatsOutcome {
     Successful,
     Failed,
     Denied,
-}
-
-/// One authenticated call in `rate_limits`: the minute, and the bucket it was counted in.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Counted {
-    pub identifier: Arc<str>,
-    pub endpoint: Arc<str>,
-    /// The start of the clock minute.
-    pub minute: Timestamp,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
