@@ -1,0 +1,25 @@
+# The commands of this project. `make run` for a first look, `make test` for all that must hold.
+
+.PHONY: run build test lint bench fuzz
+
+run:
+	cargo run --release --locked -- demo
+
+build:
+	cargo build --release --locked
+
+test:
+	sh tests/install.sh
+	cargo test --locked
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+bench:
+	cargo bench --locked
+
+# Needs cargo-fuzz: cargo install cargo-fuzz
+fuzz:
+	cd fuzz && for target in envelope headers; do RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=60 || exit 1; done
