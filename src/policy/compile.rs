@@ -1,1 +1,84 @@
 //! Files in, a [`super::Policy`] or every problem out.
+
+mod credentials;
+mod glob;
+mod limits;
+mod service;
+mod sources;
+mod sql;
+mod targets;
+mod url;
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+use toml::Spanned;
+
+use super::problems::{File, Problems, Report, Texts};
+use super::read::Sections;
+use super::{Policy, file};
+use crate::identity::Secret;
+
+/// Where `${NAME}` gets its value.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The secrets that policies may send to targets by another name than a variable's.
+#[derive(Clone, Debug, Default)]
+pub struct CredentialInputs {
+    pub service_role: Option<Secret>,
+}
+
+/// What the files leave out is as `shipped`: sections key by key; tiers and rules as whole lists; sources, targets and overrides not at all.
+pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, credentials: &CredentialInputs) -> Result<Policy, Problems> {
+    let texts = Texts::of(files.iter().chain(shipped));
+    let mut report = Report::on(&texts);
+    let report_on = &mut report;
+    let shipped_sections = Sections::read(texts.iter().skip(files.len()), report_on);
+    let own = Sections::read(texts.iter().take(files.len()), report_on);
+
+    let core_rules: Vec<String> = shipped_sections.rules.iter().map(|rule| rule.get_ref().id.get_ref().clone()).collect();
+    let target_names = targets::names(&own.targets, report_on);
+    let tiers = if own.tiers.is_empty() { shipped_sections.tiers } else { own.tiers };
+    let sources = sources::compile(&own.sources, &tiers, &own.overrides, &target_names, report_on);
+    let listed: Vec<&str> =
+        own.sources.iter().flat_map(|entry| entry.get_ref().names.get_ref()).map(|name| name.get_ref().as_str()).collect();
+    let defaults = layered(own.target_defaults, shipped_sections.target_defaults, targets::layer);
+    let targets = targets::compile(own.targets, &defaults, &listed, variables, credentials, report_on);
+    let rules = if own.rules.is_empty() { shipped_sections.rules } else { own.rules };
+    let sql = sql::compile(layered(own.sql, shipped_sections.sql, file::Sql::or), rules, &core_rules, report_on);
+    let limits = service::limits(layered(own.limits, shipped_sections.limits, file::Limits::or), &sources, report_on);
+    let longest = limits.as_ref().and_then(|limits| limits.window_lengths.last()).copied().unwrap_or_default();
+    let retention = service::retention(layered(own.retention, shipped_sections.retention, file::Retention::or), longest, report_on);
+    let body = service::body(layered(own.body, shipped_sections.body, file::Body::or), report_on);
+    let cors = service::cors(layered(own.cors, shipped_sections.cors, file::Cors::or), report_on);
+
+    let warnings = report.finish()?;
+    match (sql, limits, retention, body, cors) {
+        (Some(sql), Some(limits), Some(retention), Some(body), Some(cors)) => {
+            let fingerprint = fingerprint(files.iter().chain(shipped));
+            Ok(Policy { fingerprint, sources, targets, limits, sql, body, retention, cors, warnings })
+        }
+        // Only a build that ships broken policies comes here; a test keeps it from shipping.
+        _ => Err(Problems::one("policies", "the shipped policies leave out a key that has no other default")),
+    }
+}
+
+fn layered<T: Default>(own: Option<Spanned<T>>, shipped: Option<Spanned<T>>, or: fn(T, T) -> T) -> T {
+    let [own, shipped] = [own, shipped].map(|section| section.map(Spanned::into_inner).unwrap_or_default());
+    or(own, shipped)
+}
+
+/// Names and texts with their lengths, so that no two sets of files hash the same bytes.
+fn fingerprint<'a>(files: impl Iterator<Item = &'a File>) -> String {
+    let mut hash = Sha256::new();
+    for file in files {
+        for part in [&file.name, &file.text] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+    }
+    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

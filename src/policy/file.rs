@@ -1,1 +1,167 @@
 //! The shapes of the policy files, exactly as operators write them. Nothing is checked here but the shape.
+//! Every value keeps its span, so that whoever finds fault with it can say where it stands.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+pub type Text = Spanned<String>;
+pub type List = Spanned<Vec<Text>>;
+
+/// A section whose keys may each be left out. What one file leaves out, another may fill in.
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $(pub $key: Option<$type>,)*
+        }
+
+        impl $name {
+            pub fn or(self, other: Self) -> Self {
+                Self { $($key: self.$key.or(other.$key),)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// `[limits]`
+    Limits {
+        endpoints_per_source: Spanned<u64>,
+        buckets: Spanned<u64>,
+        stranger_records_per_minute: Spanned<u32>,
+    }
+}
+
+section! {
+    /// `[[target]]`, and `[target_defaults]`, which has no names.
+    Target {
+        names: List,
+        url: Text,
+        shape: Spanned<Shape>,
+        defaults: Spanned<BTreeMap<Text, toml::Value>>,
+        timeout: Text,
+        idle_timeout: Text,
+        credentials: Spanned<Injected>,
+        bearer: Text,
+        authorization: Spanned<Authorization>,
+        callers: List,
+        breaker: Breaker,
+    }
+}
+
+section! {
+    Breaker {
+        failures: Spanned<u32>,
+        open: Text,
+    }
+}
+
+section! {
+    /// `[sql]`
+    Sql {
+        fields: List,
+    }
+}
+
+section! {
+    /// `[body]`
+    Body {
+        max: Text,
+        read_timeout: Text,
+        max_hops: Spanned<u8>,
+    }
+}
+
+section! {
+    /// `[retention]`
+    Retention {
+        activity: Text,
+        api_calls: Text,
+        rate_limits: Text,
+    }
+}
+
+section! {
+    /// `[cors]`
+    Cors {
+        origins: List,
+    }
+}
+
+/// `[[source]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    pub names: List,
+    pub tier: Option<Text>,
+    pub total: Option<List>,
+    pub total_burst: Option<Text>,
+}
+
+/// `[tiers.NAME]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tier {
+    pub limit: List,
+    pub burst: Option<Text>,
+    pub total: Option<List>,
+    pub total_burst: Option<Text>,
+}
+
+/// `[[override]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Override {
+    pub source: Option<Text>,
+    pub endpoint: Text,
+    pub limit: List,
+    pub burst: Option<Text>,
+}
+
+/// `[[rule]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    pub id: Text,
+    pub pattern: Option<Text>,
+    pub regex: Text,
+    pub why: Text,
+    pub mode: Option<Mode>,
+    pub refuses: List,
+    #[serde(default)]
+    pub allows: Vec<Text>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    Payload,
+    ActionData,
+    Envelope,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Injected {
+    None,
+    ServiceRole,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authorization {
+    Stop,
+    Pass,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    Enforce,
+    Observe,
+    Off,
+}

@@ -3,6 +3,11 @@
 
 pub mod compile;
 pub mod file;
+pub mod live;
+pub mod load;
+pub mod problems;
+mod read;
+mod values;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -11,7 +16,7 @@ use std::time::Duration;
 
 use http::Uri;
 
-use crate::identity::{NamePattern, Secret, SourceName, TargetName};
+use crate::identity::{NamePattern, Secret, SourceName, TargetName, UNAUTHENTICATED};
 use crate::sql;
 
 /// The compiled snapshot.
@@ -55,9 +60,15 @@ pub struct EndpointOverride {
     pub allowance: Arc<Allowance>,
 }
 
+/// What the record calls the callers that are no source. No source may go by these names, whatever a pattern would match.
+const RESERVED: [&str; 2] = ["service_role", UNAUTHENTICATED];
+
 impl Sources {
     /// The entry that lists this source, if any does. A single name beats every pattern; of patterns the first one counts.
     pub fn find(&self, name: &SourceName) -> Option<&Arc<Source>> {
+        if RESERVED.contains(&name.as_str()) {
+            return None;
+        }
         self.named.get(name.as_str()).or_else(|| self.patterns.iter().find(|source| source.pattern.matches(name.as_str())))
     }
 }

@@ -1,0 +1,166 @@
+//! The small notations of the policy files: durations, sizes, windows, bursts.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::{Burst, Window};
+
+const DAY_SECS: u64 = 86_400;
+
+/// `500ms`, `10s`, `5m`, `1h`, `30d`; never nothing.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no duration: write a whole number above 0 and ms, s, m, h or d, as in \"30s\"");
+    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
+    let millis_per = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => DAY_SECS * 1000,
+        _ => return Err(wrong()),
+    };
+    let millis = number.checked_mul(millis_per).filter(|millis| *millis > 0).ok_or_else(wrong)?;
+    Ok(Duration::from_millis(millis))
+}
+
+/// As [`duration`], but no longer than `longest`.
+pub fn duration_up_to(longest: Duration) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| {
+        let found = duration(text)?;
+        if found > longest {
+            return Err(format!("`{text}` is too long: at most {} here", in_words(longest)));
+        }
+        Ok(found)
+    }
+}
+
+/// `512B`, `64KiB`, `10MiB`; above nothing and at most 1 GiB, for it is held in memory.
+pub fn size(text: &str) -> Result<usize, String> {
+    let wrong = || format!("`{text}` is no size: write a whole number above 0 and B, KiB or MiB, as in \"10MiB\", at most \"1024MiB\"");
+    let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
+    let bytes_per: u64 = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        _ => return Err(wrong()),
+    };
+    let bytes = number.checked_mul(bytes_per).filter(|bytes| (1..=1 << 30).contains(bytes)).ok_or_else(wrong)?;
+    usize::try_from(bytes).map_err(|_| wrong())
+}
+
+/// `100/1m`: so many calls in each window of that length, which must be whole minutes that divide a day.
+pub fn window(text: &str) -> Result<Window, String> {
+    let wrong = || format!("`{text}` is no limit: write calls and a window, as in \"100/1m\"");
+    let (calls, length) = text.split_once('/').ok_or_else(wrong)?;
+    let limit = whole(calls).and_then(|calls| u32::try_from(calls).ok()).ok_or_else(wrong)?;
+    if limit == 0 {
+        return Err(format!(
+            "`{text}` lets nothing through: to shut a source out take it off the list, to shut a target off use `callers`"
+        ));
+    }
+    let secs = duration(length).map_err(|_| wrong())?;
+    let in_a_day = secs.subsec_millis() == 0 && secs.as_secs().is_multiple_of(60) && DAY_SECS.is_multiple_of(secs.as_secs().max(1));
+    match u32::try_from(secs.as_secs()) {
+        Ok(secs) if in_a_day => Ok(Window { limit, secs }),
+        _ => Err(format!("a window of `{length}` does not fit into a day: take whole minutes that divide one, as 1m, 5m, 10m, 1h or 1d")),
+    }
+}
+
+/// `100 then 20/s`: so many at once, refilled at that rate; or `off`.
+pub fn burst(text: &str) -> Result<Option<Burst>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let wrong = || format!("`{text}` is no burst: write how many at once and the rate after that, as in \"100 then 20/s\", or \"off\"");
+    let (size, rate) = text.split_once(" then ").ok_or_else(wrong)?;
+    let count = |text| whole(text).and_then(|n| u32::try_from(n).ok()).and_then(NonZeroU32::new);
+    let size = count(size.trim()).ok_or_else(wrong)?;
+    let per_second = rate.trim().strip_suffix("/s").and_then(count).ok_or_else(wrong)?;
+    Ok(Some(Burst { size, per_second }))
+}
+
+/// As an operator would write it.
+pub fn in_words(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    let fitting = units.into_iter().find(|(_, per)| millis >= *per && millis.is_multiple_of(*per));
+    fitting.map_or_else(|| format!("{millis}ms"), |(unit, per)| format!("{}{unit}", millis / per))
+}
+
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let (number, unit) = text.split_at_checked(text.bytes().take_while(u8::is_ascii_digit).count())?;
+    Some((whole(number)?, unit))
+}
+
+/// Digits and nothing else: no sign, no blank.
+fn whole(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn durations_read_as_written() {
+        let cases = [("500ms", 500), ("10s", 10_000), ("5m", 300_000), ("1h", 3_600_000), ("30d", 2_592_000_000)];
+        for (text, millis) in cases {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(in_words(Duration::from_millis(millis)), text);
+        }
+        for bad in
+            ["", "10", "s", "10 s", "-1s", "+1s", "1.5s", "0s", "10S", "10sec", "1h30m", "99999999999999999999d", "18446744073709551615d"]
+        {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        assert_eq!(size("10MiB"), Ok(10 << 20));
+        assert_eq!(size("64KiB"), Ok(64 << 10));
+        assert_eq!(size("1024MiB"), Ok(1 << 30));
+        for bad in ["0B", "10", "10MB", "1025MiB", "2GiB", "MiB", "-1B"] {
+            assert!(size(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn windows_divide_a_day() {
+        let lengths = [("1m", 60), ("5m", 300), ("10m", 600), ("60m", 3600), ("1h", 3600), ("1d", 86_400), ("60s", 60)];
+        for (length, secs) in lengths {
+            assert_eq!(window(&format!("100/{length}")), Ok(Window { limit: 100, secs }), "{length}");
+        }
+        for bad in ["100/7m", "100/30s", "100/90s", "100/2d", "100/60001ms", "0/1m", "/1m", "100", "100/", "x/1m", "4294967296/1m", "1/0m"]
+        {
+            assert!(window(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn bursts_read_as_written() {
+        let found = burst("100 then 20/s").unwrap().unwrap();
+        assert_eq!((found.size.get(), found.per_second.get()), (100, 20));
+        assert_eq!(burst("off"), Ok(None));
+        for bad in ["100", "0 then 20/s", "100 then 0/s", "100 then 20", "100 then 20/m", "", "on"] {
+            assert!(burst(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_odd(text in "\\PC{0,24}") {
+            let _ = (duration(&text), size(&text), burst(&text));
+            if let Ok(found) = window(&text) {
+                prop_assert!(found.limit > 0 && found.secs % 60 == 0 && 86_400 % found.secs == 0);
+            }
+        }
+
+        #[test]
+        fn what_is_said_is_read_back(millis in 1_u64..10_000_000_000) {
+            let length = Duration::from_millis(millis);
+            prop_assert_eq!(duration(&in_words(length)), Ok(length));
+        }
+    }
+}
