@@ -35,7 +35,7 @@ use crate::verdict::Failure;
 
 /// How long a request's head may take to arrive, and how long an idle connection is kept.
 const HEAD: Duration = Duration::from_secs(30);
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_HEAD_BYTES: u32 = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 /// HTTP/2 streams one connection may have open.
 const MAX_STREAMS: u32 = 256;
@@ -145,13 +145,13 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, serving: Serving,
     // Small answers must not wait for company; a socket that cannot be told so still works.
     let _slower = stream.set_nodelay(true);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD_BYTES as usize).max_headers(MAX_HEADERS);
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD_BYTES as u32);
+        .max_header_list_size(MAX_HEAD_BYTES);
     let service = service_fn(move |request| {
         let planes = planes.clone();
         async move { Ok::<_, Infallible>(planes.answer(request, peer, serving).await) }

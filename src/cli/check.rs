@@ -18,11 +18,11 @@ pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
 
     let directory = environment.variable("GATEKEEPER_POLICIES").map(PathBuf::from);
     let origin = setup::origin(policies, directory.as_deref());
-    let credentials = CredentialInputs { service_role_key: environment.secret_variable("SUPABASE_SERVICE_ROLE_KEY") };
+    let credentials = CredentialInputs { service_role: environment.secret_variable("SUPABASE_SERVICE_ROLE_KEY") };
     let compiled = load(&origin, &|name| environment.variable(name), &credentials);
     match &compiled {
         Ok(policy) => warnings.extend(policy.warnings.iter().cloned()),
-        Err(found) => problems.extend(found.iter().map(ToString::to_string)),
+        Err(found) => problems.extend(found.as_slice().iter().map(ToString::to_string)),
     }
 
     let rows: Vec<(String, String)> = VARIABLES
@@ -44,7 +44,7 @@ pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
     output.table(&["variable", "value"], &rows.iter().map(|(name, value)| vec![name.clone(), value.clone()]).collect::<Vec<_>>());
     output.say("");
     if let Ok(policy) = &compiled {
-        let (sources, targets) = (policy.sources.len(), policy.targets.by_name.len());
+        let (sources, targets) = (policy.sources.entries(), policy.targets.by_name.len());
         output.say(&format!("policies: {origin}: {sources} sources, {targets} targets, {} SQL rules ({})", policy.sql.rules.len(), policy.fingerprint));
     }
     for warning in &warnings {

@@ -41,7 +41,7 @@ pub async fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
     for warning in settings.warnings.iter().chain(&policy.warnings) {
         tracing::warn!("{warning}");
     }
-    tracing::info!(policies = %origin, fingerprint = %policy.fingerprint, sources = policy.sources.len(), targets = policy.targets.by_name.len(), "policies are compiled");
+    tracing::info!(policies = %origin, fingerprint = %policy.fingerprint, sources = policy.sources.entries(), targets = policy.targets.by_name.len(), "policies are compiled");
     run_with(output, settings, policy, |_| {}).await
 }
 

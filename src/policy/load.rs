@@ -29,6 +29,15 @@ pub enum Origin {
     Shipped,
 }
 
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Directory(path) => path.display().fmt(f),
+            Self::Shipped => f.write_str("as shipped"),
+        }
+    }
+}
+
 /// Reads files, so it belongs to start, reload and commands, not into a call.
 pub fn load(origin: &Origin, variables: Variables<'_>, credentials: &CredentialInputs) -> Result<Policy, Problems> {
     let shipped: Vec<File> = SHIPPED.iter().map(|(name, text)| File { name: (*name).to_owned(), text: (*text).to_owned() }).collect();

@@ -3,11 +3,10 @@
 
 pub mod compile;
 pub mod file;
-pub mod live;
 pub mod load;
 pub mod problems;
 mod read;
-mod values;
+pub mod values;
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -64,6 +63,11 @@ pub struct EndpointOverride {
 const RESERVED: [&str; 2] = ["service_role", UNAUTHENTICATED];
 
 impl Sources {
+    /// How many entries list sources, patterns counted as one each.
+    pub fn entries(&self) -> usize {
+        self.named.len() + self.patterns.len()
+    }
+
     /// The entry that lists this source, if any does. A single name beats every pattern; of patterns the first one counts.
     pub fn find(&self, name: &SourceName) -> Option<&Arc<Source>> {
         if RESERVED.contains(&name.as_str()) {

@@ -9,9 +9,11 @@ use crate::identity::Secret;
 /// The largest value a `NAME_FILE` may hold.
 const FILE_LIMIT: u64 = 64 * 1024;
 
+type Lookup<'a> = dyn Fn(&str) -> Option<String> + Send + Sync + 'a;
+
 /// Where values come from: the process's environment, or a test's map.
 pub struct Environment<'a> {
-    lookup: Box<dyn Fn(&str) -> Option<String> + Send + Sync + 'a>,
+    lookup: Box<Lookup<'a>>,
 }
 
 impl<'a> Environment<'a> {
