@@ -1,1 +1,7 @@
-fn main() {}
+//! One integration binary: it links once, and its files share `support`. Each file is named after what it holds the gatekeeper to.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "in a test a panic is the message")]
+#![allow(dead_code, reason = "support serves every file, and no file needs all of it")]
+
+mod support;
+mod upstream;
