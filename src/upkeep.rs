@@ -63,10 +63,10 @@ impl Upkeep {
         }
 
         let writer = {
-            let (store, metrics, mut is_up) = (Arc::clone(&gatekeeper.store), Arc::clone(&gatekeeper.metrics), is_up.clone());
+            let (store, metrics, mut is_up, stop) = (Arc::clone(&gatekeeper.store), Arc::clone(&gatekeeper.metrics), is_up.clone(), stopping.clone());
             tokio::spawn(async move {
                 if is_up.wait_for(Option::is_some).await.is_ok() {
-                    write_all(store, records, metrics).await;
+                    write_all(store, records, metrics, stop).await;
                 }
             })
         };
@@ -83,23 +83,19 @@ impl Upkeep {
 
     /// Ends the tasks and lets the writer empty its queue. Call it when no more calls are under way; what is not written by
     /// then waits for the database at most `patience` long.
-    pub async fn stop(mut self, gatekeeper: Arc<Gatekeeper>, patience: Duration) {
-        record_strangers(&gatekeeper, gatekeeper.pipeline.strangers.drain_all());
-        touch_keys(&gatekeeper).await;
+    pub async fn stop(mut self, gatekeeper: &Gatekeeper, patience: Duration) {
+        record_strangers(gatekeeper, gatekeeper.pipeline.strangers.drain_all());
+        touch_keys(gatekeeper).await;
         self.stop.send_replace(true);
         while self.tasks.join_next().await.is_some() {}
-        let store = Arc::clone(&gatekeeper.store);
-        let waiting = Arc::clone(&gatekeeper.metrics);
-        // The last recorder goes with the gatekeeper; then the writer sees the end of its queue.
-        drop(gatekeeper);
         if timeout(patience, &mut self.writer).await.is_err() {
             self.writer.abort();
         }
-        let lost = waiting.records_waiting.get();
+        let lost = gatekeeper.metrics.records_waiting.get();
         if lost > 0 {
             tracing::error!(records = lost, "the database stayed away: these records are lost");
         }
-        store.close().await;
+        gatekeeper.store.close().await;
     }
 }
 

@@ -72,7 +72,7 @@ pub async fn run_with(output: &Output, settings: Settings, policy: Policy, ready
     }
     ready(&listeners);
     serve(Arc::clone(&gatekeeper), listeners, settings.bounds, told_to_stop()).await;
-    upkeep.stop(gatekeeper, LAST_RECORDS).await;
+    upkeep.stop(&gatekeeper, LAST_RECORDS).await;
     tracing::info!("stopped");
     Exit::Fine
 }

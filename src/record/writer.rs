@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::store::{CallRecord, Store, StoreError};
@@ -17,10 +17,19 @@ const GATHER: Duration = Duration::from_millis(100);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
-/// Runs until every recorder is gone and the queue is empty.
-pub async fn write_all(store: Arc<dyn Store>, mut records: mpsc::Receiver<CallRecord>, metrics: Arc<Metrics>) {
+/// Runs until it is told to stop and the queue is empty.
+pub async fn write_all(store: Arc<dyn Store>, mut records: mpsc::Receiver<CallRecord>, metrics: Arc<Metrics>, mut stop: watch::Receiver<bool>) {
     let mut batch = Vec::with_capacity(BATCH);
-    while let Some(first) = records.recv().await {
+    loop {
+        let first = tokio::select! {
+            first = records.recv() => first,
+            _ = stop.wait_for(|stop| *stop), if !records.is_closed() => {
+                // What is in the queue is still written; nothing new gets in.
+                records.close();
+                continue;
+            }
+        };
+        let Some(first) = first else { return };
         batch.push(first);
         let until = Instant::now() + GATHER;
         while let Some(room) = BATCH.checked_sub(batch.len()).filter(|room| *room > 0) {

@@ -87,7 +87,7 @@ impl Service<Uri> for Connector {
                 let connecting = https.call(origin);
                 Box::pin(async move {
                     match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-                        Ok(stream) => Ok(Wire::Network(stream?)),
+                        Ok(stream) => Ok(Wire::Network(Box::new(stream?))),
                         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
                     }
                 })
@@ -101,7 +101,7 @@ impl Service<Uri> for Connector {
 }
 
 pub(super) enum Wire {
-    Network(MaybeHttpsStream<TokioIo<TcpStream>>),
+    Network(Box<MaybeHttpsStream<TokioIo<TcpStream>>>),
     Memory(TokioIo<DuplexStream>),
 }
 

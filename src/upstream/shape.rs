@@ -76,7 +76,7 @@ fn push_member(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 fn is_something(raw: &str) -> bool {
     match raw {
         "null" | "false" | "\"\"" => false,
-        number if number.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => number.parse::<f64>().map_or(true, |n| n != 0.0),
+        number if number.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => number.parse::<f64>() != Ok(0.0),
         _ => true,
     }
 }

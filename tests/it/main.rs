@@ -1,4 +1,5 @@
-//! What the gatekeeper promises, one file per promise.
+//! One integration binary: it links once, and its files share `support`. Each file is named after what it holds the gatekeeper to.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,5 +8,9 @@
     clippy::cast_possible_truncation,
     reason = "a test states what must hold; a panic is its message"
 )]
+#![allow(dead_code, reason = "support serves every file, and no file needs all of it")]
+
+mod support;
 
 mod rate_limits;
+mod upstream;

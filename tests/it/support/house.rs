@@ -240,7 +240,7 @@ impl House {
         (&mut self.serving).await.unwrap();
         let upkeep = self.upkeep.take().unwrap();
         let House { gatekeeper, database, directory, .. } = self;
-        upkeep.stop(gatekeeper, PATIENCE).await;
+        upkeep.stop(&gatekeeper, PATIENCE).await;
         Closed { database, directory }
     }
 }
