@@ -265,6 +265,21 @@ fn hiding_among_many_endpoints_raises_no_limit() {
 }
 
 #[test]
+fn a_late_call_finds_what_its_endpoint_used_among_the_others() {
+    let mut scene = Scene::new([source("ada", plenty(), allow(&[(2, MINUTE)]))]);
+    scene.limits.endpoints_per_source = 1;
+    for _ in 0..3 {
+        assert_eq!(scene.passing(1, "ada", "read"), 1);
+        assert_eq!(scene.passing(9, "ada", "chat"), 2, "among the others");
+        let arrived = scene.clock.now();
+        scene.wait(60);
+        assert_eq!(scene.passing(1, "ada", "chat"), 1, "with a bucket of its own");
+        assert!(scene.call_at(arrived, "ada", "chat").refused.is_some());
+        scene.wait(60);
+    }
+}
+
+#[test]
 fn sources_do_not_disturb_each_other() {
     let scene = Scene::new([source("ada", allow(&[(5, MINUTE)]), plenty()), source("bob", allow(&[(5, MINUTE)]), plenty())]);
     assert_eq!(scene.passing(50, "ada", "chat"), 5);
@@ -492,6 +507,19 @@ fn a_million_made_up_sources_and_actions_are_held_in_bounds() {
 }
 
 #[test]
+fn endpoints_of_minutes_gone_by_make_room_even_unswept() {
+    let scene = Scene::new([source("ada", plenty(), allow(&[(1, MINUTE)]))]);
+    for minute in 0..50 {
+        for n in 0..64 {
+            let count = scene.call("ada", &format!("act-{minute}-{n}")).count;
+            assert_eq!(*count.endpoint, *format!("brain:act-{minute}-{n}"));
+        }
+        assert!(scene.limiter.buckets() <= 2 + 2 * 64, "{}", scene.limiter.buckets());
+        scene.wait(60);
+    }
+}
+
+#[test]
 fn a_guest_counted_in_the_shared_entry_does_not_begin_again_when_room_appears() {
     let mut scene = Scene::new([source("bot-*", allow(&[(5, HOUR)]), plenty())]);
     scene.limits.buckets = 0;
@@ -572,7 +600,7 @@ impl Ledger {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// With calls judged up to a minute after their arrival, and so in any order around the ends of windows, each decision is what
     /// counting per window of arrival says: at most the limit, and not one less.
@@ -645,6 +673,26 @@ proptest! {
             prop_assert_eq!(&one.refused, &other.refused);
             prop_assert_eq!(&one.count, &other.count);
             prop_assert!(swept.buckets() <= scene.limiter.buckets());
+        }
+    }
+
+    /// However few endpoints are counted apart, and however calls move between their own bucket and the shared one: never more
+    /// than its limit of one endpoint, and of the source.
+    #[test]
+    fn sharing_a_bucket_never_lets_more_through(allowances in any_sources(), steps in steps(50_000), slots in 0..4_usize) {
+        let mut scene = scene_of(&allowances);
+        scene.limits.endpoints_per_source = slots;
+        let mut passed = Ledger::default();
+        for step in steps {
+            scene.clock.advance(Duration::from_millis(step.after));
+            let at = scene.clock.now().minus(Duration::from_millis(step.late));
+            let (name, action) = (NAMES[step.source], ACTIONS[step.action]);
+            let (total, each, special) = &allowances[step.source];
+            let of_endpoint = if action.starts_with("x-") { special } else { each };
+            if scene.call_at(at, name, action).refused.is_none() {
+                prop_assert!(passed.passes(name, total, at));
+                prop_assert!(passed.passes(&format!("{name} {action}"), of_endpoint, at), "{} {} at {}", name, action, at);
+            }
         }
     }
 

@@ -50,6 +50,8 @@ pub(super) struct Entry {
 #[derive(Debug)]
 struct Named {
     label: Arc<str>,
+    /// Calls that arrived before may have been counted among the others.
+    since: Timestamp,
     bucket: Bucket,
 }
 
@@ -70,12 +72,20 @@ impl Entry {
         if let Some(named) = self.endpoints.get_mut(endpoint.as_str())
             && named.bucket.is_live(at)
         {
-            return (named.bucket.judge(allowance, allowance.burst, at, clock), Some(Arc::clone(&named.label)));
+            let label = Some(Arc::clone(&named.label));
+            let judgement = named.bucket.judge(allowance, allowance.burst, at, clock);
+            if at >= named.since {
+                return (judgement, label);
+            }
+            // A late call of a window in which its endpoint may have been among the others: it has to pass there too.
+            let among_others = self.others.judge(allowance, None, at, clock);
+            return (if judgement.refused.is_some() { judgement } else { among_others }, label);
         }
         // An endpoint that may have been counted among the others in a window that still runs stays there until it ends: with a
         // bucket of its own it would start again from nothing.
-        if !self.others.is_live(at)
-            && let Some(named) = self.own_bucket(endpoint.as_str(), terms)
+        let shared_until = self.others.ends();
+        if shared_until <= at
+            && let Some(named) = self.own_bucket(endpoint.as_str(), shared_until, terms)
         {
             return (named.bucket.judge(allowance, allowance.burst, at, clock), Some(Arc::clone(&named.label)));
         }
@@ -98,7 +108,7 @@ impl Entry {
             if !counts_in(&source.allowance_of(endpoint).windows) {
                 return;
             }
-            if let Some(named) = self.own_bucket(endpoint, terms) {
+            if let Some(named) = self.own_bucket(endpoint, Timestamp::default(), terms) {
                 named.bucket.load(secs, at, calls, clock);
                 return;
             }
@@ -150,7 +160,7 @@ impl Entry {
 
     /// The endpoint's own bucket, if it has one or there is room for one. Only live buckets take up room: those of windows
     /// that have ended stay for late calls, as many again at most.
-    fn own_bucket(&mut self, label: &str, terms: Terms<'_>) -> Option<&mut Named> {
+    fn own_bucket(&mut self, label: &str, since: Timestamp, terms: Terms<'_>) -> Option<&mut Named> {
         let Terms { limits, at, .. } = terms;
         let known = self.endpoints.get(label).map(|named| named.bucket.is_live(at));
         if known != Some(true) {
@@ -167,9 +177,13 @@ impl Entry {
                 return None;
             }
             let label: Arc<str> = label.into();
-            self.endpoints.insert(Arc::clone(&label), Named { label, bucket: Bucket::default() });
+            self.endpoints.insert(Arc::clone(&label), Named { label, since, bucket: Bucket::default() });
         }
-        self.endpoints.get_mut(label)
+        let named = self.endpoints.get_mut(label)?;
+        if known == Some(false) {
+            named.since = since;
+        }
+        Some(named)
     }
 
     fn drop_oldest(&mut self, at: Timestamp) {
