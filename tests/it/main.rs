@@ -12,5 +12,6 @@
 
 mod support;
 
+mod policies;
 mod rate_limits;
 mod upstream;
