@@ -54,10 +54,12 @@ impl Gatekeeper {
         metrics.enforcing.set(i64::from(enforcement.is_on()));
 
         let keys = Arc::new(KeyRing::new(environment_keys(&bootstrap)));
+        let upstream = Upstream::new(dial, clock.clone());
+        upstream.follow(&policy.targets);
         let pipeline = Pipeline {
             limiter: RateLimiter::new(clock.clone()),
             strangers: Strangers::default(),
-            upstream: Upstream::new(dial, clock.clone()),
+            upstream,
             live: Live::new(Snapshot { policy: Arc::new(policy), keys, enforcement }),
             recorder,
             clock,
