@@ -238,7 +238,7 @@ fn a_clock_set_back_leaves_endpoints_apart() {
     assert_eq!(scene.passing(1, "ada", "chat"), 1, "with a bucket of its own");
     scene.clock.set(noon());
     assert_eq!(scene.passing(1, "ada", "chat"), 1);
-    assert_eq!(scene.passing(9, "ada", "read"), 2, "among the others");
+    assert_eq!(scene.passing(9, "ada", "draw"), 2, "among the others");
     assert_eq!(scene.passing(9, "ada", "chat"), 1, "the others' calls are not its own");
 }
 
