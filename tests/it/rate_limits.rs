@@ -227,6 +227,21 @@ fn a_clock_set_back_neither_shuts_nor_opens_the_gate() {
     }
 }
 
+#[test]
+fn a_clock_set_back_leaves_endpoints_apart() {
+    let mut scene = Scene::new([source("ada", plenty(), allow(&[(2, MINUTE)]))]);
+    scene.limits.endpoints_per_source = 1;
+    scene.wait(86_400);
+    assert_eq!(scene.passing(1, "ada", "read"), 1);
+    assert_eq!(scene.passing(9, "ada", "chat"), 2, "among the others");
+    scene.wait(60);
+    assert_eq!(scene.passing(1, "ada", "chat"), 1, "with a bucket of its own");
+    scene.clock.set(noon());
+    assert_eq!(scene.passing(1, "ada", "chat"), 1);
+    assert_eq!(scene.passing(9, "ada", "draw"), 2, "among the others");
+    assert_eq!(scene.passing(9, "ada", "chat"), 1, "the others' calls are not its own");
+}
+
 // Endpoints.
 
 #[test]

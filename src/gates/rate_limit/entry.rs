@@ -74,7 +74,8 @@ impl Entry {
         {
             let label = Some(Arc::clone(&named.label));
             let judgement = named.bucket.judge(allowance, allowance.burst, at, clock);
-            if at >= named.since {
+            // A moment that the clock has not reached again is one from before it was set back: it says nothing any more.
+            if at >= named.since || clock.now() < named.since {
                 return (judgement, label);
             }
             // A late call of a window in which its endpoint may have been among the others: it has to pass there too.

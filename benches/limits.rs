@@ -1,0 +1,132 @@
+//! What limiting costs a call (time and allocations of one decision: source and endpoint, the endpoint's label included), and what
+//! a flood of made-up names costs in memory, printed first.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark stops and speaks for itself")]
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher, black_box};
+use eliza_gatekeeper::clock::{Clock, Timestamp};
+use eliza_gatekeeper::gates::rate_limit::{EndpointTicket, RateLimiter, Subject};
+use eliza_gatekeeper::identity::{Action, Endpoint, NamePattern, SourceName, TargetName};
+use eliza_gatekeeper::policy::{Allowance, Burst, Limits, Source, Window};
+use eliza_gatekeeper::verdict::Verdict;
+
+#[global_allocator]
+static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
+
+const BUCKETS: usize = 100_000;
+
+fn main() {
+    report_memory();
+    divan::main();
+}
+
+struct House {
+    limiter: RateLimiter,
+    clock: Clock,
+    limits: Limits,
+    sources: Vec<(SourceName, Source)>,
+    target: TargetName,
+    action: Action,
+    turn: AtomicUsize,
+}
+
+impl House {
+    /// Each source with a minute and an hour, in all and per endpoint.
+    fn of(sources: usize, limit: u32, burst: bool) -> Self {
+        let one = NonZeroU32::MIN;
+        let burst = burst.then_some(Burst { size: one.saturating_add(u32::MAX / 2), per_second: one.saturating_add(1_000_000) });
+        let windows = [Window { limit, secs: 60 }, Window { limit, secs: 3600 }];
+        let allowance = Arc::new(Allowance { windows: windows.into(), burst });
+        let listed = (0..sources).map(|n| {
+            let name = SourceName::parse(&format!("source-{n}")).unwrap();
+            let pattern = NamePattern::parse(name.as_str()).unwrap();
+            (name, Source { pattern, total: Arc::clone(&allowance), endpoint: Arc::clone(&allowance), overrides: vec![] })
+        });
+        let clock = Clock::system();
+        let house = Self {
+            limiter: RateLimiter::new(clock.clone()),
+            clock,
+            limits: Limits { endpoints_per_source: 64, buckets: BUCKETS, stranger_records_per_minute: 10, window_lengths: vec![60, 3600] },
+            sources: listed.collect(),
+            target: TargetName::parse("gemini-chat").unwrap(),
+            action: Action::parse("chat").unwrap(),
+            turn: AtomicUsize::new(0),
+        };
+        for _ in 0..sources {
+            house.decide();
+        }
+        house
+    }
+
+    fn decide(&self) -> Option<Verdict<EndpointTicket>> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.sources.len();
+        let (name, policy) = self.sources.get(turn)?;
+        let subject = Subject::Source { name, policy };
+        let (Verdict::Allow(ticket) | Verdict::Deny { onward: ticket, .. }) =
+            self.limiter.limit_source(subject, &self.limits, self.clock.now());
+        Some(self.limiter.limit_endpoint(ticket, &Endpoint::of(&self.target, Some(&self.action))))
+    }
+}
+
+#[divan::bench(args = [1, 29, 10_000], threads = [1, 2])]
+fn allowed(bencher: Bencher<'_, '_>, sources: usize) {
+    let house = House::of(sources, u32::MAX, false);
+    bencher.counter(ItemsCount::new(1_u32)).bench(|| black_box(house.decide()));
+}
+
+#[divan::bench(args = [1, 29, 10_000])]
+fn allowed_with_bursts(bencher: Bencher<'_, '_>, sources: usize) {
+    let house = House::of(sources, u32::MAX, true);
+    bencher.counter(ItemsCount::new(1_u32)).bench(|| black_box(house.decide()));
+}
+
+#[divan::bench(args = [1, 29, 10_000])]
+fn refused(bencher: Bencher<'_, '_>, sources: usize) {
+    let house = House::of(sources, 0, false);
+    bencher.counter(ItemsCount::new(1_u32)).bench(|| black_box(house.decide()));
+}
+
+/// All shards, with every bucket in use and none to let go of: what the task that runs each minute costs.
+#[divan::bench(sample_count = 20)]
+fn sweep_of_all_buckets(bencher: Bencher<'_, '_>) {
+    let house = House::of(BUCKETS / 3, u32::MAX, false);
+    bencher.bench(|| house.limiter.sweep(black_box(house.clock.now())));
+}
+
+/// A million names under one pattern, then a million actions of one source.
+fn report_memory() {
+    let windows = [Window { limit: 100, secs: 60 }, Window { limit: 1000, secs: 3600 }];
+    let burst = Some(Burst { size: NonZeroU32::MIN, per_second: NonZeroU32::MIN });
+    let allowance = Arc::new(Allowance { windows: windows.into(), burst });
+    let pattern = NamePattern::parse("bot-*").unwrap();
+    let policy = Source { pattern, total: Arc::clone(&allowance), endpoint: allowance, overrides: vec![] };
+    let limits = Limits { endpoints_per_source: 64, buckets: BUCKETS, stranger_records_per_minute: 10, window_lengths: vec![60, 3600] };
+    let limiter = RateLimiter::new(Clock::system());
+    let target = TargetName::parse("gemini-chat").unwrap();
+    let call = |name: &str, action: &str, at: Timestamp| {
+        let name = SourceName::parse(name).unwrap();
+        let (Verdict::Allow(ticket) | Verdict::Deny { onward: ticket, .. }) =
+            limiter.limit_source(Subject::Source { name: &name, policy: &policy }, &limits, at);
+        drop(black_box(limiter.limit_endpoint(ticket, &Endpoint::of(&target, Action::parse(action).as_ref()))));
+    };
+    let at = Clock::system().now();
+    let empty = resident_mib();
+    (0..1_000_000).for_each(|n| call(&format!("bot-{n}"), "chat", at));
+    (0..1_000_000).for_each(|n| call("bot-1", &format!("act-{n}"), at));
+    println!(
+        "memory after a million made-up sources and a million made-up actions: {} of at most {BUCKETS} buckets, {:.1} MiB",
+        limiter.buckets(),
+        resident_mib() - empty,
+    );
+}
+
+/// Of the kernel's own account; 0 where there is none.
+fn resident_mib() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u32 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    f64::from(pages) * 4096.0 / (1024.0 * 1024.0)
+}
