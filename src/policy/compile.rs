@@ -32,25 +32,24 @@ pub struct CredentialInputs {
 pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, credentials: &CredentialInputs) -> Result<Policy, Problems> {
     let texts = Texts::of(files.iter().chain(shipped));
     let mut report = Report::on(&texts);
-    let report_on = &mut report;
-    let shipped_sections = Sections::read(texts.iter().skip(files.len()), report_on);
-    let own = Sections::read(texts.iter().take(files.len()), report_on);
+    let shipped_sections = Sections::read(texts.iter().skip(files.len()), &mut report);
+    let own = Sections::read(texts.iter().take(files.len()), &mut report);
 
     let core_rules: Vec<String> = shipped_sections.rules.iter().map(|rule| rule.get_ref().id.get_ref().clone()).collect();
-    let target_names = targets::names(&own.targets, report_on);
+    let target_names = targets::names(&own.targets, &mut report);
     let tiers = if own.tiers.is_empty() { shipped_sections.tiers } else { own.tiers };
-    let sources = sources::compile(&own.sources, &tiers, &own.overrides, &target_names, report_on);
+    let sources = sources::compile(&own.sources, &tiers, &own.overrides, &target_names, &mut report);
     let listed: Vec<&str> =
         own.sources.iter().flat_map(|entry| entry.get_ref().names.get_ref()).map(|name| name.get_ref().as_str()).collect();
     let defaults = layered(own.target_defaults, shipped_sections.target_defaults, targets::layer);
-    let targets = targets::compile(own.targets, &defaults, &listed, variables, credentials, report_on);
+    let targets = targets::compile(own.targets, &defaults, &listed, variables, credentials, &mut report);
     let rules = if own.rules.is_empty() { shipped_sections.rules } else { own.rules };
-    let sql = sql::compile(layered(own.sql, shipped_sections.sql, file::Sql::or), rules, &core_rules, report_on);
-    let limits = service::limits(layered(own.limits, shipped_sections.limits, file::Limits::or), &sources, report_on);
+    let sql = sql::compile(layered(own.sql, shipped_sections.sql, file::Sql::or), rules, &core_rules, &mut report);
+    let limits = service::limits(layered(own.limits, shipped_sections.limits, file::Limits::or), &sources, &mut report);
     let longest = limits.as_ref().and_then(|limits| limits.window_lengths.last()).copied().unwrap_or_default();
-    let retention = service::retention(layered(own.retention, shipped_sections.retention, file::Retention::or), longest, report_on);
-    let body = service::body(layered(own.body, shipped_sections.body, file::Body::or), report_on);
-    let cors = service::cors(layered(own.cors, shipped_sections.cors, file::Cors::or), report_on);
+    let retention = service::retention(layered(own.retention, shipped_sections.retention, file::Retention::or), longest, &mut report);
+    let body = service::body(layered(own.body, shipped_sections.body, file::Body::or), &mut report);
+    let cors = service::cors(layered(own.cors, shipped_sections.cors, file::Cors::or), &mut report);
 
     let warnings = report.finish()?;
     match (sql, limits, retention, body, cors) {

@@ -41,17 +41,15 @@ impl std::fmt::Display for Origin {
 /// Reads files, so it belongs to start, reload and commands, not into a call.
 pub fn load(origin: &Origin, variables: Variables<'_>, credentials: &CredentialInputs) -> Result<Policy, Problems> {
     let shipped: Vec<File> = SHIPPED.iter().map(|(name, text)| File { name: (*name).to_owned(), text: (*text).to_owned() }).collect();
-    let (files, mut unread) = match origin {
+    let (files, unread) = match origin {
         Origin::Directory(path) => read_directory(path),
         Origin::Shipped => (shipped.clone(), Vec::new()),
     };
     let carried: Vec<File> = shipped.into_iter().map(|file| File { name: format!("shipped {}", file.name), ..file }).collect();
-    match compile(&files, &carried, variables, credentials) {
-        Ok(policy) => Problems::of(unread).map_or(Ok(policy), Err),
-        Err(problems) => {
-            unread.extend(problems.into_vec());
-            Problems::of(unread).map_or_else(|| Err(Problems::one("policies", "they cannot be read")), Err)
-        }
+    match (compile(&files, &carried, variables, credentials), Problems::of(unread)) {
+        (Ok(policy), None) => Ok(policy),
+        (Ok(_), Some(problems)) | (Err(problems), None) => Err(problems),
+        (Err(problems), Some(unread)) => Err(problems.and(unread)),
     }
 }
 

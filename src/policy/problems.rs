@@ -59,8 +59,10 @@ impl Problems {
         &self.0
     }
 
-    pub fn into_vec(self) -> Vec<Problem> {
-        self.0
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
+        self.0.sort();
+        self
     }
 }
 
@@ -135,7 +137,10 @@ impl<'a> Report<'a> {
     }
 
     pub fn warn(&mut self, warning: impl Into<String>) {
-        self.warnings.push(warning.into());
+        let warning = warning.into();
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     /// `file:line`, to name one place in a message about another.

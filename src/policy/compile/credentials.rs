@@ -81,7 +81,10 @@ impl<'a> Guard<'a> {
     /// Where a target is; `None` if that is not known, and then either a problem or counted as missing.
     pub fn address(&mut self, template: &Text, target: &TargetName, report: &mut Report<'_>) -> Option<Uri> {
         match report.parsed(template, |text| url::expand(text, target.as_str(), self.variables))? {
-            Expanded::Full(text) => report.parsed(template, |_| url::parse(&text)),
+            Expanded::Full(text) => report.parsed(template, |template| {
+                let named = |message| if template.contains("${") { format!("with its variables filled in, {message}") } else { message };
+                url::parse(&text).map_err(named)
+            }),
             Expanded::Unset(name) => {
                 self.count(Missing::Address(name));
                 None

@@ -201,7 +201,7 @@ fn one_source(source: &Listed, terms: &Terms, overrides: &[Override], report: &m
             total = Arc::new(raised(&total, &one.allowance, terms.burst_is_stated));
         } else if is_below(&total, &one.allowance) {
             let (place, of) = (report.place(one.span.clone()), report.place(source.span.clone()));
-            report.warn(format!("{place}: `{}` cannot use all of this, for the `total` of `{name}` ({of}) is lower", name));
+            report.warn(format!("{place}: `{name}` cannot use all of this, for its own `total` ({of}) is lower"));
         }
         own.push(EndpointOverride { endpoint: one.endpoint.clone(), allowance: Arc::clone(&one.allowance) });
     }

@@ -1,0 +1,59 @@
+//! What operators rely on about a policy directory: what it leaves out is as shipped, and who is listed in it is clear.
+
+use std::time::Duration;
+
+use eliza_gatekeeper::policy::Credentials;
+use eliza_gatekeeper::policy::live::Live;
+use eliza_gatekeeper::policy::load::Origin;
+
+use super::{SOUND, given, listed, root, shipped_with, source};
+
+#[test]
+fn what_a_directory_leaves_out_is_as_shipped() {
+    let files =
+        [("mine.toml", "[[source]]\nnames = ['a']\n[[target]]\nnames = ['t']\n[target_defaults]\ntimeout = '1s'\n[body]\nmax = '64KiB'\n")];
+    let policy = given(files).load().unwrap();
+    assert_eq!(policy.warnings, Vec::<String>::new());
+    assert_eq!((policy.body.max_bytes, policy.body.max_hops), (64 << 10, 8));
+    assert_eq!(policy.sql.rules.len(), 6);
+    let target = policy.targets.find("t").unwrap();
+    assert_eq!(target.url.as_ref().unwrap(), "https://project.supabase.co/functions/v1/t");
+    assert_eq!((target.timeout, target.idle_timeout), (Duration::from_secs(1), Duration::from_secs(60)));
+    assert!(matches!(target.credentials, Credentials::ServiceRole(_)));
+    assert_eq!((policy.sources.named.len(), policy.targets.by_name.len()), (1, 1));
+}
+
+#[test]
+fn a_core_rule_that_is_not_enforced_is_mentioned() {
+    let shipped = std::fs::read_to_string(root().join("policies/sql.toml")).unwrap();
+    let kept = shipped.split("[[rule]]").filter(|rule| !rule.contains("id = \"truncate\"")).collect::<Vec<_>>().join("[[rule]]");
+    let lax = kept.replace("id = \"drop-schema\"", "id = \"drop-schema\"\nmode = \"observe\"");
+    let policy = shipped_with(&[("sql.toml", &lax)]).load().unwrap();
+    assert_eq!(policy.warnings, ["shipped SQL rules that are not enforced: truncate (missing), drop-schema (observed)"]);
+    assert_eq!(policy.sql.rules.len(), 5);
+}
+
+#[test]
+fn a_single_name_beats_every_pattern_and_the_first_pattern_counts() {
+    let policy = given([(
+        "p.toml",
+        "[tiers.user]\nlimit = ['1/1m']\n[tiers.b]\nlimit = ['2/1m']\n[tiers.c]\nlimit = ['3/1m']\n\
+         [[source]]\nnames = ['super-*']\ntier = 'b'\n[[source]]\nnames = ['*']\n[[source]]\nnames = ['super-cat']\ntier = 'c'\n",
+    )])
+    .load()
+    .unwrap();
+    for (name, limit) in [("super-cat", 3), ("super-dog", 2), ("other", 1)] {
+        assert_eq!(source(&policy, name).total.windows[0].limit, limit, "{name}");
+    }
+    for name in ["service_role", "unauthenticated"] {
+        assert!(!listed(&policy, name), "no caller may go by `{name}`");
+    }
+}
+
+#[test]
+fn a_call_keeps_the_snapshot_it_began_with() {
+    let live = Live::new(given([]).load_from(&Origin::Shipped).unwrap());
+    let before = live.current();
+    live.replace(given([("p.toml", SOUND)]).load().unwrap());
+    assert_eq!((before.sources.named.len(), live.current().sources.named.len()), (29, 1));
+}

@@ -1,0 +1,186 @@
+//! What operators rely on when they err: every mistake is named at once, with file, line and what to do.
+
+use eliza_gatekeeper::policy::load::Origin;
+
+use proptest::prelude::*;
+
+use super::{SOUND, files_of, given, root};
+
+#[test]
+fn every_kind_of_mistake_is_named_with_its_line() {
+    let rule = "[[rule]]\nid = 'r'\nwhy = 'w'\n";
+    let cases: Vec<(String, &str, &str)> = [
+        // Shape.
+        ("[body\nmax = '1KiB'", "5:6", "this is no TOML"),
+        ("[bdy]\nmax = '1KiB'", "5:2", "unknown section `bdy`"),
+        ("[body]\nmxa = '1KiB'", "6:1", "unknown key `mxa`, expected one of `max`"),
+        ("[body]\nmax = 5", "6:7", "expected a string"),
+        ("[[body]]\nmax = '1KiB'", "5:3", "write [body], with one bracket"),
+        ("[source.x]\nnames = ['b']", "5:9", "unknown key `x`"),
+        ("[rule]\nid = 'x'", "5:1", "write [[rule]], with two brackets"),
+        ("[[tiers]]\nlimit = ['1/1m']", "5:3", "write [tiers.NAME]"),
+        ("[[source]]\ntier = 'user'", "5:1", "missing key `names`"),
+        ("[[target]]\nurl = 'https://h'", "5:1", "missing key `names`"),
+        ("[[target]]\nnames = ['u']\nshape = 'weird'", "7:9", "unknown value `weird`"),
+        ("[cors]\norigins = []\n[cors]\norigins = []", "7:2", "this is no TOML: duplicate key"),
+        // Sources.
+        ("[[source]]\nnames = ['b b']", "6:10", "`b b` is no name"),
+        ("[[source]]\nnames = ['a']", "6:10", "source `a` is listed in p.toml:2 already"),
+        ("[[source]]\nnames = ['x-*', 'x-*']", "6:17", "source `x-*` is listed in p.toml:6 already"),
+        ("[[source]]\nnames = ['service_role']", "6:10", "take another name"),
+        ("[[source]]\nnames = ['b']\ntier = 'golden'", "7:8", "there is no tier `golden`: take one of autonomous, eliza, user"),
+        ("[[source]]\nnames = ['b']\ntotal = ['0/1m']", "7:10", "lets nothing through"),
+        ("[[source]]\nnames = ['b']\ntotal_burst = 'much'", "7:15", "is no burst"),
+        // Limits.
+        ("[tiers.user]\nlimit = ['10/7m']", "6:10", "a window of `7m` does not fit into a day"),
+        ("[tiers.user]\nlimit = ['10']", "6:10", "is no limit"),
+        ("[tiers.user]\nlimit = []", "6:9", "no limit is given"),
+        ("[tiers.user]\nlimit = ['10/1m', '20/60s']", "6:19", "a second limit for the same window"),
+        ("[tiers.user]\nlimit = ['10/1m']\nburst = '0 then 1/s'", "7:9", "is no burst"),
+        ("[[override]]\nsource = 'z'\nendpoint = 't:*'\nlimit = ['1/1m']", "6:10", "no listed source is called `z`"),
+        ("[[override]]\nendpoint = 'nowhere:*'\nlimit = ['1/1m']", "6:12", "there is no target `nowhere`"),
+        ("[[override]]\nendpoint = 'now*:x'\nlimit = ['1/1m']", "6:12", "there is no target `now*`"),
+        ("[[override]]\nendpoint = 't'\nlimit = ['1/1m']", "6:12", "write \"t:*\""),
+        ("[[override]]\nendpoint = ''\nlimit = ['1/1m']", "6:12", "this is no endpoint"),
+        ("[limits]\nbuckets = 0", "6:11", "write 1 or more"),
+        ("[limits]\nendpoints_per_source = -1", "6:24", "invalid value"),
+        // Targets.
+        ("[[target]]\nnames = ['t']", "6:10", "target `t` is listed in p.toml:4 already"),
+        ("[[target]]\nnames = ['u/v']", "6:10", "`u/v` is no name"),
+        ("[[target]]\nnames = ['eliza-gatekeeper']", "6:10", "is the gatekeeper itself"),
+        ("[[target]]\nnames = ['u']\nurl = 'somewhere'", "7:7", "this gives no address"),
+        ("[[target]]\nnames = ['u']\nurl = 'https://h/{name}'", "7:7", "`{name}` stands for nothing"),
+        ("[[target]]\nnames = ['u']\ntimeout = '0s'", "7:11", "is no duration"),
+        ("[[target]]\nnames = ['u']\ntimeout = '2h'", "7:11", "at most 1h"),
+        ("[[target]]\nnames = ['u']\nbreaker = { failures = 0 }", "7:24", "write 1 or more"),
+        ("[[target]]\nnames = ['u']\nbreaker = { fails = 1 }", "7:13", "unknown key `fails`"),
+        ("[[target]]\nnames = ['u']\ncallers = []", "7:11", "would shut everyone out"),
+        ("[[target]]\nnames = ['u']\ncallers = ['b']", "7:12", "no listed source is called `b`"),
+        ("[[target]]\nnames = ['u']\ndefaults = { at = 2026-01-01 }", "7:14", "has no JSON form"),
+        ("[target_defaults]\nnames = ['u']", "6:9", "names have no place in [target_defaults]"),
+        // The gatekeeper itself.
+        ("[body]\nmax = '10MB'", "6:7", "is no size"),
+        ("[body]\nmax_hops = 0", "6:12", "write 1 or more"),
+        ("[retention]\nactivity = '30 days'", "6:12", "is no duration"),
+        ("[retention]\nrate_limits = '30s'", "6:15", "shorter than the longest window in use: write at least 1m"),
+        ("[cors]\norigins = ['https://a.example/']", "6:12", "is no origin"),
+        ("[cors]\norigins = ['https://a.example', '*']", "6:33", "let it stand alone"),
+        ("[sql]\nfields = ['']", "6:11", "a field needs a name"),
+    ]
+    .into_iter()
+    .map(|(text, place, words)| (text.to_owned(), place, words))
+    .chain([
+        (format!("{rule}regex = '('\nrefuses = ['x']"), "8:9", "this is no regex"),
+        (format!("{rule}regex = '(a{{1000}}){{1000}}'\nrefuses = ['a']"), "8:9", "grows too large"),
+        (format!("{rule}regex = 'a*'\nrefuses = ['a']"), "8:9", "would refuse every statement"),
+        (format!("{rule}regex = 'a'\nrefuses = []"), "9:11", "give at least one"),
+        (format!("{rule}regex = 'a'\nrefuses = ['a', 'b']"), "9:17", "does not match this"),
+        (format!("{rule}regex = 'a'\nrefuses = ['a']\nallows = ['cat']"), "10:11", "matches this"),
+        (format!("{rule}regex = 'a'\nrefuses = ['a']\n{rule}regex = 'b'\nrefuses = ['b']"), "11:6", "rule `r` stands in p.toml:6 already"),
+        (format!("{rule}regex = 'a'\nrefuses = ['a']\nmode = 'on'"), "10:8", "unknown value `on`"),
+        ("[[rule]]\nid = 'R 1'\nwhy = ' '\nregex = 'a'\nrefuses = ['a']".to_owned(), "6:6", "is no id"),
+    ])
+    .collect();
+    for (text, place, words) in cases {
+        let file = format!("{SOUND}{text}\n");
+        let problems = given([("p.toml", file.as_str())]).problems();
+        let expected = format!("p.toml:{place}: ");
+        assert!(
+            problems.iter().any(|problem| problem.starts_with(&expected) && problem.contains(words)),
+            "expected {expected}{words}\nof\n{text}\ngot\n{problems:#?}"
+        );
+    }
+}
+
+#[test]
+fn all_mistakes_are_named_at_once_in_order() {
+    let tiers = given([("a.toml", "[tiers.x]\nlimit = ['1/1m']\n"), ("b.toml", "[tiers.x]\nlimit = ['2/1m']\n")]).problems();
+    assert_eq!(tiers, ["b.toml:1:8: tier `x` stands in a.toml:1 already: keep one of them"]);
+    let files = [
+        ("a.toml", "[[source]]\nnames = ['x', 'x y']\ntier = 'golden'\ncolour = 5\n[body]\nmax = 'big'\nread_timeout = 7\n"),
+        ("b.toml", "[cors\n[retention]\nactivity = 'long'\n"),
+        ("c.toml", "[[target]]\nnames = ['t', 't']\ncallers = ['nobody']\n[body]\nmax = '1KiB'\n[[rule]]\nid = 'r'\n"),
+    ];
+    let problems = given(files).problems();
+    let places: Vec<&str> = problems.iter().map(|problem| problem.split(": ").next().unwrap()).collect();
+    let expected = [
+        "a.toml:2:15",
+        "a.toml:3:8",
+        "a.toml:4:1",
+        "a.toml:6:7",
+        "a.toml:7:16",
+        "b.toml:1:6",
+        "b.toml:3:12",
+        "c.toml:2:15",
+        "c.toml:3:12",
+        "c.toml:4:2",
+        "c.toml:6:1",
+    ];
+    assert_eq!(places, expected, "{problems:#?}");
+}
+
+#[test]
+fn an_override_for_a_part_of_a_pattern_is_no_silent_loss() {
+    let text = format!("{SOUND}[[source]]\nnames = ['bob-*']\n[[override]]\nsource = '*-1'\nendpoint = 't:*'\nlimit = ['9/1m']\n");
+    let problems = given([("p.toml", text.as_str())]).problems();
+    assert_eq!(problems, ["p.toml:8:10: `*-1` is only a part of `bob-*` (p.toml:6): list `*-1` as a source of its own before it"]);
+}
+
+#[test]
+fn files_are_bounded_before_they_are_believed() {
+    let large = format!("{SOUND}# {}\n", "x".repeat(1 << 20));
+    let problems = given([("large.toml", large.as_str()), ("small.toml", "[body]\nmax = 'big'\n")]).problems();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].starts_with("large.toml: cannot be read: it is larger than 1 MiB"), "{problems:?}");
+    assert!(problems[1].starts_with("small.toml:2:7: "), "{problems:?}");
+
+    let names: Vec<String> = (0..101).map(|number| format!("{number}.toml")).collect();
+    let many = given(names.iter().map(|name| (name.as_str(), ""))).problems();
+    assert!(many.len() == 1 && many[0].contains("more than 100"), "{many:?}");
+
+    let empty = given([("notes.txt", "x"), (".hidden.toml", "x")]).problems();
+    assert!(empty.len() == 1 && empty[0].contains("holds no *.toml file"), "{empty:?}");
+
+    let given = given([]);
+    std::fs::write(given.directory.path().join("latin.toml"), b"# caf\xe9\n").unwrap();
+    let latin = given.problems();
+    assert_eq!(latin, ["latin.toml: cannot be read: it is no UTF-8 text"]);
+
+    let nowhere = given.load_from(&Origin::Directory(given.directory.path().join("nowhere"))).unwrap_err();
+    assert!(nowhere.to_string().contains("cannot be read"), "{nowhere}");
+}
+
+#[test]
+fn a_policy_that_lists_nobody_says_so() {
+    let policy = given([("p.toml", "")]).load().unwrap();
+    assert_eq!(policy.warnings, ["no source is listed: every call is refused", "no target is listed: every call is answered 404"]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Half-saved and mangled files come back as problems of theirs, whatever is in them.
+    #[test]
+    fn no_file_is_too_broken_to_be_judged(
+        which in 0_usize..5,
+        at in any::<prop::sample::Index>(),
+        gone in 0_usize..60,
+        put in "[\\[\\]{}=\"'a-z0-9,.\\n #\\PC]{0,8}",
+    ) {
+        let mut files = files_of(&root().join("policies"));
+        files.sort();
+        // The shipped rules take long to compile in a debug build.
+        files[3].1 = "[sql]\nfields = ['sql']\n[[rule]]\nid = 'r'\nwhy = 'w'\nregex = '\\bDROP\\b'\nrefuses = ['DROP x']\n".to_owned();
+        let text = &mut files[which].1;
+        let start = at.index(text.len() + 1);
+        text.replace_range(start..(start + gone).min(text.len()), &put);
+        let lines = text.lines().count() + 1;
+        let given = given(files.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+        if let Err(problems) = given.load() {
+            for problem in problems.as_slice() {
+                prop_assert!(files.iter().any(|(name, _)| *name == problem.file), "{problem}");
+                prop_assert!(problem.file != files[which].0 || problem.line.is_none_or(|line| (1..=lines).contains(&line)), "{problem}");
+            }
+        }
+    }
+}

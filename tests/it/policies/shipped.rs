@@ -1,0 +1,172 @@
+//! What operators rely on without having written anything: the shipped policies are complete, as the original had them,
+//! and work as they are; so do the presets, the examples in their comments, and the policy for measurements.
+
+use std::time::Duration;
+
+use eliza_gatekeeper::policy::load::Origin;
+use eliza_gatekeeper::policy::{BodyShape, Credentials};
+use eliza_gatekeeper::sql::Mode;
+
+use super::{Given, files_of, given, listed, root, shipped_with, shown, source};
+
+#[test]
+fn the_shipped_policies_list_what_the_original_knew() {
+    let policy = given([]).load_from(&Origin::Shipped).unwrap();
+    assert_eq!(policy.warnings, Vec::<String>::new());
+    assert_eq!((policy.sources.named.len(), policy.sources.patterns.len()), (29, 1));
+    assert_eq!(policy.targets.by_name.len(), 33 + 1);
+    for name in policy.sources.named.keys() {
+        assert!(policy.targets.find(name).is_some(), "{name} was source and target");
+        let autonomous = name.contains("autonomous") || name.contains("monitor");
+        let expected = if autonomous { "1000/60s, burst 1000+200/s" } else { "500/60s, burst 500+100/s" };
+        let source = source(&policy, name);
+        assert_eq!((shown(&source.total), shown(&source.endpoint)), (expected.to_owned(), expected.to_owned()), "{name}");
+    }
+    for name in
+        ["monitor-device-connections", "issue-engagement-command", "validate-pop-event", "aggregate-device-metrics", "superduper-router"]
+    {
+        assert!(policy.targets.find(name).is_some(), "{name}");
+    }
+    assert_eq!(shown(&source(&policy, "superduper-router").total), "100/60s, burst 100+20/s");
+    assert!(!listed(&policy, "edge-function"));
+}
+
+#[test]
+fn the_shipped_settings_are_those_the_readme_states() {
+    let policy = given([]).load_from(&Origin::Shipped).unwrap();
+    assert_eq!((policy.body.max_bytes, policy.body.read_timeout, policy.body.max_hops), (10 << 20, Duration::from_secs(30), 8));
+    let month = Duration::from_secs(30 * 86_400);
+    assert_eq!((policy.retention.activity, policy.retention.api_calls, policy.retention.rate_limits), (month, month, month));
+    assert_eq!(policy.cors.origins, ["*"]);
+    let limits = &policy.limits;
+    assert_eq!((limits.endpoints_per_source, limits.buckets, limits.stranger_records_per_minute), (64, 100_000, 100));
+    assert_eq!(limits.window_lengths, [60]);
+    assert_eq!(policy.sql.fields, ["operation", "sql", "query"]);
+    let target = policy.targets.find("gemini-chat").unwrap();
+    assert_eq!(target.url.as_ref().unwrap(), "https://project.supabase.co/functions/v1/gemini-chat");
+    assert_eq!((target.timeout, target.idle_timeout), (Duration::from_secs(150), Duration::from_secs(60)));
+    assert_eq!((target.breaker.failures.get(), target.breaker.open_for), (10, Duration::from_secs(5)));
+    assert!(matches!(&target.credentials, Credentials::ServiceRole(key) if key.reveal() == "service-role-key"));
+    assert!(!target.pass_authorization && target.admits("openai-tts"));
+}
+
+#[test]
+fn bodies_have_the_shape_each_target_reads() {
+    let policy = given([]).load_from(&Origin::Shipped).unwrap();
+    let action_data = ["agent-manager", "github-integration", "knowledge-manager", "schema-manager", "task-orchestrator"];
+    for (name, target) in &policy.targets.by_name {
+        let expected = if action_data.contains(&name.as_ref()) { BodyShape::ActionData } else { BodyShape::Payload };
+        assert_eq!(target.shape, expected, "{name}");
+        assert_eq!(target.defaults.is_empty(), name.as_ref() != "agent-manager", "{name}");
+    }
+    assert_eq!(policy.targets.find("agent-manager").unwrap().defaults["autonomous"], true);
+}
+
+#[test]
+fn the_six_core_rules_answer_with_the_originals_patterns() {
+    let policy = given([]).load_from(&Origin::Shipped).unwrap();
+    let patterns: Vec<&str> = policy.sql.rules.iter().map(|rule| rule.pattern.as_str()).collect();
+    let original = [
+        r"/DROP\s+TABLE/i",
+        r"/DROP\s+DATABASE/i",
+        r"/TRUNCATE/i",
+        r"/DELETE\s+FROM\s+\w+\s*;/i",
+        r"/ALTER\s+DATABASE/i",
+        r"/DROP\s+SCHEMA/i",
+    ];
+    assert_eq!(patterns, original);
+    assert!(policy.sql.rules.iter().all(|rule| rule.mode == Mode::Enforce && !rule.why.is_empty()));
+}
+
+#[test]
+fn every_example_of_a_shipped_rule_holds_against_all_rules() {
+    let policy = given([]).load_from(&Origin::Shipped).unwrap();
+    let table: toml::Table = std::fs::read_to_string(root().join("policies/sql.toml")).unwrap().parse().unwrap();
+    let examples = |rule: &toml::Value, key: &str| -> Vec<String> {
+        rule[key].as_array().unwrap().iter().map(|example| example.as_str().unwrap().to_owned()).collect()
+    };
+    let refusing = |text: &str| -> Vec<&str> {
+        policy.sql.rules.iter().filter(|rule| rule.regex.is_match(text)).map(|rule| rule.id.as_str()).collect()
+    };
+    let mut seen = 0;
+    for rule in table["rule"].as_array().unwrap() {
+        let id = rule["id"].as_str().unwrap();
+        for example in examples(rule, "refuses") {
+            assert!(refusing(&example).contains(&id), "{id} lets pass: {example}");
+            seen += 1;
+        }
+        for example in examples(rule, "allows") {
+            assert_eq!(refusing(&example), Vec::<&str>::new(), "{example}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 50, "only {seen} examples");
+}
+
+#[test]
+fn a_copy_of_the_shipped_policies_decides_alike() {
+    let copy = shipped_with(&[]);
+    let (copied, shipped) = (copy.load().unwrap(), copy.load_from(&Origin::Shipped).unwrap());
+    assert_eq!(copied.fingerprint, shipped.fingerprint);
+    assert_eq!(copied.fingerprint.len(), 64);
+    let changed = shipped_with(&[("service.toml", "[body]\nmax = \"1MiB\"\n")]).load().unwrap();
+    assert_ne!(changed.fingerprint, shipped.fingerprint);
+}
+
+#[test]
+fn the_examples_in_the_shipped_files_work_when_they_are_uncommented() {
+    for (name, text) in files_of(&root().join("policies")) {
+        let examples: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
+        let uncommented = format!("{text}\n{}\n", examples.join("\n"));
+        assert_eq!(shipped_with(&[(name.as_str(), &uncommented)]).problems(), Vec::<String>::new(), "{name}");
+        assert_eq!(examples.is_empty(), !["limits.toml", "sources.toml", "targets.toml"].contains(&name.as_str()), "{name}");
+    }
+}
+
+#[test]
+fn the_readme_explains_every_key() {
+    let readme = std::fs::read_to_string(root().join("policies/README.md")).unwrap();
+    let sections =
+        ["[source]", "[target]", "[override]", "[rule]", "tiers.x", "limits", "target_defaults", "sql", "body", "retention", "cors"];
+    for section in sections {
+        let asked = given([("p.toml", format!("[{section}]\nasked = 1\n").as_str())]).problems();
+        let known = asked.iter().find_map(|problem| problem.split_once("unknown key `asked`, expected ")).unwrap().1;
+        let keys: Vec<&str> = known.split('`').skip(1).step_by(2).collect();
+        assert!(!keys.is_empty(), "{asked:?}");
+        for key in keys {
+            assert!(readme.contains(&format!("`{key}`")), "{section}: `{key}`");
+        }
+    }
+}
+
+#[test]
+fn every_preset_works_in_place_of_the_file_it_names() {
+    let presets = files_of(&root().join("policies/presets"));
+    assert!(!presets.is_empty());
+    for (name, text) in presets {
+        assert_eq!(shipped_with(&[("limits.toml", &text)]).problems(), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn preset_ops_002_holds_two_windows_at_once() {
+    let preset = std::fs::read_to_string(root().join("policies/presets/ops-002.toml")).unwrap();
+    let policy = shipped_with(&[("limits.toml", &preset)]).load().unwrap();
+    let source = source(&policy, "superduper-router");
+    assert_eq!(shown(&source.endpoint), "60/60s 1000/3600s, burst 60+12/s");
+    assert_eq!(shown(&source.total), shown(&source.endpoint));
+    assert_eq!(policy.limits.window_lengths, [60, 3600]);
+}
+
+#[test]
+fn the_policy_for_measurements_refuses_nothing() {
+    let nothing_set = Given { service_role: None, ..given([]).without("SUPABASE_URL") };
+    let policy = nothing_set.load_from(&Origin::Directory(root().join("benches/peers/policies"))).unwrap();
+    assert_eq!(policy.warnings, Vec::<String>::new());
+    assert_eq!(policy.sources.named.len(), 8);
+    let source = source(&policy, "agent-7");
+    assert!(source.total.burst.is_none() && source.total.windows[0].limit > 1_000_000_000);
+    let target = policy.targets.find("brain").unwrap();
+    assert_eq!(target.url.as_ref().unwrap(), "http://127.0.0.1:18080/t/brain");
+    assert!(matches!(target.credentials, Credentials::None));
+}
