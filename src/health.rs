@@ -18,9 +18,14 @@ pub struct Health {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Database {
     NotAskedYet,
-    Connected { latency: Duration, at: Timestamp },
+    Connected {
+        latency: Duration,
+        at: Timestamp,
+    },
     /// Why is in the log: it may name hosts.
-    Away { at: Timestamp },
+    Away {
+        at: Timestamp,
+    },
 }
 
 impl Default for Health {

@@ -24,7 +24,13 @@ pub struct Taken {
     pub memory: Option<OwnedSemaphorePermit>,
 }
 
-pub async fn read_body<B>(headers: &HeaderMap, body: B, max_bytes: usize, within: Duration, memory: &Arc<Semaphore>) -> Result<Taken, Failure>
+pub async fn read_body<B>(
+    headers: &HeaderMap,
+    body: B,
+    max_bytes: usize,
+    within: Duration,
+    memory: &Arc<Semaphore>,
+) -> Result<Taken, Failure>
 where
     B: Body,
 {

@@ -16,12 +16,12 @@ pub mod settings;
 pub mod sql;
 
 // The way of a call.
-pub mod server;
 pub mod doors;
-pub mod pipeline;
 pub mod gates;
-pub mod upstream;
+pub mod pipeline;
 pub mod reply;
+pub mod server;
+pub mod upstream;
 
 // What is kept of it.
 pub mod record;

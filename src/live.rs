@@ -92,7 +92,10 @@ mod tests {
         let deny = || Verdict::Deny { denial: Denial::Unauthorized(AuthFault::NoCredentials), onward: 7 };
         let mut noted = Vec::new();
         let on = Enforcement::all(GateMode::Enforce);
-        assert_eq!(on.weigh(GateName::Authenticate, deny(), |gate, _| noted.push(gate)), Err(Denial::Unauthorized(AuthFault::NoCredentials)));
+        assert_eq!(
+            on.weigh(GateName::Authenticate, deny(), |gate, _| noted.push(gate)),
+            Err(Denial::Unauthorized(AuthFault::NoCredentials))
+        );
         let off = Enforcement::all(GateMode::Observe);
         assert_eq!(off.weigh(GateName::Authenticate, deny(), |gate, _| noted.push(gate)), Ok(7));
         assert_eq!(noted, [GateName::Authenticate]);

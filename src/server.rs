@@ -141,7 +141,13 @@ async fn accept(listener: &TcpListener, serving: Serving, planes: &Planes, place
     }
 }
 
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, serving: Serving, planes: Planes, watcher: hyper_util::server::graceful::Watcher) {
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    serving: Serving,
+    planes: Planes,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
     // Small answers must not wait for company; a socket that cannot be told so still works.
     let _slower = stream.set_nodelay(true);
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -199,7 +205,9 @@ fn allow_origin(response: &mut Response<Body>, cors: &Cors, origin: Option<Heade
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     } else {
         headers.append(VARY, HeaderValue::from_static("origin"));
-        let Some(origin) = origin.filter(|origin| cors.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())) else { return };
+        let Some(origin) = origin.filter(|origin| cors.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())) else {
+            return;
+        };
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOW_HEADERS);

@@ -63,7 +63,8 @@ impl Upkeep {
         }
 
         let writer = {
-            let (store, metrics, mut is_up, stop) = (Arc::clone(&gatekeeper.store), Arc::clone(&gatekeeper.metrics), is_up.clone(), stopping.clone());
+            let (store, metrics, mut is_up, stop) =
+                (Arc::clone(&gatekeeper.store), Arc::clone(&gatekeeper.metrics), is_up.clone(), stopping.clone());
             tokio::spawn(async move {
                 if is_up.wait_for(Option::is_some).await.is_ok() {
                     write_all(store, records, metrics, stop).await;
@@ -72,7 +73,9 @@ impl Upkeep {
         };
         tasks.spawn(follow_signals(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
         every(&mut tasks, gatekeeper, HEALTH, &stopping, |gatekeeper| async move { refresh_health(&gatekeeper).await });
-        every(&mut tasks, gatekeeper, STRANGERS, &stopping, |gatekeeper| async move { record_strangers(&gatekeeper, gatekeeper.pipeline.strangers.drain(gatekeeper.pipeline.clock.now())); });
+        every(&mut tasks, gatekeeper, STRANGERS, &stopping, |gatekeeper| async move {
+            record_strangers(&gatekeeper, gatekeeper.pipeline.strangers.drain(gatekeeper.pipeline.clock.now()));
+        });
         every(&mut tasks, gatekeeper, SWEEP, &stopping, |gatekeeper| async move {
             gatekeeper.pipeline.limiter.sweep(gatekeeper.pipeline.clock.now());
         });
@@ -128,7 +131,8 @@ async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCur
     match migrate {
         Migrate::AtStart => store.migrate().await?,
         Migrate::Never => {
-            let missing: Vec<_> = store.migrations().await?.into_iter().filter(|m| !m.applied).map(|m| format!("{} {}", m.version, m.name)).collect();
+            let missing: Vec<_> =
+                store.migrations().await?.into_iter().filter(|m| !m.applied).map(|m| format!("{} {}", m.version, m.name)).collect();
             if !missing.is_empty() {
                 return Err(BringUpError::Start(StartError::Missing(missing.join(", "))));
             }
@@ -188,7 +192,11 @@ async fn keep_bringing_up(
 }
 
 /// What others changed in the database takes effect here within a second.
-async fn follow_signals(gatekeeper: Arc<Gatekeeper>, mut is_up: watch::Receiver<Option<SignalCursor>>, mut stopping: watch::Receiver<bool>) {
+async fn follow_signals(
+    gatekeeper: Arc<Gatekeeper>,
+    mut is_up: watch::Receiver<Option<SignalCursor>>,
+    mut stopping: watch::Receiver<bool>,
+) {
     let Ok(Some(mut cursor)) = is_up.wait_for(Option::is_some).await.map(|cursor| cursor.clone()) else { return };
     let mut tick = interval(SIGNALS);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -63,11 +63,15 @@ fn failed(failure: &Failure) -> Words {
         Failure::BodyTooSlow => ("Request timeout", "The body did not arrive in time".into()),
         Failure::BodyBroken => ("Incomplete body", "The body ended before it was complete".into()),
         Failure::UnsupportedEncoding => ("Unsupported encoding", "Send the body without a content-encoding".into()),
-        Failure::UnknownTarget { name } => ("Unknown target", format!("Target '{}' is not recognized by the gatekeeper", legible(name, NAME_LIMIT))),
+        Failure::UnknownTarget { name } => {
+            ("Unknown target", format!("Target '{}' is not recognized by the gatekeeper", legible(name, NAME_LIMIT)))
+        }
         Failure::LoopDetected => ("Loop detected", "The call has passed through too many gatekeepers".into()),
         Failure::Overloaded => ("Overloaded", "The gatekeeper has as many calls under way as it can hold; try again shortly".into()),
         Failure::TargetNotConfigured { target } => ("Target not configured", format!("Target '{target}' has no address yet")),
-        Failure::BreakerOpen { target, .. } => ("Target unavailable", format!("Target '{target}' keeps failing and is being left alone for a moment")),
+        Failure::BreakerOpen { target, .. } => {
+            ("Target unavailable", format!("Target '{target}' keeps failing and is being left alone for a moment"))
+        }
         Failure::Unreachable { target } => ("Target unreachable", format!("Target '{target}' could not be reached")),
         Failure::TargetTooSlow { target } => ("Target timeout", format!("Target '{target}' did not answer in time")),
         Failure::TargetReset { target } => ("Target unreachable", format!("Target '{target}' closed the connection without an answer")),
@@ -87,8 +91,11 @@ mod tests {
     fn the_originals_sentences_are_kept_to_the_letter() {
         let unauthorized = words(&Denial::Unauthorized(AuthFault::WrongKey).into());
         assert_eq!((unauthorized.error, unauthorized.message.as_str()), ("Unauthorized", "Invalid Eliza credentials or untrusted source"));
-        let limited =
-            Limited { scope: LimitScope::Source, rule: LimitRule::Window { limit: 500, window_secs: 60 }, retry_after: Duration::from_secs(1) };
+        let limited = Limited {
+            scope: LimitScope::Source,
+            rule: LimitRule::Window { limit: 500, window_secs: 60 },
+            retry_after: Duration::from_secs(1),
+        };
         assert_eq!(words(&Denial::Limited(limited).into()).message, "Maximum 500 requests per minute exceeded");
         let unknown = words(&Failure::UnknownTarget { name: "nope".into() }.into());
         assert_eq!((unknown.error, unknown.message.as_str()), ("Unknown target", "Target 'nope' is not recognized by the gatekeeper"));

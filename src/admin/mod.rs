@@ -46,7 +46,12 @@ pub fn is_ops(method: &Method, path: &str) -> bool {
     page || path == "/metrics" || path == "/openapi.json" || path.starts_with("/api/admin/") || path.starts_with("/api/ops/")
 }
 
-async fn require_token(State(gatekeeper): State<Arc<Gatekeeper>>, Extension(arrival): Extension<Arrival>, request: Request, next: Next) -> Response {
+async fn require_token(
+    State(gatekeeper): State<Arc<Gatekeeper>>,
+    Extension(arrival): Extension<Arrival>,
+    request: Request,
+    next: Next,
+) -> Response {
     let refuse = |status, code, error, message| whole(reply::ops_refusal(status, code, error, message, arrival.id));
     let Some(token) = gatekeeper.admin_token else {
         let message = "The admin API is off: set GATEKEEPER_ADMIN_TOKEN to use it";

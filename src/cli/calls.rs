@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::Exit;
 use super::output::Output;
 use super::setup::{failed, ready_store};
-use super::Exit;
 use crate::record::compose::parse_id;
 use crate::store::{CallQuery, CallRow, Store, StoreError};
 
@@ -74,7 +74,15 @@ fn print(output: &Output, rows: &[CallRow]) {
         let text = |name: &str| row.metadata.get(name).map(plain).unwrap_or_default();
         output.say(&format!(
             "{}  {}  {:<9}  {:>3} {:<22}  {} \u{2192} {}  {}ms  {}",
-            row.at, row.id, row.status, text("status"), text("code"), text("source"), text("target"), text("execution_time_ms"), text("error")
+            row.at,
+            row.id,
+            row.status,
+            text("status"),
+            text("code"),
+            text("source"),
+            text("target"),
+            text("execution_time_ms"),
+            text("error")
         ));
         output.value(&describe(row));
     }

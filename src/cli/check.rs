@@ -13,7 +13,8 @@ use crate::settings::{Environment, Problems, Settings};
 pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
     let environment = Environment::process();
     let settings = Settings::read(&environment);
-    let mut problems: Vec<String> = settings.as_ref().err().map(|problems| problems.0.iter().map(ToString::to_string).collect()).unwrap_or_default();
+    let mut problems: Vec<String> =
+        settings.as_ref().err().map(|problems| problems.0.iter().map(ToString::to_string).collect()).unwrap_or_default();
     let mut warnings = settings.as_ref().map(|settings| settings.warnings.clone()).unwrap_or_default();
 
     let directory = environment.variable("GATEKEEPER_POLICIES").map(PathBuf::from);
@@ -45,7 +46,11 @@ pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
     output.say("");
     if let Ok(policy) = &compiled {
         let (sources, targets) = (policy.sources.entries(), policy.targets.by_name.len());
-        output.say(&format!("policies: {origin}: {sources} sources, {targets} targets, {} SQL rules ({})", policy.sql.rules.len(), policy.fingerprint));
+        output.say(&format!(
+            "policies: {origin}: {sources} sources, {targets} targets, {} SQL rules ({})",
+            policy.sql.rules.len(),
+            policy.fingerprint
+        ));
     }
     for warning in &warnings {
         output.say(&format!("warning: {warning}"));

@@ -3,9 +3,9 @@
 use clap::Subcommand;
 use serde_json::json;
 
+use super::Exit;
 use super::output::Output;
 use super::setup::{any_store, failed};
-use super::Exit;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -85,7 +85,9 @@ Operators look at http://{ops}/ (health, metrics). Stop with Ctrl-C.
 ",
             key = key.reveal()
         ));
-        output.value(&json!({ "url": url, "ops": format!("http://{ops}/"), "key": key.reveal(), "source": "gemini-chat", "database": database }));
+        output.value(
+            &json!({ "url": url, "ops": format!("http://{ops}/"), "key": key.reveal(), "source": "gemini-chat", "database": database }),
+        );
     };
     Ok(serve::run_with(output, settings, policy, greeting).await)
 }

@@ -3,11 +3,11 @@
 use std::io;
 use std::net::SocketAddr;
 
+use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::Router;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

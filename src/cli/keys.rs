@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::Exit;
 use super::output::Output;
 use super::setup::{failed, ready_store};
-use super::Exit;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{KeyId, NamePattern, Secret};
 use crate::keys::generate;
@@ -74,7 +74,8 @@ async fn list(output: &Output, store: &dyn Store) -> Result<Exit, Exit> {
     let rows: Vec<_> = keys
         .iter()
         .map(|key| {
-            let cells = [key.id.to_string(), key.name.clone(), state(key, now).to_owned(), all(&key.sources), all(&key.targets), all(&key.actions)];
+            let cells =
+                [key.id.to_string(), key.name.clone(), state(key, now).to_owned(), all(&key.sources), all(&key.targets), all(&key.actions)];
             cells.into_iter().chain([when(key.expires_at), when(key.last_used_at)]).collect()
         })
         .collect();

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Subcommand;
 use serde_json::json;
 
+use super::Exit;
 use super::output::Output;
 use super::setup::{failed, ready_store};
-use super::Exit;
 use crate::clock::Clock;
 
 const SHOWN: u32 = 200;

@@ -42,7 +42,11 @@ impl From<Exit> for ExitCode {
 }
 
 #[derive(Debug, Parser)]
-#[command(name = "gatekeeper", version, about = "The gatekeeper between AI agents: checks who calls, limits them, stops dangerous SQL, routes, records.")]
+#[command(
+    name = "gatekeeper",
+    version,
+    about = "The gatekeeper between AI agents: checks who calls, limits them, stops dangerous SQL, routes, records."
+)]
 struct Arguments {
     /// Print JSON instead of tables.
     #[arg(long, global = true)]

@@ -47,7 +47,11 @@ impl Output {
         };
         let widths: Vec<usize> = (0..headings.len()).map(width).collect();
         for row in [&headings].into_iter().chain(rows) {
-            let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{}{}", cell, " ".repeat(width.saturating_sub(cell.chars().count())))).collect();
+            let cells: Vec<String> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{}{}", cell, " ".repeat(width.saturating_sub(cell.chars().count()))))
+                .collect();
             write(&mut std::io::stdout(), cells.join("  ").trim_end());
         }
     }

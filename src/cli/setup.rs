@@ -24,7 +24,8 @@ pub fn origin(argument: Option<PathBuf>, settings: Option<&Path>) -> Origin {
 /// Policies, compiled for these settings.
 pub fn policy(origin: &Origin, environment: &Environment<'_>, settings: &Settings) -> Result<Policy, Vec<String>> {
     let credentials = CredentialInputs { service_role: settings.service_role_key.clone() };
-    load(origin, &|name| environment.variable(name), &credentials).map_err(|problems| problems.as_slice().iter().map(ToString::to_string).collect())
+    load(origin, &|name| environment.variable(name), &credentials)
+        .map_err(|problems| problems.as_slice().iter().map(ToString::to_string).collect())
 }
 
 pub fn start_log(settings: &LogSettings) {

@@ -55,7 +55,9 @@ fn turned_away(pipeline: &Pipeline, failure: Failure, trail: &mut Trail) -> Outc
 fn answer(outcome: Outcome, trail: Trail, arrival: Arrival) -> Response {
     let mut response = match outcome.result {
         Ok(Settled::AsIs(answer)) => carry(answer.status, answer.headers, answer.body, trail),
-        Ok(Settled::Error { status, headers, body } | Settled::Wrapped { status, headers, body }) => carry(status, headers, Full::new(body), trail),
+        Ok(Settled::Error { status, headers, body } | Settled::Wrapped { status, headers, body }) => {
+            carry(status, headers, Full::new(body), trail)
+        }
         Err(refusal) => refuse(refusal, trail, arrival),
     };
     limit_headers(response.headers_mut(), &outcome.standings, arrival);

@@ -174,7 +174,14 @@ fn error_message(notes: &Notes, ending: &Ending) -> Option<String> {
     }
 }
 
-fn headline(ending: &Ending, activity: ActivityType, source: &str, target: Option<&str>, action: &str, error: Option<&str>) -> (String, String) {
+fn headline(
+    ending: &Ending,
+    activity: ActivityType,
+    source: &str,
+    target: Option<&str>,
+    action: &str,
+    error: Option<&str>,
+) -> (String, String) {
     let target = target.unwrap_or("?");
     match (activity, ending) {
         (ActivityType::SchemaProtection, Ending::Refused(Refusal::Denied(Denial::DangerousSql(finding)))) => {

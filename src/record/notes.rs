@@ -43,12 +43,18 @@ pub struct WouldDeny {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {
     /// The target answered, and its answer went out whole.
-    Answered { status: u16 },
+    Answered {
+        status: u16,
+    },
     /// The target's answer broke off after it had begun.
-    AnswerBroken { status: u16 },
+    AnswerBroken {
+        status: u16,
+    },
     Refused(Refusal),
     /// The caller went away: before its answer began, or in the middle of it.
-    Abandoned { status: Option<u16> },
+    Abandoned {
+        status: Option<u16>,
+    },
 }
 
 impl Notes {

@@ -12,9 +12,9 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::Recorder;
 use super::compose::compose;
 use super::notes::{Ending, Notes, WouldDeny};
-use super::Recorder;
 use crate::telemetry::metrics::{GateLabel, OutcomeLabel};
 use crate::verdict::{Denial, Failure, GateName, Refusal};
 

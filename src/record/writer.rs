@@ -18,7 +18,12 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
 /// Runs until it is told to stop and the queue is empty.
-pub async fn write_all(store: Arc<dyn Store>, mut records: mpsc::Receiver<CallRecord>, metrics: Arc<Metrics>, mut stop: watch::Receiver<bool>) {
+pub async fn write_all(
+    store: Arc<dyn Store>,
+    mut records: mpsc::Receiver<CallRecord>,
+    metrics: Arc<Metrics>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         let first = tokio::select! {

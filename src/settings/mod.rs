@@ -18,7 +18,8 @@ use crate::identity::{KeyHash, Secret};
 /// The key that the original's clients carried in their source code, known to everyone: refused wherever it appears.
 /// Kept as its hash, so that the house holds no default key at all.
 const PUBLISHED_KEY: [u8; 32] = [
-    0x05, 0x46, 0xb9, 0x41, 0x94, 0x52, 0xbc, 0x7f, 0x7f, 0x42, 0x8a, 0x7b, 0x8c, 0xbd, 0x62, 0x59, 0x08, 0xff, 0xd1, 0x4f, 0x4c, 0xc9, 0x81, 0x3f, 0x60, 0x6e, 0x5e, 0xd8, 0x60, 0x1c, 0xf2, 0x2d,
+    0x05, 0x46, 0xb9, 0x41, 0x94, 0x52, 0xbc, 0x7f, 0x7f, 0x42, 0x8a, 0x7b, 0x8c, 0xbd, 0x62, 0x59, 0x08, 0xff, 0xd1, 0x4f, 0x4c, 0xc9,
+    0x81, 0x3f, 0x60, 0x6e, 0x5e, 0xd8, 0x60, 0x1c, 0xf2, 0x2d,
 ];
 
 /// Everything `serve` needs.
@@ -144,7 +145,10 @@ impl Settings {
         if let (Some(data), Some(ops)) = (listen, ops_listen) {
             let one_port = environment.parsed(p, "GATEKEEPER_ONE_PORT", truth).unwrap_or(false);
             if data == ops && data.port() != 0 && !data.ip().is_loopback() && !one_port {
-                p.add("GATEKEEPER_OPS_LISTEN", "is the address of calls too, and not on loopback: give it its own, or say GATEKEEPER_ONE_PORT=true");
+                p.add(
+                    "GATEKEEPER_OPS_LISTEN",
+                    "is the address of calls too, and not on loopback: give it its own, or say GATEKEEPER_ONE_PORT=true",
+                );
             }
         }
 
@@ -191,21 +195,25 @@ impl Settings {
         let log = LogSettings::collect(environment, p);
 
         match (listen, ops_listen, eliza_key, enforce, off_credentials, database, log) {
-            (Some(listen), Some(ops_listen), Some(eliza_key), Some(enforce), Some(off_credentials), Some(database), Some(log)) if p.is_empty() => Ok(Self {
-                listen,
-                ops_listen,
-                eliza_key,
-                eliza_key_previous,
-                service_role_key,
-                enforce,
-                off_credentials,
-                admin_token,
-                bounds,
-                database,
-                policies,
-                log,
-                warnings,
-            }),
+            (Some(listen), Some(ops_listen), Some(eliza_key), Some(enforce), Some(off_credentials), Some(database), Some(log))
+                if p.is_empty() =>
+            {
+                Ok(Self {
+                    listen,
+                    ops_listen,
+                    eliza_key,
+                    eliza_key_previous,
+                    service_role_key,
+                    enforce,
+                    off_credentials,
+                    admin_token,
+                    bounds,
+                    database,
+                    policies,
+                    log,
+                    warnings,
+                })
+            }
             _ => Err(problems),
         }
     }
@@ -222,7 +230,12 @@ impl DatabaseSettings {
         let pool_size = environment.parsed(p, "DATABASE_POOL_SIZE", |t| number(t, 1, 1000));
         let max_overflow = environment.parsed(p, "DATABASE_MAX_OVERFLOW", |t| number(t, 0, 1000));
         let migrate = environment.parsed(p, "GATEKEEPER_MIGRATE", truth).map(|yes| if yes { Migrate::AtStart } else { Migrate::Never });
-        Some(Self { url: url?, pool_size: u32::try_from(pool_size?).ok()?, max_overflow: u32::try_from(max_overflow?).ok()?, migrate: migrate? })
+        Some(Self {
+            url: url?,
+            pool_size: u32::try_from(pool_size?).ok()?,
+            max_overflow: u32::try_from(max_overflow?).ok()?,
+            migrate: migrate?,
+        })
     }
 }
 

@@ -41,7 +41,11 @@ pub const VARIABLES: &[Variable] = &[
     plain("GATEKEEPER_ONE_PORT", "false", "`true`: both on one address, off loopback too."),
     unset("GATEKEEPER_POLICIES", "The directory of policies; else `./policies`, else the shipped ones."),
     plain("GATEKEEPER_ENFORCE", "true", "`false`: every gate judges and records, none refuses."),
-    plain("GATEKEEPER_ENFORCE_OFF_CREDENTIALS", "own", "`all`: while off, callers that failed authentication get the target's usual credentials."),
+    plain(
+        "GATEKEEPER_ENFORCE_OFF_CREDENTIALS",
+        "own",
+        "`all`: while off, callers that failed authentication get the target's usual credentials.",
+    ),
     plain("GATEKEEPER_TESTING_MODE", "false", "The original's word for `GATEKEEPER_ENFORCE=false`; refused in production."),
     unset("GATEKEEPER_ENV", "`production` refuses the testing mode."),
     secret("GATEKEEPER_ADMIN_TOKEN", "Bearer token of the admin API; without one the API is off. `ADMIN_TOKEN` is read too."),

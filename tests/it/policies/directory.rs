@@ -1,9 +1,10 @@
 //! What operators rely on about a policy directory: what it leaves out is as shipped, and who is listed in it is clear.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use eliza_gatekeeper::live::{Enforcement, GateMode, Live, Snapshot};
 use eliza_gatekeeper::policy::Credentials;
-use eliza_gatekeeper::policy::live::Live;
 use eliza_gatekeeper::policy::load::Origin;
 
 use super::{SOUND, given, listed, root, shipped_with, source};
@@ -52,8 +53,10 @@ fn a_single_name_beats_every_pattern_and_the_first_pattern_counts() {
 
 #[test]
 fn a_call_keeps_the_snapshot_it_began_with() {
-    let live = Live::new(given([]).load_from(&Origin::Shipped).unwrap());
-    let before = live.current();
-    live.replace(given([("p.toml", SOUND)]).load().unwrap());
-    assert_eq!((before.sources.named.len(), live.current().sources.named.len()), (29, 1));
+    let policy = Arc::new(given([]).load_from(&Origin::Shipped).unwrap());
+    let live = Live::new(Snapshot { policy, keys: Arc::default(), enforcement: Enforcement::all(GateMode::Enforce) });
+    let before = live.snapshot();
+    let after = Arc::new(given([("p.toml", SOUND)]).load().unwrap());
+    live.change(|snapshot| snapshot.policy = after);
+    assert_eq!((before.policy.sources.named.len(), live.current().policy.sources.named.len()), (29, 1));
 }
