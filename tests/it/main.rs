@@ -8,6 +8,7 @@
 )]
 #![allow(dead_code, reason = "support serves every file, and no file needs all of it")]
 
+mod store_adoption;
 mod store_contract;
 mod store_postgres;
 mod support;

@@ -7,7 +7,8 @@
 //! own.start();
 //! ```
 //!
-//! The shared server has the roles of a hosted platform (`anon`, `authenticated`, `service_role`); a private one has none.
+//! The shared server has the roles of a hosted platform (`anon`, `authenticated`, `service_role`) and an operator's (`reporting`); a
+//! private one has none. Anybody may connect as any of them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -40,11 +41,16 @@ pub fn database() -> String {
     let shared = SHARED.get_or_init(|| {
         let cluster = Cluster::private();
         for role in ["anon", "authenticated", "service_role", "reporting"] {
-            cluster.sql("postgres", &format!("create role {role}"));
+            cluster.sql("postgres", &format!("create role {role} login"));
         }
         cluster
     });
     shared.database()
+}
+
+/// The same database, as somebody else.
+pub fn url_as(role: &str, url: &str) -> String {
+    url.replacen("postgres@", &format!("{role}@"), 1)
 }
 
 /// A server of its own, reached by a socket in its folder. It ends with the test process, however that ends.
@@ -133,13 +139,9 @@ impl Cluster {
         self.url(&name)
     }
 
-    pub fn url(&self, database: &str) -> String {
-        self.url_as("postgres", database)
-    }
-
-    pub fn url_as(&self, role: &str, database: &str) -> String {
+    fn url(&self, database: &str) -> String {
         let folder = self.folder.path().display().to_string().replace('/', "%2F");
-        format!("postgres://{role}@{folder}/{database}")
+        format!("postgres://postgres@{folder}/{database}")
     }
 
     /// Runs statements by `psql`, outside of any pool.
