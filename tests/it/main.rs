@@ -14,4 +14,7 @@ mod support;
 
 mod policies;
 mod rate_limits;
+mod store_adoption;
+mod store_contract;
+mod store_postgres;
 mod upstream;
