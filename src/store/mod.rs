@@ -3,6 +3,11 @@
 //! One trait, two databases, one behaviour: `tests/it/store_contract.rs` holds both to it. What is shared is here;
 //! `sqlite` and `postgres` hold SQL and nothing else.
 
+mod batch;
+mod fault;
+mod postgres;
+mod sqlite;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +28,25 @@ pub enum StoreError {
     /// It answered, and will answer the same the next time.
     #[error("the database refused: {0}")]
     Refused(String),
+}
+
+/// How many connections at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Connections kept.
+    pub pool_size: u32,
+    /// Connections opened beyond those when all are in use.
+    pub max_overflow: u32,
+}
+
+/// The store that `url` names: `sqlite://…` or `postgres://…`. Nothing is connected yet, so the database may be away.
+pub async fn open(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>, StoreError> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => Ok(Arc::new(sqlite::Sqlite::open(url, options).await?)),
+        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::Postgres::open(url, options)?)),
+        // The URL itself is never repeated: it may hold a password.
+        _ => Err(StoreError::Refused("DATABASE_URL must begin with sqlite:// or postgres://".into())),
+    }
 }
 
 pub trait Store: Send + Sync + 'static {
@@ -267,6 +291,30 @@ pub struct Keep {
     pub api_calls: Duration,
     pub rate_limits: Duration,
 }
+
+/// The moments before which rows are too old.
+#[derive(Clone, Copy)]
+struct Cutoffs {
+    activity: Timestamp,
+    api_calls: Timestamp,
+    rate_limits: Timestamp,
+    signals: Timestamp,
+}
+
+impl Cutoffs {
+    fn at(now: Timestamp, keep: &Keep) -> Self {
+        Self {
+            activity: now.minus(keep.activity),
+            api_calls: now.minus(keep.api_calls),
+            // The longest window is an aligned day: what was counted today still counts, however short policy keeps it.
+            rate_limits: now.minus(keep.rate_limits).min(now.floor(86_400)),
+            signals: now.minus(SIGNALS_KEPT),
+        }
+    }
+}
+
+/// Whoever was away longer reads everything afresh.
+const SIGNALS_KEPT: Duration = Duration::from_secs(86_400);
 
 /// What one round of maintenance let go of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

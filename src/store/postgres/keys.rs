@@ -1,0 +1,108 @@
+//! Keys, by their hashes.
+
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use crate::clock::Timestamp;
+use crate::identity::{KeyHash, KeyId};
+use crate::store::{StoreError, StoredKey};
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    hash: Vec<u8>,
+    sources: Vec<String>,
+    targets: Vec<String>,
+    actions: Vec<String>,
+    created_at: OffsetDateTime,
+    not_before: Option<OffsetDateTime>,
+    expires_at: Option<OffsetDateTime>,
+    revoked_at: Option<OffsetDateTime>,
+    last_used_at: Option<OffsetDateTime>,
+}
+
+pub(super) async fn all(pool: &PgPool) -> Result<Vec<StoredKey>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select id, name, hash, sources, targets, actions, created_at, not_before, expires_at, revoked_at, last_used_at
+         from gatekeeper.keys order by created_at, id",
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(stored_key).collect()
+}
+
+fn stored_key(row: Row) -> Result<StoredKey, StoreError> {
+    let Some(hash) = KeyHash::from_bytes(&row.hash) else {
+        return Err(StoreError::Refused(format!("key {} has no SHA-256 hash", row.id)));
+    };
+    Ok(StoredKey {
+        id: KeyId::new(&row.id),
+        name: row.name,
+        hash,
+        sources: row.sources,
+        targets: row.targets,
+        actions: row.actions,
+        created_at: Timestamp::from_datetime(row.created_at),
+        not_before: row.not_before.map(Timestamp::from_datetime),
+        expires_at: row.expires_at.map(Timestamp::from_datetime),
+        revoked_at: row.revoked_at.map(Timestamp::from_datetime),
+        last_used_at: row.last_used_at.map(Timestamp::from_datetime),
+    })
+}
+
+pub(super) async fn insert(pool: &PgPool, key: &StoredKey) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into gatekeeper.keys
+             (id, name, hash, sources, targets, actions, created_at, not_before, expires_at, revoked_at, last_used_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    )
+    .bind(key.id.as_str())
+    .bind(&key.name)
+    .bind(key.hash.as_bytes().as_slice())
+    .bind(&key.sources)
+    .bind(&key.targets)
+    .bind(&key.actions)
+    .bind(key.created_at.to_datetime())
+    .bind(key.not_before.map(Timestamp::to_datetime))
+    .bind(key.expires_at.map(Timestamp::to_datetime))
+    .bind(key.revoked_at.map(Timestamp::to_datetime))
+    .bind(key.last_used_at.map(Timestamp::to_datetime))
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn expire(pool: &PgPool, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
+    let updated = sqlx::query("update gatekeeper.keys set expires_at = least(expires_at, $2) where id = $1")
+        .bind(id.as_str())
+        .bind(at.to_datetime())
+        .execute(pool)
+        .await?;
+    Ok(updated.rows_affected() > 0)
+}
+
+pub(super) async fn revoke(pool: &PgPool, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
+    let updated = sqlx::query("update gatekeeper.keys set revoked_at = least(revoked_at, $2) where id = $1")
+        .bind(id.as_str())
+        .bind(at.to_datetime())
+        .execute(pool)
+        .await?;
+    Ok(updated.rows_affected() > 0)
+}
+
+pub(super) async fn touch(pool: &PgPool, used: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {
+    if used.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update gatekeeper.keys set last_used_at = latest.at
+         from (select id, max(at) as at from unnest($1::text[], $2::timestamptz[]) as given (id, at) group by id) as latest
+         where keys.id = latest.id and (last_used_at is null or last_used_at < latest.at)",
+    )
+    .bind(used.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>())
+    .bind(used.iter().map(|(_, at)| at.to_datetime()).collect::<Vec<_>>())
+    .execute(pool)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! PostgreSQL 13 or newer: the logs in daily partitions, signals by transaction.
+
+mod keys;
+mod maintain;
+mod read;
+mod signals;
+mod write;
+
+use futures_util::future::BoxFuture;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
+use uuid::Uuid;
+
+use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
+use super::{
+    CallQuery, CallRecord, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor,
+    Store, StoreError, StoreFuture, StoredKey,
+};
+use crate::clock::Timestamp;
+use crate::identity::KeyId;
+
+pub(super) struct Postgres {
+    pool: PgPool,
+}
+
+impl Postgres {
+    pub(super) fn open(url: &str, options: OpenOptions) -> Result<Self, StoreError> {
+        // The parser's own words may quote the URL, and with it a password.
+        let connect: PgConnectOptions = url.parse().map_err(|_| {
+            StoreError::Refused("DATABASE_URL is no postgres:// URL that can be read (is the password percent-encoded?)".into())
+        })?;
+        let pool = PgPoolOptions::new()
+            .max_connections(options.pool_size.saturating_add(options.max_overflow).max(1))
+            .acquire_timeout(CONNECT)
+            .connect_lazy_with(connect.application_name("gatekeeper"));
+        Ok(Self { pool })
+    }
+}
+
+/// What this binary carries. An older binary may run on a newer schema: migrations only add before they take away.
+fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!("migrations/postgres");
+    migrator.dangerous_set_table_name("gatekeeper.migrations");
+    migrator.create_schema("gatekeeper");
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+    let mut connection = pool.acquire().await?;
+    let migrated = migrator().run_direct(None, &mut *connection, false).await;
+    if migrated.is_err() {
+        // The migrator's lock lives as long as the connection, and after an error it is still held.
+        let _ = connection.detach().close().await;
+    }
+    Ok(migrated?)
+}
+
+async fn migrations(pool: &PgPool) -> Result<Vec<Migration>, StoreError> {
+    let known: bool = sqlx::query_scalar("select to_regclass('gatekeeper.migrations') is not null").fetch_one(pool).await?;
+    let applied: Vec<i64> = if known {
+        sqlx::query_scalar("select version from gatekeeper.migrations where success").fetch_all(pool).await?
+    } else {
+        Vec::new()
+    };
+    Ok(migrator()
+        .iter()
+        .map(|m| Migration { version: m.version, name: m.description.to_string(), applied: applied.contains(&m.version) })
+        .collect())
+}
+
+async fn ping(pool: &PgPool) -> Result<(), StoreError> {
+    sqlx::query("select 1").execute(pool).await?;
+    Ok(())
+}
+
+impl Store for Postgres {
+    fn migrate(&self) -> StoreFuture<'_, ()> {
+        Box::pin(within(HOUSEWORK, migrate(&self.pool)))
+    }
+
+    fn migrations(&self) -> StoreFuture<'_, Vec<Migration>> {
+        Box::pin(within(ANSWER, migrations(&self.pool)))
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        Box::pin(within(CONNECT, ping(&self.pool)))
+    }
+
+    fn pool(&self) -> PoolState {
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        PoolState { size: self.pool.size(), most: self.pool.options().get_max_connections(), idle }
+    }
+
+    fn write<'a>(&'a self, batch: &'a [CallRecord]) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, write::write(&self.pool, batch)))
+    }
+
+    fn counts_since(&self, start: Timestamp) -> StoreFuture<'_, Vec<EndpointCount>> {
+        Box::pin(within(ANSWER, read::counts_since(&self.pool, start)))
+    }
+
+    fn limit_rows<'a>(&'a self, identifier: Option<&'a str>, start: Timestamp, most: u32) -> StoreFuture<'a, Vec<LimitRow>> {
+        Box::pin(within(ANSWER, read::limit_rows(&self.pool, identifier, start, most)))
+    }
+
+    fn clear_limits<'a>(&'a self, identifier: &'a str) -> StoreFuture<'a, u64> {
+        Box::pin(within(ANSWER, write::clear_limits(&self.pool, identifier)))
+    }
+
+    fn signal_cursor(&self) -> StoreFuture<'_, SignalCursor> {
+        Box::pin(within(ANSWER, signals::cursor(&self.pool)))
+    }
+
+    fn signals_after<'a>(&'a self, cursor: &'a SignalCursor) -> StoreFuture<'a, (Vec<Signal>, SignalCursor)> {
+        Box::pin(within(ANSWER, signals::after(&self.pool, cursor)))
+    }
+
+    fn keys(&self) -> StoreFuture<'_, Vec<StoredKey>> {
+        Box::pin(within(ANSWER, keys::all(&self.pool)))
+    }
+
+    fn insert_key<'a>(&'a self, key: &'a StoredKey) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, keys::insert(&self.pool, key)))
+    }
+
+    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, keys::expire(&self.pool, id, at)))
+    }
+
+    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, keys::revoke(&self.pool, id, at)))
+    }
+
+    fn touch_keys<'a>(&'a self, used: &'a [(KeyId, Timestamp)]) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, keys::touch(&self.pool, used)))
+    }
+
+    fn calls<'a>(&'a self, query: &'a CallQuery) -> StoreFuture<'a, Vec<CallRow>> {
+        Box::pin(within(ANSWER, read::calls(&self.pool, query)))
+    }
+
+    fn call(&self, id: Uuid) -> StoreFuture<'_, Option<CallRow>> {
+        Box::pin(within(ANSWER, read::call(&self.pool, id)))
+    }
+
+    fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained> {
+        Box::pin(within(HOUSEWORK, maintain::maintain(&self.pool, now, keep)))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let _ = tokio::time::timeout(GOODBYE, self.pool.close()).await;
+        })
+    }
+}

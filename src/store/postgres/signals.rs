@@ -1,0 +1,64 @@
+//! Signals by transaction. The cursor is a snapshot: what was not visible in it and is now, is new, however late it was committed.
+
+use sqlx::PgPool;
+use time::OffsetDateTime;
+
+use crate::clock::Timestamp;
+use crate::store::{Signal, SignalCursor, StoreError};
+
+pub(super) async fn cursor(pool: &PgPool) -> Result<SignalCursor, StoreError> {
+    Ok(SignalCursor(sqlx::query_scalar("select pg_current_snapshot()::text").fetch_one(pool).await?))
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    next: String,
+    rewound: bool,
+    kind: Option<String>,
+    identifier: Option<String>,
+    endpoint: Option<String>,
+    window_start: Option<OffsetDateTime>,
+    request_count: Option<i64>,
+}
+
+pub(super) async fn after(pool: &PgPool, cursor: &SignalCursor) -> Result<(Vec<Signal>, SignalCursor), StoreError> {
+    // Snapshot and rows in one statement, so that nothing can be committed between the two. The first comparison is for the index.
+    let rows: Vec<Row> = sqlx::query_as(
+        "with here as (select pg_current_snapshot() as snapshot)
+         select snapshot::text as next,
+                pg_snapshot_xmax($1::text::pg_snapshot) > pg_snapshot_xmax(snapshot) as rewound,
+                kind, identifier, endpoint, window_start, request_count
+         from here
+         left join gatekeeper.signals
+             on xid >= pg_snapshot_xmin($1::text::pg_snapshot) and not pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
+         order by id",
+    )
+    .bind(&cursor.0)
+    .fetch_all(pool)
+    .await?;
+    let Some(first) = rows.first() else {
+        return Err(StoreError::Away("the signals cannot be read".into()));
+    };
+    let next = SignalCursor(first.next.clone());
+    if first.rewound {
+        // Transactions are counted from an earlier point: this is another server than the one that gave the cursor, a restored
+        // one perhaps. What changed cannot be told apart, so whoever follows reads the keys afresh.
+        return Ok((vec![Signal::KeysChanged], next));
+    }
+    Ok((rows.into_iter().filter_map(signal).collect(), next))
+}
+
+/// Kinds that only a newer gatekeeper knows are none of our business.
+fn signal(row: Row) -> Option<Signal> {
+    match row.kind?.as_str() {
+        "counts_deleted" => Some(Signal::CountsDeleted {
+            identifier: row.identifier?,
+            endpoint: row.endpoint?,
+            minute: Timestamp::from_datetime(row.window_start?),
+            count: u64::try_from(row.request_count?).unwrap_or(0),
+        }),
+        "all_counts_deleted" => Some(Signal::AllCountsDeleted),
+        "keys_changed" => Some(Signal::KeysChanged),
+        _ => None,
+    }
+}

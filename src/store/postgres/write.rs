@@ -1,0 +1,136 @@
+//! Records in, four statements a batch whatever its size, one transaction.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use sqlx::{PgConnection, PgPool};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
+use crate::store::{CallRecord, Counted, StoreError, fault};
+
+pub(super) async fn write(pool: &PgPool, batch: &[CallRecord]) -> Result<(), StoreError> {
+    let records = batch::distinct(batch);
+    if records.is_empty() {
+        return Ok(());
+    }
+    write_distinct(pool, records).await.map_err(fault::of_records)
+}
+
+async fn write_distinct(pool: &PgPool, mut records: Vec<&CallRecord>) -> sqlx::Result<()> {
+    let mut tx = pool.begin().await?;
+    let fresh = add_activity(&mut tx, &records).await?;
+    if fresh.len() < records.len() {
+        records.retain(|record| fresh.contains(&(record.id, record.at)));
+    }
+    if !records.is_empty() {
+        add_api_calls(&mut tx, &records).await?;
+        add_stats(&mut tx, &batch::sum_stats(&records)).await?;
+        add_counts(&mut tx, &batch::sum_counts(&records)).await?;
+    }
+    tx.commit().await
+}
+
+/// Which of the records were not there yet.
+async fn add_activity(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<HashSet<RecordKey>> {
+    let added: Vec<(Uuid, OffsetDateTime)> = sqlx::query_as(
+        "insert into public.eliza_activity_log (id, created_at, updated_at, activity_type, status, title, description, metadata)
+         select id, at, at, activity_type, status, title, description, metadata::jsonb
+         from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+              as given (id, at, activity_type, status, title, description, metadata)
+         on conflict (id, created_at) do nothing
+         returning id, created_at",
+    )
+    .bind(column(records, |r| r.id))
+    .bind(column(records, |r| r.at.to_datetime()))
+    .bind(column(records, |r| r.activity_type.as_str()))
+    .bind(column(records, |r| r.activity_status.as_str()))
+    .bind(column(records, |r| plain(&r.title)))
+    .bind(column(records, |r| plain(&r.description)))
+    .bind(column(records, |r| plain_json(&r.metadata)))
+    .fetch_all(connection)
+    .await?;
+    Ok(added.into_iter().map(|(id, at)| (id, Timestamp::from_datetime(at))).collect())
+}
+
+async fn add_api_calls(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into public.api_call_logs
+             (id, created_at, called_at, function_name, status, execution_time_ms, error_message, request_payload, caller_context)
+         select id, at, at, $8, status, ms, error, request::jsonb, context::jsonb
+         from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::integer[], $5::text[], $6::text[], $7::text[])
+              as given (id, at, status, ms, error, request, context)
+         on conflict (id, created_at) do nothing",
+    )
+    .bind(column(records, |r| r.id))
+    .bind(column(records, |r| r.at.to_datetime()))
+    .bind(column(records, |r| r.api_status.as_str()))
+    .bind(column(records, |r| r.execution_ms))
+    .bind(column(records, |r| r.error_message.as_deref().map(plain)))
+    .bind(column(records, |r| plain_json(&r.request)))
+    .bind(column(records, |r| plain_json(&r.caller_context)))
+    .bind(FUNCTION)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn add_stats(connection: &mut PgConnection, sums: &[StatsSum<'_>]) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into gatekeeper.call_stats as kept
+             (hour, source, target, successful, failed, denied, duration_ms_sum, first_call_at, last_call_at)
+         select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+                              $8::timestamptz[], $9::timestamptz[])
+         on conflict (hour, source, target) do update set
+             successful = kept.successful + excluded.successful,
+             failed = kept.failed + excluded.failed,
+             denied = kept.denied + excluded.denied,
+             duration_ms_sum = kept.duration_ms_sum + excluded.duration_ms_sum,
+             first_call_at = least(kept.first_call_at, excluded.first_call_at),
+             last_call_at = greatest(kept.last_call_at, excluded.last_call_at)",
+    )
+    .bind(column(sums, |s| s.hour.to_datetime()))
+    .bind(column(sums, |s| s.source))
+    .bind(column(sums, |s| s.target))
+    .bind(column(sums, |s| s.successful))
+    .bind(column(sums, |s| s.failed))
+    .bind(column(sums, |s| s.denied))
+    .bind(column(sums, |s| s.duration_ms))
+    .bind(column(sums, |s| s.first.to_datetime()))
+    .bind(column(sums, |s| s.last.to_datetime()))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn add_counts(connection: &mut PgConnection, sums: &[(&Counted, i64)]) -> sqlx::Result<()> {
+    if sums.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into public.rate_limits as kept (identifier, endpoint, window_start, request_count)
+         select identifier, endpoint, minute, least(count, 2147483647)
+         from unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[]) as given (identifier, endpoint, minute, count)
+         on conflict (identifier, endpoint, window_start) do update set
+             request_count = least(kept.request_count::bigint + excluded.request_count, 2147483647)",
+    )
+    .bind(column(sums, |(c, _)| Cow::Borrowed(c.identifier.as_ref())))
+    .bind(column(sums, |(c, _)| Cow::Borrowed(c.endpoint.as_ref())))
+    .bind(column(sums, |(c, _)| c.minute.to_datetime()))
+    .bind(column(sums, |(_, count)| *count))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// One column of the rows: Postgres takes them as arrays.
+fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
+}
+
+pub(super) async fn clear_limits(pool: &PgPool, identifier: &str) -> Result<u64, StoreError> {
+    let deleted = sqlx::query("delete from public.rate_limits where identifier = $1").bind(identifier).execute(pool).await?;
+    Ok(deleted.rows_affected())
+}

@@ -1,0 +1,114 @@
+//! Keys, by their hashes.
+
+use sqlx::SqlitePool;
+use sqlx::types::Json;
+
+use super::begin;
+use super::moment::{parse, parse_optional, text};
+use crate::clock::Timestamp;
+use crate::identity::{KeyHash, KeyId};
+use crate::store::{StoreError, StoredKey};
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    hash: Vec<u8>,
+    sources: Json<Vec<String>>,
+    targets: Json<Vec<String>>,
+    actions: Json<Vec<String>>,
+    created_at: String,
+    not_before: Option<String>,
+    expires_at: Option<String>,
+    revoked_at: Option<String>,
+    last_used_at: Option<String>,
+}
+
+pub(super) async fn all(readers: &SqlitePool) -> Result<Vec<StoredKey>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select id, name, hash, sources, targets, actions, created_at, not_before, expires_at, revoked_at, last_used_at
+         from gatekeeper_keys order by created_at, id",
+    )
+    .fetch_all(readers)
+    .await?;
+    rows.into_iter().map(stored_key).collect()
+}
+
+fn stored_key(row: Row) -> Result<StoredKey, StoreError> {
+    let Some(hash) = KeyHash::from_bytes(&row.hash) else {
+        return Err(StoreError::Refused(format!("key {} has no SHA-256 hash", row.id)));
+    };
+    Ok(StoredKey {
+        id: KeyId::new(&row.id),
+        name: row.name,
+        hash,
+        sources: row.sources.0,
+        targets: row.targets.0,
+        actions: row.actions.0,
+        created_at: parse(&row.created_at)?,
+        not_before: parse_optional(row.not_before)?,
+        expires_at: parse_optional(row.expires_at)?,
+        revoked_at: parse_optional(row.revoked_at)?,
+        last_used_at: parse_optional(row.last_used_at)?,
+    })
+}
+
+pub(super) async fn insert(writer: &SqlitePool, key: &StoredKey) -> Result<(), StoreError> {
+    let mut tx = begin(writer).await?;
+    sqlx::query(
+        "insert into gatekeeper_keys
+             (id, name, hash, sources, targets, actions, created_at, not_before, expires_at, revoked_at, last_used_at)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(key.id.as_str())
+    .bind(&key.name)
+    .bind(key.hash.as_bytes().as_slice())
+    .bind(Json(&key.sources))
+    .bind(Json(&key.targets))
+    .bind(Json(&key.actions))
+    .bind(text(key.created_at))
+    .bind(key.not_before.map(text))
+    .bind(key.expires_at.map(text))
+    .bind(key.revoked_at.map(text))
+    .bind(key.last_used_at.map(text))
+    .execute(&mut *tx)
+    .await?;
+    Ok(tx.commit().await?)
+}
+
+pub(super) async fn expire(writer: &SqlitePool, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
+    let mut tx = begin(writer).await?;
+    let updated = sqlx::query("update gatekeeper_keys set expires_at = min(coalesce(expires_at, ?2), ?2) where id = ?1")
+        .bind(id.as_str())
+        .bind(text(at))
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(updated.rows_affected() > 0)
+}
+
+pub(super) async fn revoke(writer: &SqlitePool, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
+    let mut tx = begin(writer).await?;
+    let updated = sqlx::query("update gatekeeper_keys set revoked_at = min(coalesce(revoked_at, ?2), ?2) where id = ?1")
+        .bind(id.as_str())
+        .bind(text(at))
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(updated.rows_affected() > 0)
+}
+
+pub(super) async fn touch(writer: &SqlitePool, used: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {
+    if used.is_empty() {
+        return Ok(());
+    }
+    let mut tx = begin(writer).await?;
+    for (id, at) in used {
+        sqlx::query("update gatekeeper_keys set last_used_at = max(coalesce(last_used_at, ?2), ?2) where id = ?1")
+            .bind(id.as_str())
+            .bind(text(*at))
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(tx.commit().await?)
+}

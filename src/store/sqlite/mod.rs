@@ -1,0 +1,200 @@
+//! SQLite, embedded: one file, many readers, one writer at a time.
+
+mod keys;
+mod maintain;
+mod moment;
+mod read;
+mod signals;
+mod write;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite as Driver, SqlitePool, Transaction};
+use uuid::Uuid;
+
+use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
+use super::{
+    CallQuery, CallRecord, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor,
+    Store, StoreError, StoreFuture, StoredKey,
+};
+use crate::clock::Timestamp;
+use crate::identity::KeyId;
+
+/// How long a writer of another process is waited for.
+const BUSY: Duration = Duration::from_secs(5);
+
+pub(super) struct Sqlite {
+    readers: SqlitePool,
+    /// A pool of one: writers of this process wait here, in order, and never meet SQLITE_BUSY.
+    writer: SqlitePool,
+}
+
+impl Sqlite {
+    pub(super) async fn open(url: &str, options: OpenOptions) -> Result<Self, StoreError> {
+        let connect: SqliteConnectOptions = url.parse().map_err(|error| StoreError::Refused(format!("DATABASE_URL: {error}")))?;
+        let connect = connect
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // With WAL, a crash of the machine may cost the last transactions, never the file.
+            .synchronous(SqliteSynchronous::Normal)
+            .foreign_keys(true)
+            .busy_timeout(BUSY);
+        if let Some(folder) = connect.get_filename().parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            make_folder(folder.to_owned()).await?;
+        }
+        let most = options.pool_size.saturating_add(options.max_overflow).max(1);
+        let pool = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(CONNECT);
+        // A writer waits for its turn as long as a question may take; its turn does come.
+        let writer = pool(1).acquire_timeout(ANSWER).connect_lazy_with(connect.clone());
+        Ok(Self { readers: pool(most).connect_lazy_with(connect), writer })
+    }
+}
+
+/// Off the async threads, and for nobody else to look into: what is stored there is the operators' own.
+async fn make_folder(folder: PathBuf) -> Result<(), StoreError> {
+    let path = folder.clone();
+    let made = tokio::task::spawn_blocking(move || make_private(&path)).await;
+    match made {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(StoreError::Refused(format!("the folder {} cannot be made: {error}", folder.display()))),
+        Err(error) => Err(StoreError::Away(error.to_string())),
+    }
+}
+
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
+}
+
+/// A transaction that is a writer's from its first word: one that becomes a writer half-way cannot wait for another, only fail.
+async fn begin(writer: &SqlitePool) -> sqlx::Result<Transaction<'static, Driver>> {
+    writer.begin_with("begin immediate").await
+}
+
+fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!("migrations/sqlite");
+    migrator.dangerous_set_table_name("gatekeeper_migrations");
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+/// In one transaction as a whole: that is the lock which keeps a second process out meanwhile.
+async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
+    let mut tx = begin(writer).await?;
+    migrator().run_direct(None, &mut *tx, false).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn migrations(readers: &SqlitePool) -> Result<Vec<Migration>, StoreError> {
+    let known: bool =
+        sqlx::query_scalar("select exists (select 1 from sqlite_master where name = 'gatekeeper_migrations')").fetch_one(readers).await?;
+    let applied: Vec<i64> = if known {
+        sqlx::query_scalar("select version from gatekeeper_migrations where success").fetch_all(readers).await?
+    } else {
+        Vec::new()
+    };
+    Ok(migrator()
+        .iter()
+        .map(|m| Migration { version: m.version, name: m.description.to_string(), applied: applied.contains(&m.version) })
+        .collect())
+}
+
+async fn ping(readers: &SqlitePool) -> Result<(), StoreError> {
+    sqlx::query("select 1").execute(readers).await?;
+    Ok(())
+}
+
+impl Store for Sqlite {
+    fn migrate(&self) -> StoreFuture<'_, ()> {
+        Box::pin(within(HOUSEWORK, migrate(&self.writer)))
+    }
+
+    fn migrations(&self) -> StoreFuture<'_, Vec<Migration>> {
+        Box::pin(within(ANSWER, migrations(&self.readers)))
+    }
+
+    fn ping(&self) -> StoreFuture<'_, ()> {
+        Box::pin(within(CONNECT, ping(&self.readers)))
+    }
+
+    fn pool(&self) -> PoolState {
+        let idle = self.readers.num_idle().saturating_add(self.writer.num_idle());
+        PoolState {
+            size: self.readers.size().saturating_add(self.writer.size()),
+            most: self.readers.options().get_max_connections().saturating_add(1),
+            idle: u32::try_from(idle).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn write<'a>(&'a self, batch: &'a [CallRecord]) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, write::write(&self.writer, batch)))
+    }
+
+    fn counts_since(&self, start: Timestamp) -> StoreFuture<'_, Vec<EndpointCount>> {
+        Box::pin(within(ANSWER, read::counts_since(&self.readers, start)))
+    }
+
+    fn limit_rows<'a>(&'a self, identifier: Option<&'a str>, start: Timestamp, most: u32) -> StoreFuture<'a, Vec<LimitRow>> {
+        Box::pin(within(ANSWER, read::limit_rows(&self.readers, identifier, start, most)))
+    }
+
+    fn clear_limits<'a>(&'a self, identifier: &'a str) -> StoreFuture<'a, u64> {
+        Box::pin(within(ANSWER, write::clear_limits(&self.writer, identifier)))
+    }
+
+    fn signal_cursor(&self) -> StoreFuture<'_, SignalCursor> {
+        Box::pin(within(ANSWER, signals::cursor(&self.readers)))
+    }
+
+    fn signals_after<'a>(&'a self, cursor: &'a SignalCursor) -> StoreFuture<'a, (Vec<Signal>, SignalCursor)> {
+        Box::pin(within(ANSWER, signals::after(&self.readers, cursor)))
+    }
+
+    fn keys(&self) -> StoreFuture<'_, Vec<StoredKey>> {
+        Box::pin(within(ANSWER, keys::all(&self.readers)))
+    }
+
+    fn insert_key<'a>(&'a self, key: &'a StoredKey) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, keys::insert(&self.writer, key)))
+    }
+
+    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, keys::expire(&self.writer, id, at)))
+    }
+
+    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, keys::revoke(&self.writer, id, at)))
+    }
+
+    fn touch_keys<'a>(&'a self, used: &'a [(KeyId, Timestamp)]) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, keys::touch(&self.writer, used)))
+    }
+
+    fn calls<'a>(&'a self, query: &'a CallQuery) -> StoreFuture<'a, Vec<CallRow>> {
+        Box::pin(within(ANSWER, read::calls(&self.readers, query)))
+    }
+
+    fn call(&self, id: Uuid) -> StoreFuture<'_, Option<CallRow>> {
+        Box::pin(within(ANSWER, read::call(&self.readers, id)))
+    }
+
+    fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained> {
+        Box::pin(within(HOUSEWORK, maintain::maintain(&self.writer, now, keep)))
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let _ = tokio::time::timeout(GOODBYE, async {
+                self.readers.close().await;
+                self.writer.close().await;
+            })
+            .await;
+        })
+    }
+}

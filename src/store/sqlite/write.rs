@@ -1,0 +1,137 @@
+//! Records in: many rows a statement, one transaction a batch.
+
+use std::collections::HashSet;
+
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+use uuid::Uuid;
+
+use super::begin;
+use super::moment::{parse, text};
+use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
+use crate::store::{CallRecord, Counted, StoreError, fault};
+
+/// Rows in one statement: beyond this it gets no faster, and statements of one length are prepared once.
+const ROWS: usize = 256;
+
+pub(super) async fn write(writer: &SqlitePool, batch: &[CallRecord]) -> Result<(), StoreError> {
+    let mut records = batch::distinct(batch);
+    if records.is_empty() {
+        return Ok(());
+    }
+    let mut tx = begin(writer).await.map_err(fault::of_records)?;
+    let mut fresh = HashSet::with_capacity(records.len());
+    for rows in records.chunks(ROWS) {
+        add_activity(&mut tx, rows, &mut fresh).await?;
+    }
+    if fresh.len() < records.len() {
+        records.retain(|record| fresh.contains(&(record.id, record.at)));
+    }
+    for rows in records.chunks(ROWS) {
+        add_api_calls(&mut tx, rows).await.map_err(fault::of_records)?;
+    }
+    for rows in batch::sum_stats(&records).chunks(ROWS) {
+        add_stats(&mut tx, rows).await.map_err(fault::of_records)?;
+    }
+    for rows in batch::sum_counts(&records).chunks(ROWS) {
+        add_counts(&mut tx, rows).await.map_err(fault::of_records)?;
+    }
+    tx.commit().await.map_err(fault::of_records)
+}
+
+/// Notes in `fresh` which of the records were not there yet.
+async fn add_activity(
+    connection: &mut SqliteConnection,
+    records: &[&CallRecord],
+    fresh: &mut HashSet<RecordKey>,
+) -> Result<(), StoreError> {
+    let mut insert = QueryBuilder::<Sqlite>::new(
+        "insert into eliza_activity_log (id, created_at, updated_at, activity_type, status, title, description, metadata) ",
+    );
+    insert.push_values(records, |mut row, record| {
+        let at = text(record.at);
+        row.push_bind(record.id.hyphenated())
+            .push_bind(at.clone())
+            .push_bind(at)
+            .push_bind(record.activity_type.as_str())
+            .push_bind(record.activity_status.as_str())
+            .push_bind(plain(&record.title))
+            .push_bind(plain(&record.description))
+            .push_bind(plain_json(&record.metadata));
+    });
+    insert.push(" on conflict (id, created_at) do nothing returning id, created_at");
+    let added: Vec<(String, String)> =
+        insert.build_query_as().persistent(records.len() == ROWS).fetch_all(connection).await.map_err(fault::of_records)?;
+    for (id, at) in added {
+        let id = Uuid::try_parse(&id).map_err(|_| StoreError::Refused(format!("{id:?} is no UUID")))?;
+        fresh.insert((id, parse(&at)?));
+    }
+    Ok(())
+}
+
+async fn add_api_calls(connection: &mut SqliteConnection, records: &[&CallRecord]) -> sqlx::Result<()> {
+    let mut insert = QueryBuilder::<Sqlite>::new(
+        "insert into api_call_logs (id, created_at, called_at, function_name, status, execution_time_ms, error_message, \
+         request_payload, caller_context) ",
+    );
+    insert.push_values(records, |mut row, record| {
+        let at = text(record.at);
+        row.push_bind(record.id.hyphenated())
+            .push_bind(at.clone())
+            .push_bind(at)
+            .push_bind(FUNCTION)
+            .push_bind(record.api_status.as_str())
+            .push_bind(record.execution_ms)
+            .push_bind(record.error_message.as_deref().map(plain))
+            .push_bind(plain_json(&record.request))
+            .push_bind(plain_json(&record.caller_context));
+    });
+    insert.push(" on conflict (id, created_at) do nothing");
+    insert.build().persistent(records.len() == ROWS).execute(connection).await?;
+    Ok(())
+}
+
+async fn add_stats(connection: &mut SqliteConnection, sums: &[StatsSum<'_>]) -> sqlx::Result<()> {
+    let mut insert = QueryBuilder::<Sqlite>::new(
+        "insert into gatekeeper_call_stats (hour, source, target, successful, failed, denied, duration_ms_sum, first_call_at, \
+         last_call_at) ",
+    );
+    insert.push_values(sums, |mut row, sum| {
+        row.push_bind(text(sum.hour))
+            .push_bind(sum.source)
+            .push_bind(sum.target)
+            .push_bind(sum.successful)
+            .push_bind(sum.failed)
+            .push_bind(sum.denied)
+            .push_bind(sum.duration_ms)
+            .push_bind(text(sum.first))
+            .push_bind(text(sum.last));
+    });
+    insert.push(
+        " on conflict (hour, source, target) do update set successful = successful + excluded.successful, \
+         failed = failed + excluded.failed, denied = denied + excluded.denied, \
+         duration_ms_sum = duration_ms_sum + excluded.duration_ms_sum, \
+         first_call_at = min(first_call_at, excluded.first_call_at), last_call_at = max(last_call_at, excluded.last_call_at)",
+    );
+    insert.build().persistent(sums.len() == ROWS).execute(connection).await?;
+    Ok(())
+}
+
+async fn add_counts(connection: &mut SqliteConnection, sums: &[(&Counted, i64)]) -> sqlx::Result<()> {
+    let mut insert = QueryBuilder::<Sqlite>::new("insert into rate_limits (identifier, endpoint, window_start, request_count) ");
+    insert.push_values(sums, |mut row, (counted, count)| {
+        row.push_bind(counted.identifier.as_ref()).push_bind(counted.endpoint.as_ref()).push_bind(text(counted.minute)).push_bind(*count);
+    });
+    insert.push(
+        " on conflict (identifier, endpoint, window_start) do update set \
+         request_count = min(request_count + excluded.request_count, 2147483647)",
+    );
+    insert.build().persistent(sums.len() == ROWS).execute(connection).await?;
+    Ok(())
+}
+
+pub(super) async fn clear_limits(writer: &SqlitePool, identifier: &str) -> Result<u64, StoreError> {
+    let mut tx = begin(writer).await?;
+    let deleted = sqlx::query("delete from rate_limits where identifier = ?").bind(identifier).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(deleted.rows_affected())
+}
