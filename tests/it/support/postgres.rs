@@ -7,7 +7,7 @@
 //! own.start();
 //! ```
 //!
-//! The shared server has the roles of a hosted platform (`anon`, `authenticated`, `service_role`) and an operator's (`reporting`); a
+//! The shared server has the roles of a hosted platform (`anon`, `authenticated`, `service_role`) and two of an operator's (`reporting`, `keeper`); a
 //! private one has none. Anybody may connect as any of them.
 
 use std::ffi::OsStr;
@@ -40,7 +40,7 @@ pub fn database() -> String {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
     let shared = SHARED.get_or_init(|| {
         let cluster = Cluster::private();
-        for role in ["anon", "authenticated", "service_role", "reporting"] {
+        for role in ["anon", "authenticated", "service_role", "reporting", "keeper"] {
             cluster.sql("postgres", &format!("create role {role} login"));
         }
         cluster
