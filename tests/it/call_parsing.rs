@@ -13,7 +13,9 @@ use proptest::prelude::*;
 
 use crate::invariants;
 
-fn head_of(version: Version, lines: &[(&str, &[u8])]) -> Result<Head, Failure> {
+type Lines<'a> = &'a [(&'a str, &'a [u8])];
+
+fn head_of(version: Version, lines: Lines<'_>) -> Result<Head, Failure> {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(value).unwrap());
@@ -22,7 +24,7 @@ fn head_of(version: Version, lines: &[(&str, &[u8])]) -> Result<Head, Failure> {
 }
 
 /// The credentials of a head that is fine otherwise: key, source, bearer, apikey.
-fn shown(lines: &[(&str, &[u8])]) -> [Option<String>; 4] {
+fn shown(lines: Lines<'_>) -> [Option<String>; 4] {
     let shown = head_of(Version::HTTP_2, lines).unwrap().credentials;
     let reveal = |secret: Option<eliza_gatekeeper::identity::Secret>| secret.map(|secret| secret.reveal().to_owned());
     [reveal(shown.eliza_key), shown.eliza_source.map(|source| source.to_string()), reveal(shown.bearer), reveal(shown.apikey)]
@@ -31,7 +33,7 @@ fn shown(lines: &[(&str, &[u8])]) -> [Option<String>; 4] {
 #[test]
 fn every_form_of_credentials_has_one_reading() {
     let long = vec![b'k'; 4097];
-    let cases: [(&str, &[(&str, &[u8])], [Option<&str>; 4]); 20] = [
+    let cases: [(&str, Lines<'_>, [Option<&str>; 4]); 20] = [
         ("nothing", &[], [None; 4]),
         ("key and source", &[("x-eliza-key", b"k1"), ("x-eliza-source", b"s1")], [Some("k1"), Some("s1"), None, None]),
         ("names in any case", &[("X-Eliza-Key", b"k1"), ("X-ELIZA-SOURCE", b"s1")], [Some("k1"), Some("s1"), None, None]),
@@ -69,7 +71,7 @@ fn a_cut_source_passes_for_no_name() {
 #[test]
 fn headers_that_can_be_read_twice_are_refused() {
     let host: (&str, &[u8]) = ("host", b"a");
-    let cases: [(Version, &[(&str, &[u8])], Option<&str>); 17] = [
+    let cases: [(Version, Lines<'_>, Option<&str>); 17] = [
         (Version::HTTP_11, &[host], None),
         (Version::HTTP_11, &[], Some("Host is missing")),
         (Version::HTTP_11, &[host, host], Some("Host is repeated")),

@@ -2,6 +2,7 @@
 //! everything else. Each asks a slow, simple reader of the same bytes and demands the same answer.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use eliza_gatekeeper::call::{Envelope, Head, SqlText};
@@ -109,14 +110,15 @@ fn expected(body: &[u8]) -> Expected {
         return if std::str::from_utf8(body).is_ok() { Expected::Flawed } else { Expected::NotText };
     };
     let Tree::Map(members) = &tree else { return Expected::NotEnvelope };
-    let find = |wanted| members.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
-    let target_fits = matches!(find("target"), Some(Tree::Text(target)) if !target.is_empty());
-    let action_fits = match find("action") {
-        None | Some(Tree::Null) => true,
-        Some(Tree::Text(action)) => action.is_empty() || Action::parse(action).is_some(),
-        Some(_) => false,
-    };
-    match (target_fits && action_fits, tree.ambiguous()) {
+    let named = |wanted: &'static str| members.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| value);
+    let fits = named("target").next().is_some()
+        && named("target").all(|target| matches!(target, Tree::Text(target) if !target.is_empty()))
+        && named("action").all(|action| match action {
+            Tree::Null => true,
+            Tree::Text(action) => action.is_empty() || Action::parse(action).is_some(),
+            Tree::Other | Tree::List(_) | Tree::Map(_) => false,
+        });
+    match (fits, tree.ambiguous()) {
         (true, true) => Expected::Ambiguous,
         (false, true) => Expected::Flawed,
         (false, false) => Expected::NotEnvelope,
@@ -229,14 +231,17 @@ impl<'de> serde::Deserialize<'de> for Tree {
 
 /// For any text: judging it does not panic, says the same twice, and shows nothing unbounded or unprintable.
 pub fn sql(text: &str) {
-    let rules = [".", "(?i)^drop table", "(?i)^delete from \\S+$"].map(|regex| Rule {
-        id: regex.to_owned(),
-        pattern: regex.to_owned(),
-        regex: regex::Regex::new(regex).unwrap(),
-        why: String::new(),
-        mode: Mode::Enforce,
+    // Compiled once: a fuzzer comes by a million times.
+    static RULES: LazyLock<[Rule; 3]> = LazyLock::new(|| {
+        [".", "(?i)^drop table", "(?i)^delete from \\S+$"].map(|regex| Rule {
+            id: regex.to_owned(),
+            pattern: regex.to_owned(),
+            regex: regex::Regex::new(regex).unwrap(),
+            why: String::new(),
+            mode: Mode::Enforce,
+        })
     });
-    let shown = || judge(text, &rules).into_iter().map(|hit| (hit.rule.id.clone(), hit.statement)).collect::<Vec<_>>();
+    let shown = || judge(text, &*RULES).into_iter().map(|hit| (hit.rule.id.clone(), hit.statement)).collect::<Vec<_>>();
     let hits = shown();
     assert_eq!(hits, shown());
     for (rule, statement) in hits {
