@@ -23,7 +23,7 @@ pub const PLATFORM: &str = "http://127.0.0.1:9";
 pub fn policy() -> Policy {
     let variables = |name: &str| (name == "SUPABASE_URL").then(|| PLATFORM.to_owned());
     let credentials = CredentialInputs { service_role: Some(Secret::new(SERVICE_KEY)) };
-    load(&Origin::Directory("benches/data/policies".into()), &variables, &credentials).unwrap()
+    load(&Origin::Directory(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/data/policies").into()), &variables, &credentials).unwrap()
 }
 
 /// What a client library sends, ten headers in all.
