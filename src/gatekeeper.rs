@@ -82,6 +82,13 @@ impl Gatekeeper {
         (Arc::new(gatekeeper), records)
     }
 
+    /// Puts another policy in force. Calls under way end with the one they began with.
+    pub fn use_policy(&self, policy: Policy) {
+        self.pipeline.upstream.follow(&policy.targets);
+        let policy = Arc::new(policy);
+        self.pipeline.live.change(|snapshot| snapshot.policy = policy);
+    }
+
     /// Puts the stored keys on the ring beside the environment's. A stored key that cannot be read in full is left off: less access, never more.
     pub fn use_keys(&self, stored: Vec<StoredKey>) {
         let stored = stored.into_iter().filter_map(|key| {

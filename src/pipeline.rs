@@ -97,7 +97,7 @@ impl Pipeline {
         let admitted = Admitted {
             _authorized: weigh(&snapshot, trail, GateName::Authorize, authorize(&caller, route.target, route.action))?,
             _within_limits: self.limit_endpoint(ticket, &route, &snapshot, trail, standings)?,
-            _sql: weigh(&snapshot, trail, GateName::SqlFilter, sql_filter(caller.caller(), route.envelope, &policy.sql))?,
+            _sql: filter_sql(&caller, &route, &snapshot, trail)?,
             caller: &caller,
         };
         self.forward(admitted, &route, head, headers, trail).await
@@ -212,6 +212,15 @@ fn find_route<'a>(envelope: &'a Envelope, snapshot: &'a Snapshot, trail: &mut Tr
     trail.note().target = Some(target.name.clone());
     trail.note().action = action.cloned();
     Ok(Route { target, envelope, action })
+}
+
+fn filter_sql(caller: &Authenticated, route: &Route<'_>, snapshot: &Snapshot, trail: &mut Trail) -> Result<SqlJudged, Refusal> {
+    let verdict = sql_filter(caller.caller(), route.envelope, &snapshot.policy.sql);
+    // Rules that only observe leave their mark and nothing else.
+    for finding in verdict.proof().observed() {
+        trail.would_deny(GateName::SqlFilter, &Denial::DangerousSql(finding.clone()));
+    }
+    weigh(snapshot, trail, GateName::SqlFilter, verdict)
 }
 
 /// What enforcement makes of a verdict.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 use crate::identity::CallId;
 use crate::verdict::{Denial, Failure, Refusal};
@@ -18,15 +18,16 @@ pub type Answer = Response<Bytes>;
 
 /// A refusal as the caller gets it: the original's `error` and `message`, a stable `code`, and the members of RFC 9457.
 pub fn refusal(refusal: &Refusal, id: CallId) -> Answer {
-    let status = StatusCode::from_u16(status_of(refusal)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut body = problem(status, refusal.code(), &words(refusal), id);
     let mut headers = HeaderMap::new();
+    let mut blocked = None;
     match refusal {
         Refusal::Denied(Denial::DangerousSql(finding)) => {
-            body.insert("blocked_pattern".into(), json!(finding.pattern));
-            body.insert("rule".into(), json!(finding.rule));
-            body.insert("pointer".into(), json!(finding.pointer));
-            body.insert("reason".into(), json!(finding.reason));
+            blocked = Some(Blocked {
+                blocked_pattern: &finding.pattern,
+                rule: &finding.rule,
+                pointer: &finding.pointer,
+                reason: &finding.reason,
+            });
         }
         Refusal::Denied(Denial::Limited(limited)) => retry_after(&mut headers, limited.retry_after),
         Refusal::Failed(Failure::BreakerOpen { retry_after: wait, .. }) => retry_after(&mut headers, *wait),
@@ -36,27 +37,19 @@ pub fn refusal(refusal: &Refusal, id: CallId) -> Answer {
         }
         Refusal::Denied(_) | Refusal::Failed(_) => {}
     }
-    json_answer(status, headers, Value::Object(body))
+    let status = StatusCode::from_u16(status_of(refusal)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    problem(status, headers, refusal.code(), &words(refusal), blocked, id)
 }
 
 /// An address that nothing answers at.
 pub fn no_such_address(id: CallId) -> Answer {
     let words = Words { error: "Not found", message: "Nothing answers at this address".into() };
-    json_answer(StatusCode::NOT_FOUND, HeaderMap::new(), Value::Object(problem(StatusCode::NOT_FOUND, "no_such_address", &words, id)))
+    problem(StatusCode::NOT_FOUND, HeaderMap::new(), "no_such_address", &words, None, id)
 }
 
 /// A refusal of the ops plane.
 pub fn ops_refusal(status: StatusCode, code: &str, error: &'static str, message: &str, id: CallId) -> Answer {
-    let words = Words { error, message: message.to_owned() };
-    json_answer(status, HeaderMap::new(), Value::Object(problem(status, code, &words, id)))
-}
-
-/// A target's error that did not come in the form clients read, put into it. Its own text stays behind: it may hold anything.
-pub fn target_error(status: StatusCode, target: &str, id: CallId) -> Answer {
-    let words = Words { error: "Target error", message: format!("Target '{target}' answered {}", status.as_u16()) };
-    let mut body = problem(status, "target_error", &words, id);
-    body.insert("upstream_status".into(), json!(status.as_u16()));
-    json_answer(status, HeaderMap::new(), Value::Object(body))
+    problem(status, HeaderMap::new(), code, &Words { error, message: message.to_owned() }, None, id)
 }
 
 pub fn status_of(refusal: &Refusal) -> u16 {
@@ -66,25 +59,51 @@ pub fn status_of(refusal: &Refusal) -> u16 {
     }
 }
 
-fn problem(status: StatusCode, code: &str, words: &Words, id: CallId) -> Map<String, Value> {
-    let members = [
-        ("error", json!(words.error)),
-        ("message", json!(words.message)),
-        ("code", json!(code)),
-        ("call_id", json!(id.to_string())),
-        ("type", json!(format!("urn:eliza-gatekeeper:{code}"))),
-        ("title", json!(words.error)),
-        ("status", json!(status.as_u16())),
-        ("detail", json!(words.message)),
-    ];
-    members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+/// Every refusal's members, in the order people read them.
+#[derive(Serialize)]
+struct Problem<'a> {
+    error: &'a str,
+    message: &'a str,
+    code: &'a str,
+    call_id: String,
+    #[serde(flatten)]
+    blocked: Option<Blocked<'a>>,
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+}
+
+/// What a refusal by the SQL filter says beyond that.
+#[derive(Serialize)]
+struct Blocked<'a> {
+    blocked_pattern: &'a str,
+    rule: &'a str,
+    pointer: &'a str,
+    reason: &'a str,
+}
+
+fn problem(status: StatusCode, headers: HeaderMap, code: &str, words: &Words, blocked: Option<Blocked<'_>>, id: CallId) -> Answer {
+    let problem = Problem {
+        error: words.error,
+        message: &words.message,
+        code,
+        call_id: id.to_string(),
+        blocked,
+        r#type: format!("urn:eliza-gatekeeper:{code}"),
+        title: words.error,
+        status: status.as_u16(),
+        detail: &words.message,
+    };
+    json_answer(status, headers, &problem)
 }
 
 /// JSON of ours: never kept by anybody on the way.
-pub fn json_answer(status: StatusCode, mut headers: HeaderMap, body: Value) -> Answer {
+pub fn json_answer(status: StatusCode, mut headers: HeaderMap, body: &impl Serialize) -> Answer {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let mut answer = Response::new(Bytes::from(body.to_string()));
+    // What is written here is plain text and numbers, which JSON can always say.
+    let mut answer = Response::new(Bytes::from(serde_json::to_vec(body).unwrap_or_default()));
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;
     answer

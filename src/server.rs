@@ -81,6 +81,8 @@ struct Planes {
     gatekeeper: Arc<Gatekeeper>,
     data: Router,
     ops: Router,
+    /// Turns true when the connections that are left must end at once.
+    cut: watch::Sender<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,7 @@ pub async fn serve(gatekeeper: Arc<Gatekeeper>, listeners: Listeners, bounds: Bo
         data: doors::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         ops: admin::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         gatekeeper: Arc::clone(&gatekeeper),
+        cut: watch::Sender::new(false),
     };
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(bounds.connections));
@@ -109,9 +112,13 @@ pub async fn serve(gatekeeper: Arc<Gatekeeper>, listeners: Listeners, bounds: Bo
         _ = stop.wait_for(|stop| *stop) => {}
     }
     gatekeeper.health.draining();
-    drop((listeners, planes));
-    if timeout(bounds.drain, connections.shutdown()).await.is_err() {
-        tracing::warn!("calls were still under way when the time to drain was over: they are cut off");
+    drop(listeners);
+    let ended = connections.shutdown();
+    tokio::pin!(ended);
+    if timeout(bounds.drain, &mut ended).await.is_err() {
+        tracing::warn!("calls were still under way when the time to drain was over: they are cut off, and recorded so");
+        planes.cut.send_replace(true);
+        ended.await;
     }
 }
 
@@ -158,13 +165,20 @@ async fn serve_connection(
         .keep_alive_interval(PING_EVERY)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEAD_BYTES);
+    let mut cut = planes.cut.subscribe();
     let service = service_fn(move |request| {
         let planes = planes.clone();
         async move { Ok::<_, Infallible>(planes.answer(request, peer, serving).await) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(%error, %peer, "a connection ended early");
+    tokio::select! {
+        served = watcher.watch(connection) => {
+            if let Err(error) = served {
+                tracing::debug!(%error, %peer, "a connection ended early");
+            }
+        }
+        // Dropping the connection drops its calls, and with them their trails: what was cut off is recorded.
+        _ = cut.wait_for(|cut| *cut) => {}
     }
 }
 

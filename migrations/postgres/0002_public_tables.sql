@@ -224,6 +224,39 @@ $$;
 
 -- 5. The log tables, a partition a day. What lies before today stays in the table it is in, which becomes the first partition.
 
+-- That everybody may read is what adoption puts an end to. Roles that operators gave rights of their own keep them: a policy that was
+-- for everybody is henceforth for these, and where there was no row security they go on as if there were none.
+create function gatekeeper.kept_policies(log regclass) returns text[]
+    language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    with granted as (
+        select string_agg(distinct quote_ident(rolname), ', ') as roles
+        from pg_class cross join aclexplode(relacl) join pg_roles on pg_roles.oid = grantee
+        where pg_class.oid = log and grantee <> relowner and rolname not in ('anon', 'authenticated', 'service_role')
+    ), policies as (
+        select pg_policy.*, case when 0 = any (polroles) then granted.roles else (
+                   select string_agg(quote_ident(rolname), ', ') from pg_roles
+                   where pg_roles.oid = any (polroles) and rolname not in ('anon', 'authenticated')
+               ) end as roles
+        from pg_policy cross join granted
+        where polrelid = log
+    )
+    select array(
+        select format('create policy %I on %s as %s for %s to %s%s%s', polname, log,
+                      case when polpermissive then 'permissive' else 'restrictive' end,
+                      case polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
+                      roles,
+                      ' using (' || pg_get_expr(polqual, polrelid) || ')',
+                      ' with check (' || pg_get_expr(polwithcheck, polrelid) || ')')
+        from policies
+        where roles is not null
+        union all
+        select format('create policy "granted before adoption" on %s to %s using (true) with check (true)', log, roles)
+        from granted cross join pg_class
+        where pg_class.oid = log and not relrowsecurity and roles is not null
+    )
+$$;
+
 create function gatekeeper.partition_by_day(log name) returns void
     language plpgsql set search_path = pg_catalog, pg_temp set timezone = 'UTC'
 as $$
@@ -238,18 +271,7 @@ declare
     owner       name := (select pg_get_userbyid(relowner) from pg_class where oid = old);
     grants      aclitem[] := (select relacl from pg_class where oid = old);
     description text := obj_description(old, 'pg_class');
-    -- An open policy for everybody is what adoption puts an end to; one for a role of the operator's is kept.
-    policies    text[] := array(
-        select format('create policy %I on public.%I as %s for %s to %s%s%s', polname, log,
-                      case when polpermissive then 'permissive' else 'restrictive' end,
-                      case polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
-                      (select string_agg(quote_ident(rolname), ', ') from pg_roles where pg_roles.oid = any (polroles)),
-                      ' using (' || pg_get_expr(polqual, polrelid) || ')',
-                      ' with check (' || pg_get_expr(polwithcheck, polrelid) || ')')
-        from pg_policy
-        where polrelid = old and not 0 = any (polroles)
-          and not exists (select from pg_roles where pg_roles.oid = any (polroles) and rolname in ('anon', 'authenticated'))
-    );
+    policies    text[] := gatekeeper.kept_policies(old);
     triggers    text[] := array(
         select pg_get_triggerdef(oid) from pg_trigger where tgrelid = old and not tgisinternal and tgenabled <> 'D'
     );
@@ -408,23 +430,30 @@ $$;
 -- 8. Who may see what: the owner, whom gatekeeper.admit names, and roles that operators gave rights of their own. What all the
 -- world could see of the logs, it sees no more.
 
+do $$
+declare
+    kept    text[] := gatekeeper.kept_policies('public.rate_limits');
+    dropped name;
+    policy  text;
+begin
+    for dropped in select polname from pg_policy where polrelid = 'public.rate_limits'::regclass loop
+        execute format('drop policy %I on public.rate_limits', dropped);
+    end loop;
+    foreach policy in array kept loop
+        execute policy;
+    end loop;
+end
+$$;
+
 alter table public.eliza_activity_log enable row level security;
 alter table public.api_call_logs enable row level security;
 alter table public.rate_limits enable row level security;
 
 do $$
 declare
-    opened   name;
     stranger text;
+    reader   name;
 begin
-    for opened in
-        select polname from pg_policy
-        where polrelid = 'public.rate_limits'::regclass
-          and (0 = any (polroles)
-               or exists (select from pg_roles where pg_roles.oid = any (polroles) and rolname in ('anon', 'authenticated')))
-    loop
-        execute format('drop policy %I on public.rate_limits', opened);
-    end loop;
     for stranger in
         select 'public' union all select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
     loop
@@ -438,9 +467,21 @@ begin
     if exists (select from pg_roles where rolname = 'service_role') then
         perform gatekeeper.admit('service_role');
     end if;
+    -- The stats view asks for its reader's own right to what it sums up.
+    for reader in
+        select distinct rolname
+        from pg_class cross join aclexplode(relacl) join pg_roles on pg_roles.oid = grantee
+        where pg_class.oid = 'public.eliza_gatekeeper_stats'::regclass and grantee <> relowner and privilege_type = 'SELECT'
+          and rolname <> 'service_role'
+    loop
+        execute format('grant usage on schema gatekeeper to %I', reader);
+        execute format('grant select on gatekeeper.call_stats to %I', reader);
+        execute format('create policy %I on gatekeeper.call_stats for select to %I using (true)', 'stats for ' || reader, reader);
+    end loop;
 end
 $$;
 
 drop table gatekeeper.set_aside;
 drop function gatekeeper.put_grants(regclass, aclitem[]);
 drop function gatekeeper.partition_by_day(name);
+drop function gatekeeper.kept_policies(regclass);

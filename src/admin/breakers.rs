@@ -27,5 +27,5 @@ pub async fn list(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
             json!({ "target": target.as_str(), "state": state, "failures": view.failures, "opened": view.opened })
         })
         .collect();
-    whole(reply::json_answer(StatusCode::OK, HeaderMap::new(), json!({ "breakers": breakers })))
+    whole(reply::json_answer(StatusCode::OK, HeaderMap::new(), &json!({ "breakers": breakers })))
 }

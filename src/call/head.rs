@@ -108,17 +108,14 @@ impl TraceContext {
             (Some(only), None) => only.to_str().ok().and_then(parse_traceparent),
             _ => None,
         };
-        // The call's id is mostly random, and all there is if the system's randomness fails.
-        let mut random = id.0.as_u128();
-        let mut bytes = [0; 16];
-        if getrandom::fill(&mut bytes).is_ok() {
-            random ^= u128::from_ne_bytes(bytes);
-        }
+        // Should the system's randomness fail, the call's id is as good as any: mostly random, and nobody else's.
         let span_id = getrandom::u64().unwrap_or_else(|_| id.0.as_u64_pair().1).max(1);
-        match incoming {
-            Some((trace_id, flags)) => Self { trace_id, span_id, flags: flags & Self::SAMPLED },
-            None => Self { trace_id: random.max(1), span_id, flags: Self::SAMPLED },
-        }
+        let Some((trace_id, flags)) = incoming else {
+            let mut random = [0; 16];
+            let trace_id = getrandom::fill(&mut random).map_or(id.0.as_u128(), |()| u128::from_ne_bytes(random));
+            return Self { trace_id: trace_id.max(1), span_id, flags: Self::SAMPLED };
+        };
+        Self { trace_id, span_id, flags: flags & Self::SAMPLED }
     }
 
     /// The header that carries this trace on, with our span as the parent.

@@ -27,6 +27,7 @@ pub struct Head {
 /// The credentials a caller showed, not yet judged.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
+    /// Present whenever the header is: what cannot be read stands here as a key that nobody has.
     pub eliza_key: Option<Secret>,
     pub eliza_source: Option<Arc<str>>,
     /// The token of `Authorization: Bearer`.
@@ -45,14 +46,14 @@ pub struct TraceContext {
 /// A body of the envelope door, parsed: every part is valid, nothing of it is judged yet.
 #[derive(Clone, Debug)]
 pub struct Envelope {
-    /// As written; whether it names a target is for the route to find.
+    /// As written where it can name a target at all, else cut and marked; whether it does name one is for the route to find.
     pub target: String,
     pub action: Option<Action>,
     /// The payload's own bytes as they came.
     pub payload: Option<Bytes>,
     /// The envelope's own bytes as they came.
     pub whole: Bytes,
-    /// `payload.action`, where that is a string with something in it.
+    /// `payload.action`, where that is a string with something in it; cut and marked where it is no action, so that it names none.
     pub payload_action: Option<Action>,
     /// Every string that stands in a SQL-bearing field, decoded, with its JSON pointer.
     pub sql: Vec<SqlText>,
@@ -61,6 +62,7 @@ pub struct Envelope {
 /// A piece of SQL that a call carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlText {
+    /// Cut to a bound.
     pub pointer: String,
     pub text: String,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
@@ -44,10 +45,10 @@ async fn prepare(output: &Output, policies: Option<PathBuf>, options: Options) -
         ("SUPABASE_URL", format!("http://{targets}")),
         ("DATABASE_URL", database.clone()),
     ]);
-    let environment = Environment::from_lookup(move |name| {
+    let environment = Arc::new(Environment::from_lookup(move |name| {
         let heeded = || HEEDED.contains(&name).then(|| std::env::var(name).ok()).flatten();
         own.get(name).cloned().or_else(heeded)
-    });
+    }));
     let settings = Settings::read(&environment).map_err(|problems| {
         problems.0.iter().for_each(|problem| output.problem(&problem.to_string()));
         Exit::Configuration
@@ -62,6 +63,10 @@ async fn prepare(output: &Output, policies: Option<PathBuf>, options: Options) -
         Exit::Configuration
     })?;
     setup::start_log(&settings.log);
+    let again = {
+        let settings = settings.clone();
+        move || setup::policy(&origin, &environment, &settings)
+    };
     let greeting = |listeners: &Listeners| {
         let (Ok(data), Ok(ops)) = (listeners.data_address(), listeners.ops_address()) else { return };
         let program = std::env::current_exe().map_or_else(|_| "gatekeeper".into(), |path| path.display().to_string());
@@ -89,5 +94,5 @@ Operators look at http://{ops}/ (health, metrics). Stop with Ctrl-C.
             &json!({ "url": url, "ops": format!("http://{ops}/"), "key": key.reveal(), "source": "gemini-chat", "database": database }),
         );
     };
-    Ok(serve::run_with(output, settings, policy, greeting).await)
+    Ok(serve::run_with(output, settings, policy, again, greeting).await)
 }

@@ -42,11 +42,15 @@ pub async fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
         tracing::warn!("{warning}");
     }
     tracing::info!(policies = %origin, fingerprint = %policy.fingerprint, sources = policy.sources.entries(), targets = policy.targets.by_name.len(), "policies are compiled");
-    run_with(output, settings, policy, |_| {}).await
+    let again = {
+        let settings = settings.clone();
+        move || setup::policy(&origin, &Environment::process(), &settings)
+    };
+    run_with(output, settings, policy, again, |_| {}).await
 }
 
-/// Serves with what was prepared; `ready` hears the addresses once calls are taken.
-pub async fn run_with(output: &Output, settings: Settings, policy: Policy, ready: impl FnOnce(&Listeners)) -> Exit {
+/// Serves with what was prepared; `again` compiles the policies anew, `ready` hears the addresses once calls are taken.
+pub async fn run_with(output: &Output, settings: Settings, policy: Policy, again: impl Compile, ready: impl FnOnce(&Listeners)) -> Exit {
     let listeners = match Listeners::bind(settings.listen, settings.ops_listen).await {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -71,10 +75,40 @@ pub async fn run_with(output: &Output, settings: Settings, policy: Policy, ready
         tracing::info!(%data, %ops, database = %settings.database.url, "serving");
     }
     ready(&listeners);
+    let reloading = tokio::spawn(reload_on_hangup(Arc::clone(&gatekeeper), again));
     serve(Arc::clone(&gatekeeper), listeners, settings.bounds, told_to_stop()).await;
+    reloading.abort();
     upkeep.stop(&gatekeeper, LAST_RECORDS).await;
     tracing::info!("stopped");
     Exit::Fine
+}
+
+/// Compiles the policies as they are now, or says all that is wrong with them.
+pub trait Compile: Fn() -> Result<Policy, Vec<String>> + Clone + Send + 'static {}
+
+impl<F: Fn() -> Result<Policy, Vec<String>> + Clone + Send + 'static> Compile for F {}
+
+/// At SIGHUP the policies are read again. If anything is wrong with them, those in force stay, and the log says what.
+async fn reload_on_hangup(gatekeeper: Arc<Gatekeeper>, again: impl Compile) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+        tracing::error!("SIGHUP cannot be heard: policies change at a restart only");
+        return;
+    };
+    while hangup.recv().await.is_some() {
+        match tokio::task::spawn_blocking(again.clone()).await {
+            Ok(Ok(policy)) => {
+                policy.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                tracing::info!(fingerprint = %policy.fingerprint, "policies are read again and in force");
+                gatekeeper.use_policy(policy);
+            }
+            Ok(Err(problems)) => {
+                problems.iter().for_each(|problem| tracing::error!("{problem}"));
+                tracing::error!("the policies have problems: those in force stay");
+            }
+            Err(error) => tracing::error!(%error, "the policies could not be compiled: those in force stay"),
+        }
+    }
 }
 
 /// Turns true at SIGTERM or SIGINT. A second one ends the process at once.

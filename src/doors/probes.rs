@@ -15,13 +15,13 @@ use crate::verdict::Failure;
 
 /// The process runs.
 pub async fn live() -> Response {
-    whole(reply::json_answer(StatusCode::OK, HeaderMap::new(), json!({ "status": "ok" })))
+    whole(reply::json_answer(StatusCode::OK, HeaderMap::new(), &json!({ "status": "ok" })))
 }
 
 /// Calls should be sent here. A database that is away is no reason against it: calls go on without it.
 pub async fn ready(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
     let (status, word) = if gatekeeper.health.is_ready() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
-    whole(reply::json_answer(status, HeaderMap::new(), json!({ "status": word })))
+    whole(reply::json_answer(status, HeaderMap::new(), &json!({ "status": word })))
 }
 
 /// For people and monitors: 503 while something that operators rely on is away.
@@ -37,7 +37,7 @@ pub async fn health(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
         "timestamp": gatekeeper.pipeline.clock.now().to_string(),
         "database": { "connected": healthy, "latency_ms": latency },
     });
-    whole(reply::json_answer(status(healthy), HeaderMap::new(), body))
+    whole(reply::json_answer(status(healthy), HeaderMap::new(), &body))
 }
 
 pub async fn api_health(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
@@ -47,7 +47,7 @@ pub async fn api_health(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
         "database": if healthy { "connected" } else { "disconnected" },
         "timestamp": gatekeeper.pipeline.clock.now().to_string(),
     });
-    whole(reply::json_answer(status(healthy), HeaderMap::new(), body))
+    whole(reply::json_answer(status(healthy), HeaderMap::new(), &body))
 }
 
 pub async fn wrong_method(Extension(arrival): Extension<Arrival>, request: Request) -> Response {

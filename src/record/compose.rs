@@ -56,7 +56,9 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         metadata.insert("error".into(), json!(error));
     }
     if !notes.would_deny.is_empty() {
-        metadata.insert("enforced".into(), json!(false));
+        if !matches!(ending, Ending::Refused(Refusal::Denied(_))) {
+            metadata.insert("enforced".into(), json!(false));
+        }
         metadata.insert("would_deny".into(), notes.would_deny.iter().map(would_deny).collect());
     }
 
@@ -79,7 +81,8 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         execution_ms: millis,
         times: 1,
         stats: StatsKey {
-            source: source.to_owned(),
+            // Sources beyond what the limiter tells apart share their pattern's name, so made-up names do not fill the table.
+            source: notes.counted.as_ref().map_or(source, |count| &count.identifier).to_owned(),
             target: notes.target.as_ref().map(|target| target.as_str().to_owned()).unwrap_or_default(),
             outcome: kind.stats,
         },

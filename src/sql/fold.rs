@@ -1,48 +1,35 @@
 //! Folding: SQL reduced to what a rule should see. Text is read as PostgreSQL reads it (`standard_conforming_strings` on) and comes
 //! out as statements without comments, with literals emptied and every gap a single blank.
 //!
-//! Two things are read beyond that, because a filter that agrees with the database only on valid SQL is easily led astray:
+//! A filter that agrees with the database on valid SQL alone is easily led astray, so some things are read in two ways:
 //!
-//! - What opens and never closes is read both ways: as if it closed at the end, and as a stray character with the rest in plain sight.
-//!   So neither an apostrophe in prose nor a broken statement hides what follows.
-//! - An apostrophe inside a word (`what's`) is read both as the quote PostgreSQL takes it for and as a letter.
+//! - What opens and never closes: as if it closed at the end, and as a stray character with the rest in plain sight. So neither an
+//!   apostrophe in prose nor a broken statement hides what follows.
+//! - An apostrophe inside a word (`what's`): as the quote PostgreSQL takes it for, and as a letter.
 //!
 //! Bodies of `DO` and of functions are read too: the statements in them come out as statements.
+
+use super::quotes::{comment_end, dollar_tag, escaped_end, plain_end, quoted_end, unescape};
 
 /// How deep bodies may lie in bodies. Each is read again for every body around it, so this bounds the work, too.
 const NESTING: usize = 8;
 
-/// One statement, folded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
-    pub text: String,
-    pub reading: Reading,
-}
-
-/// How the text had to be read for this statement to come out.
+/// How the text had to be read for a statement to come out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     /// As PostgreSQL reads it.
     Plain,
-    /// A quote or comment was taken for ordinary characters, so what a literal holds may stand in the text.
+    /// A quote or comment was taken for ordinary characters, so what a literal holds may stand in the statement.
     Loose,
 }
 
-/// Never longer in all than a small multiple of the text, in time linear in it.
-pub fn fold(text: &str) -> Vec<Statement> {
-    let mut out = Vec::new();
-    let mut strict = Fold::new(text, &mut out, Level::Top, Apostrophes::Quote);
+/// Hands over each statement as soon as it is complete: a text of nothing but semicolons must not become a list of them.
+pub fn fold(text: &str, each: &mut dyn FnMut(&str, Reading)) {
+    let mut strict = Fold::new(text, each, Level::Top, Apostrophes::Quote);
     strict.run();
     if strict.inside_word {
-        Fold::new(text, &mut out, Level::Top, Apostrophes::LetterInsideWords).run();
+        Fold::new(text, each, Level::Top, Apostrophes::LetterInsideWords).run();
     }
-    out
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Apostrophes {
-    Quote,
-    LetterInsideWords,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,13 +39,29 @@ enum Level {
     Body(usize),
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Apostrophes {
+    Quote,
+    LetterInsideWords,
+}
+
 /// What may turn out never to be closed.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Quote {
+enum Opening {
     Literal,
     Identifier,
     Dollar,
     Comment,
+}
+
+/// The kinds of literal between apostrophes, and the length of what stands before the first.
+#[derive(Clone, Copy)]
+enum Literal {
+    Plain,
+    /// `U&'…'`: its backslashes do not escape the quote.
+    Unicode,
+    /// `E'…'`
+    Escaped,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,34 +79,34 @@ enum Piece {
 enum Literals {
     /// No word yet.
     Unknown,
-    /// `CREATE`, and up to this many words more until the kind of object must have been named.
-    PerhapsBody(usize),
-    Body,
+    /// `CREATE`; within so many words the kind of object must be named.
+    PerhapsBodies(usize),
+    Bodies,
     Data,
 }
 
-struct Fold<'t, 'o> {
+struct Fold<'t, 'e> {
     text: &'t str,
     at: usize,
-    out: &'o mut Vec<Statement>,
+    each: &'e mut dyn FnMut(&str, Reading),
     level: Level,
     apostrophes: Apostrophes,
-    /// An apostrophe opened a literal inside a word: the other reading is worth having.
+    /// An apostrophe stood inside a word: the other reading is worth having.
     inside_word: bool,
-    /// Kinds that were found never to close: from there on they are ordinary characters, so each end is searched in vain only once.
-    stray: Vec<Quote>,
+    /// What was found never to close is ordinary from there on, so each kind of end is searched in vain only once.
+    stray: Vec<Opening>,
     statement: String,
     gap: bool,
     last: Piece,
     literals: Literals,
 }
 
-impl<'t, 'o> Fold<'t, 'o> {
-    fn new(text: &'t str, out: &'o mut Vec<Statement>, level: Level, apostrophes: Apostrophes) -> Self {
+impl<'t, 'e> Fold<'t, 'e> {
+    fn new(text: &'t str, each: &'e mut dyn FnMut(&str, Reading), level: Level, apostrophes: Apostrophes) -> Self {
         Self {
             text,
             at: 0,
-            out,
+            each,
             level,
             apostrophes,
             inside_word: false,
@@ -122,22 +125,22 @@ impl<'t, 'o> Fold<'t, 'o> {
                     self.at += self.rest().find(['\n', '\r']).unwrap_or(self.rest().len());
                     self.gap = true;
                 }
-                '/' if self.rest().starts_with("/*") && self.minds(Quote::Comment) => self.comment(),
-                '\'' if self.minds(Quote::Literal) => self.literal(0, plain_end),
-                '"' if self.minds(Quote::Identifier) => self.identifier(),
+                '/' if self.rest().starts_with("/*") && self.opens(Opening::Comment) => self.comment(),
+                '\'' if self.opens(Opening::Literal) => self.literal(Literal::Plain),
+                '"' if self.opens(Opening::Identifier) => self.identifier(),
                 '$' => self.dollar(),
                 ';' => {
                     self.at += 1;
                     self.finish();
                 }
-                c if is_blank(c) => {
-                    self.at += c.len_utf8();
-                    self.gap = true;
-                }
-                c if begins_word(c) => self.word(),
                 '.' if matches!(self.last, Piece::Word | Piece::Quoted) => {
                     self.at += 1;
                     self.push(Piece::Dot, ".");
+                }
+                c if belongs_to_word(c) => self.word(),
+                c if is_blank(c) => {
+                    self.at += c.len_utf8();
+                    self.gap = true;
                 }
                 c => {
                     self.at += c.len_utf8();
@@ -152,22 +155,20 @@ impl<'t, 'o> Fold<'t, 'o> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    fn minds(&self, quote: Quote) -> bool {
-        !self.stray.contains(&quote)
+    fn opens(&self, opening: Opening) -> bool {
+        !self.stray.contains(&opening)
     }
 
-    fn reading(&self) -> Reading {
-        match (self.stray.is_empty(), self.apostrophes) {
-            (true, Apostrophes::Quote) => Reading::Plain,
-            _ => Reading::Loose,
+    fn hand_over(&mut self) {
+        let plain = self.stray.is_empty() && self.apostrophes == Apostrophes::Quote;
+        if !self.statement.is_empty() {
+            (self.each)(self.statement.trim_start(), if plain { Reading::Plain } else { Reading::Loose });
         }
     }
 
     fn finish(&mut self) {
-        let text = std::mem::take(&mut self.statement);
-        if !text.is_empty() {
-            self.out.push(Statement { text, reading: self.reading() });
-        }
+        self.hand_over();
+        self.statement.clear();
         self.gap = false;
         self.last = Piece::Other;
         self.literals = Literals::Unknown;
@@ -175,9 +176,9 @@ impl<'t, 'o> Fold<'t, 'o> {
 
     /// Words and quoted things never touch (`FROM"users"` is two of them), names around a dot always do (`public . users` is one).
     fn push(&mut self, piece: Piece, text: &str) {
-        let touch = matches!((self.last, piece), (Piece::Quoted, Piece::Word | Piece::Quoted) | (Piece::Word, Piece::Quoted));
-        let dotted = piece == Piece::Dot || (self.last == Piece::Dot);
-        if (self.gap || touch) && !dotted && !self.statement.is_empty() {
+        let quoted_beside = matches!((self.last, piece), (Piece::Quoted, Piece::Word) | (Piece::Quoted | Piece::Word, Piece::Quoted));
+        let dotted = self.last == Piece::Dot || piece == Piece::Dot;
+        if (self.gap || quoted_beside) && !dotted && !self.statement.is_empty() {
             self.statement.push(' ');
         }
         self.statement.push_str(text);
@@ -185,14 +186,15 @@ impl<'t, 'o> Fold<'t, 'o> {
         self.last = piece;
     }
 
-    /// What opens here has no end. As if it ended with the text, the statement would be this one; it is judged so, and
-    /// then read on with the opening as an ordinary character.
-    fn never_ends(&mut self, quote: Quote, stands_for: &str, opening: &str) {
-        let as_if_ended = format!("{}{stands_for}", self.statement);
-        self.out.push(Statement { text: as_if_ended.trim().to_owned(), reading: self.reading() });
-        self.stray.push(quote);
-        self.at += opening.len();
-        self.push(Piece::Other, opening);
+    /// What opens here has no end. The statement is handed over as if it ended with the text, then read on.
+    fn never_ends(&mut self, opening: Opening, stands_for: &str, text: &str) {
+        let so_far = self.statement.len();
+        self.statement.push_str(stands_for);
+        self.hand_over();
+        self.statement.truncate(so_far);
+        self.stray.push(opening);
+        self.at += text.len();
+        self.push(Piece::Other, text);
     }
 
     fn comment(&mut self) {
@@ -201,86 +203,101 @@ impl<'t, 'o> Fold<'t, 'o> {
                 self.at += end;
                 self.gap = true;
             }
-            None => self.never_ends(Quote::Comment, "", "/*"),
+            None => self.never_ends(Opening::Comment, "", "/*"),
         }
     }
 
-    /// A literal whose quote stands `prefix` bytes ahead.
-    fn literal(&mut self, prefix: usize, end: fn(&str) -> Option<usize>) {
+    fn literal(&mut self, kind: Literal) {
+        let (open, end): (usize, fn(&str) -> Option<usize>) = match kind {
+            Literal::Plain => (1, plain_end),
+            Literal::Escaped => (2, escaped_end),
+            Literal::Unicode => (3, plain_end),
+        };
         let rest = self.rest();
-        let body = rest.get(prefix + 1..).unwrap_or_default();
-        if prefix == 0 && self.last == Piece::Word && !self.gap && body.starts_with(char::is_alphabetic) {
-            self.inside_word = true;
-        }
-        match end(body) {
-            Some(len) => {
-                let inner = body.get(..len.saturating_sub(1)).unwrap_or_default();
-                self.at += prefix + 1 + len;
-                self.push(Piece::Quoted, "''");
-                self.read_body(&inner.replace("''", "'").replace('\\', ""));
-            }
-            None => self.never_ends(Quote::Literal, " ''", rest.get(..=prefix).unwrap_or_default()),
+        let inner = rest.get(open..).unwrap_or_default();
+        let Some(len) = end(inner) else {
+            return self.never_ends(Opening::Literal, " ''", rest.get(..open).unwrap_or_default());
+        };
+        self.at += open + len;
+        self.push(Piece::Quoted, "''");
+        if self.literals == Literals::Bodies {
+            let inner = inner.get(..len.saturating_sub(1)).unwrap_or_default();
+            self.body(&match kind {
+                Literal::Escaped => unescape(inner),
+                Literal::Plain | Literal::Unicode => inner.replace("''", "'"),
+            });
         }
     }
 
     fn identifier(&mut self) {
-        match quoted_end(self.rest().get(1..).unwrap_or_default(), b'"') {
-            Some(len) => {
-                // A name is one thing, whatever is in it: without blanks it cannot be taken for words.
-                let name: String =
-                    self.rest().chars().scan(0, |seen, c| (*seen <= len).then(|| (*seen += c.len_utf8(), c).1)).map(join_name).collect();
-                self.at += 1 + len;
-                self.push(Piece::Quoted, &name);
-            }
-            None => self.never_ends(Quote::Identifier, " \"\"", "\""),
-        }
+        let rest = self.rest();
+        let Some(len) = quoted_end(rest.get(1..).unwrap_or_default(), b'"') else {
+            return self.never_ends(Opening::Identifier, " \"\"", "\"");
+        };
+        // A name is one thing, whatever is in it: without blanks it cannot be taken for words.
+        let one = |c| if is_blank(c) || c == ';' { '_' } else { c };
+        let name: String = rest.get(..=len).unwrap_or_default().chars().map(one).collect();
+        self.at += 1 + len;
+        self.push(Piece::Quoted, &name);
     }
 
     fn dollar(&mut self) {
         let rest = self.rest();
-        let Some(tag) = dollar_tag(rest).filter(|_| self.minds(Quote::Dollar)) else {
-            // A parameter is taken whole, lest `$1E'…'` be two things less than it is.
+        let Some(tag) = dollar_tag(rest).filter(|_| self.opens(Opening::Dollar)) else {
+            // A parameter is taken whole, so that `$1$a$` does not end where `$a$` begins.
             let digits = rest.bytes().skip(1).take_while(u8::is_ascii_digit).count();
             self.at += 1 + digits;
             return self.push(Piece::Other, rest.get(..=digits).unwrap_or("$"));
         };
-        let body = rest.get(tag.len()..).unwrap_or_default();
-        match body.find(tag) {
-            Some(len) => {
-                self.at += tag.len() + len + tag.len();
-                self.push(Piece::Quoted, "''");
-                self.read_body(body.get(..len).unwrap_or_default());
-            }
-            None => self.never_ends(Quote::Dollar, " ''", tag),
+        let inner = rest.get(tag.len()..).unwrap_or_default();
+        let Some(len) = inner.find(tag) else {
+            return self.never_ends(Opening::Dollar, " ''", "$");
+        };
+        self.at += tag.len() + len + tag.len();
+        self.push(Piece::Quoted, "''");
+        if self.literals == Literals::Bodies {
+            self.body(inner.get(..len).unwrap_or_default());
         }
     }
 
     fn word(&mut self) {
         let rest = self.rest();
         let mut len = word_len(rest);
-        if self.apostrophes == Apostrophes::LetterInsideWords && len > 1 {
-            while let Some(more) = rest.get(len..).and_then(|rest| rest.strip_prefix('\'')).map(word_len).filter(|more| *more > 0) {
-                len += 1 + more;
+        let mut word = rest.get(..len).unwrap_or_default();
+        let next = rest.get(len..).unwrap_or_default();
+        let is = |one: &str| word.eq_ignore_ascii_case(one);
+        if self.opens(Opening::Literal) {
+            if is("e") && next.starts_with('\'') {
+                return self.literal(Literal::Escaped);
+            }
+            if is("u") && next.starts_with("&'") {
+                return self.literal(Literal::Unicode);
             }
         }
-        let word = rest.get(..len).unwrap_or_default();
-        let next = rest.get(len..).unwrap_or_default();
-        if self.minds(Quote::Literal) && next.starts_with('\'') && word.eq_ignore_ascii_case("e") {
-            return self.literal(1, escaped_end);
-        }
-        if word.eq_ignore_ascii_case("u") && next.starts_with("&'") && self.minds(Quote::Literal) {
-            return self.literal(2, plain_end);
+        let goes_on = |len: usize| rest.get(len..).and_then(|rest| rest.strip_prefix('\'')).map(word_len).filter(|more| *more > 0);
+        if !(is("b") || is("n") || is("x")) {
+            match self.apostrophes {
+                Apostrophes::Quote => self.inside_word |= goes_on(len).is_some(),
+                Apostrophes::LetterInsideWords => {
+                    while let Some(more) = goes_on(len) {
+                        len += 1 + more;
+                    }
+                    word = rest.get(..len).unwrap_or_default();
+                }
+            }
         }
         self.at += len;
-        self.push(Piece::Word, word);
-        if word.eq_ignore_ascii_case("u") && next.starts_with("&\"") {
-            // Part of the name that follows; left alone it would be a word of its own.
-            self.at += 1;
-            self.statement.push('&');
-            self.last = Piece::Other;
-            return;
+        // To PostgreSQL a blank beyond ASCII is a letter like any other, so it ends no word; to other readers it may be a gap.
+        for part in word.split(is_blank) {
+            if part.is_empty() {
+                self.gap = true;
+                continue;
+            }
+            self.push(Piece::Word, part);
+            self.note(part);
+            self.gap = true;
         }
-        self.note(word);
+        self.gap = word.ends_with(is_blank);
     }
 
     /// Follows what the statement's words say about its literals, and where in a body statements begin.
@@ -288,135 +305,41 @@ impl<'t, 'o> Fold<'t, 'o> {
         let is = |list: &[&str]| list.iter().any(|one| word.eq_ignore_ascii_case(one));
         let in_body = self.level != Level::Top;
         self.literals = match self.literals {
-            Literals::Unknown if is(&["do"]) || (in_body && is(&["execute"])) => Literals::Body,
+            Literals::Unknown if is(&["do"]) || (in_body && is(&["execute"])) => Literals::Bodies,
             // OR REPLACE and the kind.
-            Literals::Unknown if is(&["create"]) => Literals::PerhapsBody(3),
-            Literals::PerhapsBody(_) if is(&["function", "procedure"]) => Literals::Body,
-            Literals::PerhapsBody(left @ 2..) => Literals::PerhapsBody(left - 1),
-            Literals::Body => Literals::Body,
-            Literals::Unknown | Literals::PerhapsBody(_) | Literals::Data => Literals::Data,
+            Literals::Unknown if is(&["create"]) => Literals::PerhapsBodies(3),
+            Literals::PerhapsBodies(_) if is(&["function", "procedure"]) => Literals::Bodies,
+            Literals::PerhapsBodies(words @ 2..) => Literals::PerhapsBodies(words - 1),
+            Literals::Bodies => Literals::Bodies,
+            Literals::Unknown | Literals::PerhapsBodies(_) | Literals::Data => Literals::Data,
         };
-        let begins_statements = is(&["atomic"]) && self.literals == Literals::Body;
-        if begins_statements || (in_body && is(&["begin", "then", "else", "loop", "atomic"])) {
+        let atomic = self.literals == Literals::Bodies && is(&["atomic"]);
+        if atomic || (in_body && is(&["begin", "then", "else", "loop"])) {
             self.finish();
         }
     }
 
-    fn read_body(&mut self, body: &str) {
+    fn body(&mut self, text: &str) {
         let depth = match self.level {
             Level::Top => 1,
             Level::Body(depth) => depth + 1,
         };
-        if self.literals == Literals::Body && depth <= NESTING {
-            Fold::new(body, self.out, Level::Body(depth), self.apostrophes).run();
+        if depth <= NESTING {
+            Fold::new(text, self.each, Level::Body(depth), self.apostrophes).run();
         }
     }
 }
 
-/// PostgreSQL's blanks, and whatever else a reader between us and it may take for one, or drop.
+/// ASCII's blanks and control characters, and beyond it whatever a reader between us and the database may take for a blank, or drop.
 fn is_blank(c: char) -> bool {
     c.is_whitespace() || c.is_control() || matches!(c, '\u{200B}'..='\u{200D}' | '\u{2060}' | '\u{FEFF}')
 }
 
-fn join_name(c: char) -> char {
-    if is_blank(c) || c == ';' { '_' } else { c }
-}
-
-fn begins_word(c: char) -> bool {
+fn belongs_to_word(c: char) -> bool {
     c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
 }
 
 fn word_len(text: &str) -> usize {
-    let mut end = text.len();
-    for (at, c) in text.char_indices() {
-        let belongs = (begins_word(c) && !is_blank(c)) || (at > 0 && (c.is_ascii_digit() || c == '$'));
-        if !belongs {
-            end = at;
-            break;
-        }
-    }
-    end
-}
-
-/// `$$` or `$tag$` at the start of the text.
-fn dollar_tag(text: &str) -> Option<&str> {
-    let body = text.strip_prefix('$')?;
-    let len = body.find('$')?;
-    let tag = body.get(..len)?;
-    let is_tag = !tag.starts_with(|c: char| c.is_ascii_digit()) && tag.chars().all(|c| begins_word(c) || c.is_ascii_digit());
-    if is_tag { text.get(..len + 2) } else { None }
-}
-
-/// Comments nest. The length up to the end of the one that begins the text.
-fn comment_end(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let (mut at, mut depth) = (0, 0_usize);
-    loop {
-        match (bytes.get(at)?, bytes.get(at + 1)) {
-            (b'/', Some(b'*')) => {
-                depth += 1;
-                at += 2;
-            }
-            (b'*', Some(b'/')) => {
-                depth -= 1;
-                at += 2;
-                if depth == 0 {
-                    return Some(at);
-                }
-            }
-            _ => at += 1,
-        }
-    }
-}
-
-/// The length up to and with the closing quote; a doubled quote is none.
-fn quoted_end(text: &str, quote: u8) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    loop {
-        match (*bytes.get(at)? == quote, bytes.get(at + 1) == Some(&quote)) {
-            (true, true) => at += 2,
-            (true, false) => return Some(at + 1),
-            (false, _) => at += 1,
-        }
-    }
-}
-
-fn plain_end(text: &str) -> Option<usize> {
-    quoted_end(text, b'\'')
-}
-
-/// The end of a literal with backslash escapes. If another literal follows on a later line it is part of this one, and the
-/// backslashes in it are escapes too.
-fn escaped_end(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    loop {
-        match (bytes.get(at)?, bytes.get(at + 1)) {
-            (b'\\', _) | (b'\'', Some(b'\'')) => at += 2,
-            (b'\'', _) => match continued(text.get(at + 1..)?) {
-                Some(gap) => at += 1 + gap,
-                None => return Some(at + 1),
-            },
-            _ => at += 1,
-        }
-    }
-}
-
-/// The length of the gap between two parts of one literal, with the quote that opens the second: blanks and comments, and a new line.
-fn continued(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let (mut at, mut line) = (0, false);
-    loop {
-        match bytes.get(at)? {
-            b'\n' | b'\r' => {
-                line = true;
-                at += 1;
-            }
-            b' ' | b'\t' | 0x0B | 0x0C => at += 1,
-            b'-' if bytes.get(at + 1) == Some(&b'-') => at += text.get(at..)?.find(['\n', '\r'])?,
-            b'\'' if line => return Some(at + 1),
-            _ => return None,
-        }
-    }
+    let inside = |c: char| belongs_to_word(c) || c.is_ascii_digit() || c == '$';
+    if text.starts_with(belongs_to_word) { text.find(|c| !inside(c)).unwrap_or(text.len()) } else { 0 }
 }

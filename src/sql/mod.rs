@@ -1,10 +1,11 @@
 //! Judging SQL: text in, findings out. Knows nothing of HTTP, of calls, or of where rules are written down.
 
 mod fold;
+mod quotes;
 
 use regex::Regex;
 
-pub use fold::{Reading, Statement, fold};
+pub use fold::{Reading, fold};
 
 /// How much of a statement a finding shows, in characters.
 const SHOWN: usize = 500;
@@ -38,20 +39,18 @@ pub struct Hit<'r> {
 
 /// At most one hit per rule, in the order of the rules. What a hit means is its rule's mode.
 pub fn judge<'r>(text: &str, rules: &'r [Rule]) -> Vec<Hit<'r>> {
-    let statements = fold(text);
-    rules
-        .iter()
-        .filter(|rule| rule.mode != Mode::Off)
-        .filter_map(|rule| statements.iter().find_map(|statement| judge_one(statement, rule)))
-        .collect()
-}
-
-fn judge_one<'r>(statement: &Statement, rule: &'r Rule) -> Option<Hit<'r>> {
-    let found = rule.regex.find(&statement.text)?;
-    let shown = match statement.reading {
-        Reading::Plain => statement.text.as_str(),
-        // The rest may be what a literal holds.
-        Reading::Loose => found.as_str(),
-    };
-    Some(Hit { rule, statement: shown.chars().take(SHOWN).collect() })
+    let mut open: Vec<(&Rule, Option<String>)> = rules.iter().filter(|rule| rule.mode != Mode::Off).map(|rule| (rule, None)).collect();
+    fold(text, &mut |statement, reading| {
+        for (rule, shown) in open.iter_mut().filter(|(_, shown)| shown.is_none()) {
+            *shown = rule.regex.find(statement).map(|found| {
+                let shown = match reading {
+                    Reading::Plain => statement,
+                    // The rest may be what a literal holds.
+                    Reading::Loose => found.as_str(),
+                };
+                shown.chars().take(SHOWN).collect()
+            });
+        }
+    });
+    open.into_iter().filter_map(|(rule, shown)| shown.map(|statement| Hit { rule, statement })).collect()
 }

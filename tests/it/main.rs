@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     clippy::cast_possible_truncation,
     reason = "a test states what must hold; a panic is its message"
 )]
@@ -12,6 +13,13 @@
 
 mod support;
 
+mod call_parsing;
+mod invariants;
 mod policies;
 mod rate_limits;
+mod readme;
+mod sql_filter;
+mod store_adoption;
+mod store_contract;
+mod store_postgres;
 mod upstream;

@@ -1,4 +1,5 @@
 //! What the tests stand on.
 
 pub mod house;
+pub mod postgres;
 pub mod targets;

@@ -1,7 +1,5 @@
 //! The README says what is so: its table of settings is the one the program reads.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test states what must hold; a panic is its message")]
-
 use std::path::Path;
 
 use eliza_gatekeeper::settings::table;

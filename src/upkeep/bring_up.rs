@@ -1,0 +1,103 @@
+//! Getting the database ready, at start and for as long as it takes: its schema, then what was counted, then the keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::sleep;
+
+use super::told_to_stop;
+use crate::gatekeeper::Gatekeeper;
+use crate::settings::Migrate;
+use crate::store::{SignalCursor, StoreError};
+
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The schema is not what this binary needs, and it may or can not change it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the database lacks migrations, and GATEKEEPER_MIGRATE=false: run `gatekeeper db deploy` first. Missing: {0}")]
+    Missing(String),
+    #[error("the database cannot be prepared: {0}")]
+    Refused(String),
+}
+
+pub(super) enum BringUpError {
+    Away(String),
+    Start(StartError),
+}
+
+impl From<StoreError> for BringUpError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Away(why) => Self::Away(why),
+            StoreError::Refused(why) => Self::Start(StartError::Refused(why)),
+        }
+    }
+}
+
+/// Schema, then a cursor, then what was counted and which keys there are: a change made in between is heard of twice rather than never.
+async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCursor, BringUpError> {
+    let store = &gatekeeper.store;
+    match migrate {
+        Migrate::AtStart => store.migrate().await?,
+        Migrate::Never => {
+            let missing: Vec<_> =
+                store.migrations().await?.into_iter().filter(|m| !m.applied).map(|m| format!("{} {}", m.version, m.name)).collect();
+            if !missing.is_empty() {
+                return Err(BringUpError::Start(StartError::Missing(missing.join(", "))));
+            }
+        }
+    }
+    let cursor = store.signal_cursor().await?;
+    let pipeline = &gatekeeper.pipeline;
+    let now = pipeline.clock.now();
+    let policy = Arc::clone(&pipeline.live.current().policy);
+    for secs in &policy.limits.window_lengths {
+        let start = now.floor(*secs);
+        let rows = store.counts_since(start).await?;
+        let rows = rows.iter().map(|row| (row.identifier.as_str(), row.endpoint.as_str(), row.count));
+        pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, start, rows);
+    }
+    gatekeeper.use_keys(store.keys().await?);
+    Ok(cursor)
+}
+
+/// Tries until the database is as needed. How the first try went is told to whoever waits for the start.
+pub(super) async fn keep_bringing_up(
+    gatekeeper: Arc<Gatekeeper>,
+    migrate: Migrate,
+    up: watch::Sender<Option<SignalCursor>>,
+    first: oneshot::Sender<Result<(), BringUpError>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut first = Some(first);
+    loop {
+        let tried = tokio::select! {
+            () = told_to_stop(&mut stopping) => return,
+            tried = bring_up(&gatekeeper, migrate) => tried,
+        };
+        let tried = match tried {
+            Ok(cursor) => {
+                tracing::info!("the database is ready: counts and keys are loaded");
+                up.send_replace(Some(cursor));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        let is_up = tried.is_ok();
+        match (first.take(), tried) {
+            // Whoever waited may have gone on; then the log is the only reader.
+            (Some(first), tried) => drop(first.send(tried)),
+            (None, Err(BringUpError::Away(why))) => tracing::debug!(why, "still waiting for the database"),
+            (None, Err(BringUpError::Start(error))) => tracing::error!(%error, "the database is there, but not as needed"),
+            (None, Ok(())) => {}
+        }
+        // The channel stays open for those who wait on it.
+        let pause = if is_up { Duration::MAX } else { RETRY };
+        tokio::select! {
+            () = told_to_stop(&mut stopping) => return,
+            () = sleep(pause) => {}
+        }
+    }
+}

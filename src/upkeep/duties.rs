@@ -1,0 +1,140 @@
+//! The duties themselves: each does one thing, and leaves it for the next round if the database is away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::told_to_stop;
+use crate::gatekeeper::Gatekeeper;
+use crate::gates::rate_limit::strangers::Folded;
+use crate::health::Database;
+use crate::record::compose::folded_strangers;
+use crate::store::{Keep, Signal, SignalCursor};
+
+const SIGNALS: Duration = Duration::from_millis(250);
+const MAINTENANCE: Duration = Duration::from_secs(3600);
+/// What is asked once a second must not pile up.
+const PING: Duration = Duration::from_secs(2);
+
+/// What others changed in the database takes effect here within a second.
+pub(super) async fn follow_signals(
+    gatekeeper: Arc<Gatekeeper>,
+    mut is_up: watch::Receiver<Option<SignalCursor>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let Ok(Some(mut cursor)) = is_up.wait_for(Option::is_some).await.map(|cursor| cursor.clone()) else { return };
+    let mut tick = interval(SIGNALS);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = told_to_stop(&mut stopping) => return,
+            _ = tick.tick() => {}
+        }
+        match gatekeeper.store.signals_after(&cursor).await {
+            Ok((signals, next)) => {
+                // Keys first: if they cannot be read the cursor stays, and all is heard again.
+                if signals.contains(&Signal::KeysChanged) {
+                    match gatekeeper.store.keys().await {
+                        Ok(keys) => gatekeeper.use_keys(keys),
+                        Err(error) => {
+                            tracing::warn!(%error, "keys changed, but cannot be read yet");
+                            continue;
+                        }
+                    }
+                }
+                for signal in signals {
+                    heed(&gatekeeper, signal);
+                }
+                cursor = next;
+            }
+            Err(error) => tracing::debug!(%error, "signals cannot be read"),
+        }
+    }
+}
+
+fn heed(gatekeeper: &Gatekeeper, signal: Signal) {
+    let limiter = &gatekeeper.pipeline.limiter;
+    match signal {
+        Signal::CountsDeleted { identifier, endpoint, minute, count } => {
+            tracing::info!(identifier, endpoint, count, "counts were deleted: taken back");
+            limiter.take_back(&identifier, &endpoint, minute, count);
+        }
+        Signal::AllCountsDeleted => {
+            tracing::info!("all counts were deleted: every limit begins anew");
+            limiter.take_back_all();
+        }
+        Signal::KeysChanged => {}
+    }
+}
+
+pub(super) async fn refresh_health(gatekeeper: &Gatekeeper) {
+    let clock = &gatekeeper.pipeline.clock;
+    let asked = clock.monotonic_nanos();
+    let database = match timeout(PING, gatekeeper.store.ping()).await {
+        Ok(Ok(())) => Database::Connected { latency: Duration::from_nanos(clock.monotonic_nanos().saturating_sub(asked)), at: clock.now() },
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the database does not answer");
+            Database::Away { at: clock.now() }
+        }
+        Err(_) => Database::Away { at: clock.now() },
+    };
+    let before = gatekeeper.health.database();
+    if before.is_connected() != database.is_connected() {
+        if database.is_connected() {
+            tracing::info!("the database is connected");
+        } else {
+            tracing::error!("the database is away: calls go on, records wait");
+        }
+    }
+    gatekeeper.metrics.database_up.set(i64::from(database.is_connected()));
+    gatekeeper.health.set_database(database);
+}
+
+/// Failed authentications beyond the bound, one record per network and minute.
+pub(super) fn record_strangers(gatekeeper: &Gatekeeper, folded: Vec<Folded>) {
+    for Folded { network, minute, count } in folded {
+        gatekeeper.pipeline.recorder.record(folded_strangers(network, minute, count));
+    }
+}
+
+pub(super) async fn touch_keys(gatekeeper: &Gatekeeper) {
+    let keys = Arc::clone(&gatekeeper.pipeline.live.current().keys);
+    let used: Vec<_> = keys.iter().filter_map(|key| Some((key.id.clone(), key.last_used()?))).collect();
+    if used.is_empty() {
+        return;
+    }
+    match timeout(PING, gatekeeper.store.touch_keys(&used)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the last use of keys is not noted yet"),
+        Err(_) => tracing::debug!("the last use of keys is not noted yet"),
+    }
+}
+
+pub(super) async fn maintain(
+    gatekeeper: Arc<Gatekeeper>,
+    mut is_up: watch::Receiver<Option<SignalCursor>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    if is_up.wait_for(Option::is_some).await.is_err() {
+        return;
+    }
+    let mut tick = interval(MAINTENANCE);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = told_to_stop(&mut stopping) => return,
+            _ = tick.tick() => {}
+        }
+        let retention = gatekeeper.pipeline.live.current().policy.retention;
+        let keep = Keep { activity: retention.activity, api_calls: retention.api_calls, rate_limits: retention.rate_limits };
+        tokio::select! {
+            () = told_to_stop(&mut stopping) => return,
+            maintained = gatekeeper.store.maintain(gatekeeper.pipeline.clock.now(), &keep) => match maintained {
+                Ok(done) => tracing::info!(rows = done.rows_deleted, made = done.partitions_made, dropped = done.partitions_dropped, "the database is tidied"),
+                Err(error) => tracing::warn!(%error, "the database could not be tidied; trying again in an hour"),
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What goes on behind the calls: bringing the database up, carrying records, hearing of changes others made, and cleaning up.
+//!
+//! Every task here only ever waits for the database; no call waits for any of them.
+
+mod bring_up;
+mod duties;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+pub use bring_up::StartError;
+
+use crate::gatekeeper::Gatekeeper;
+use crate::record::writer::write_all;
+use crate::settings::Migrate;
+use crate::store::{CallRecord, SignalCursor};
+use bring_up::{BringUpError, keep_bringing_up};
+use duties::{follow_signals, maintain, record_strangers, refresh_health, touch_keys};
+
+const HEALTH: Duration = Duration::from_secs(1);
+const STRANGERS: Duration = Duration::from_secs(5);
+const SWEEP: Duration = Duration::from_secs(60);
+const KEY_USE: Duration = Duration::from_secs(30);
+/// How long a start waits for the database before it serves without: its limits begin at nothing then, until the counts are loaded.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+
+/// The tasks, and how to end them.
+pub struct Upkeep {
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    writer: tokio::task::JoinHandle<()>,
+}
+
+impl Upkeep {
+    /// Starts everything. A database that is away is waited for in the background; one that refuses the schema is an error now.
+    pub async fn start(gatekeeper: &Arc<Gatekeeper>, records: mpsc::Receiver<CallRecord>, migrate: Migrate) -> Result<Self, StartError> {
+        let (stop, stopping) = watch::channel(false);
+        let (up, is_up) = watch::channel(None::<SignalCursor>);
+        let mut tasks = JoinSet::new();
+
+        // Never cut off half-way: a migration that takes longer than the wait goes on while calls are served.
+        let (first, first_try) = oneshot::channel();
+        tasks.spawn(keep_bringing_up(Arc::clone(gatekeeper), migrate, up, first, stopping.clone()));
+        match timeout(FIRST_WAIT, first_try).await {
+            Ok(Ok(Err(BringUpError::Start(error)))) => return Err(error),
+            Ok(Ok(Err(BringUpError::Away(why)))) => away_at_start(&why),
+            Ok(Ok(Ok(()))) => {}
+            Ok(Err(_)) | Err(_) => away_at_start("no answer yet"),
+        }
+
+        let writer = {
+            let (store, metrics, mut is_up, stop) =
+                (Arc::clone(&gatekeeper.store), Arc::clone(&gatekeeper.metrics), is_up.clone(), stopping.clone());
+            tokio::spawn(async move {
+                if is_up.wait_for(Option::is_some).await.is_ok() {
+                    write_all(store, records, metrics, stop).await;
+                }
+            })
+        };
+        tasks.spawn(follow_signals(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
+        every(&mut tasks, gatekeeper, HEALTH, &stopping, |gatekeeper| async move { refresh_health(&gatekeeper).await });
+        every(&mut tasks, gatekeeper, STRANGERS, &stopping, |gatekeeper| async move {
+            record_strangers(&gatekeeper, gatekeeper.pipeline.strangers.drain(gatekeeper.pipeline.clock.now()));
+        });
+        every(&mut tasks, gatekeeper, SWEEP, &stopping, |gatekeeper| async move {
+            gatekeeper.pipeline.limiter.sweep(gatekeeper.pipeline.clock.now());
+        });
+        every(&mut tasks, gatekeeper, KEY_USE, &stopping, |gatekeeper| async move { touch_keys(&gatekeeper).await });
+        tasks.spawn(maintain(Arc::clone(gatekeeper), is_up, stopping));
+        Ok(Self { stop, tasks, writer })
+    }
+
+    /// Ends the tasks and lets the writer empty its queue. Call it when no more calls are under way; what is not written by
+    /// then waits for the database at most `patience` long.
+    pub async fn stop(mut self, gatekeeper: &Gatekeeper, patience: Duration) {
+        record_strangers(gatekeeper, gatekeeper.pipeline.strangers.drain_all());
+        touch_keys(gatekeeper).await;
+        self.stop.send_replace(true);
+        while self.tasks.join_next().await.is_some() {}
+        if timeout(patience, &mut self.writer).await.is_err() {
+            self.writer.abort();
+        }
+        let lost = gatekeeper.metrics.records_waiting.get();
+        if lost > 0 {
+            tracing::error!(records = lost, "the database stayed away: these records are lost");
+        }
+        gatekeeper.store.close().await;
+    }
+}
+
+async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
+    // Whoever could say so being gone says so too.
+    let _gone = stopping.wait_for(|stop| *stop).await;
+}
+
+fn away_at_start(why: &str) {
+    tracing::error!(why, "the database is away: serving without it; records wait, limits begin at nothing until it is back");
+}
+
+fn every<F>(
+    tasks: &mut JoinSet<()>,
+    gatekeeper: &Arc<Gatekeeper>,
+    period: Duration,
+    stopping: &watch::Receiver<bool>,
+    what: impl Fn(Arc<Gatekeeper>) -> F + Send + 'static,
+) where
+    F: Future<Output = ()> + Send,
+{
+    let (gatekeeper, mut stopping) = (Arc::clone(gatekeeper), stopping.clone());
+    tasks.spawn(async move {
+        let mut tick = interval(period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = told_to_stop(&mut stopping) => return,
+                _ = tick.tick() => what(Arc::clone(&gatekeeper)).await,
+            }
+        }
+    });
+}

@@ -1,0 +1,2 @@
+DELETE FROM users -- all old ones
+WHERE id = 1

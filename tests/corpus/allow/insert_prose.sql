@@ -1,0 +1,1 @@
+INSERT INTO notes (text) VALUES ('DELETE FROM users')

@@ -1,0 +1,1 @@
+What's the drop rate?

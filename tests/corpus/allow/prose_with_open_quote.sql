@@ -1,0 +1,1 @@
+the 'delete from cart button is broken

@@ -1,0 +1,1 @@
+It costs $5 or $10 (per seat); what is $x?

@@ -1,0 +1,1 @@
+Why is 'x; DROP TABLE users; y' dangerous?

@@ -1,0 +1,1 @@
+What's new; who's in? Don't delete from memory.

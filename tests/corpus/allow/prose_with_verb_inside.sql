@@ -1,0 +1,1 @@
+Please explain when to use DROP TABLE and when to use TRUNCATE

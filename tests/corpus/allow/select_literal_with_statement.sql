@@ -1,0 +1,1 @@
+SELECT 'please DROP TABLE of contents'

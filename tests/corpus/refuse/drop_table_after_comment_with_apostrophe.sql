@@ -1,0 +1,1 @@
+SELECT 1 /* it's */; DROP TABLE users; SELECT 1 /* it's */

@@ -1,0 +1,2 @@
+SELECT E'a'
+'\' ; '; DROP TABLE users; --'

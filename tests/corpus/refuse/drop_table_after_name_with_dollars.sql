@@ -1,0 +1,1 @@
+SELECT x$a$; DROP TABLE users; --$a$

@@ -1,0 +1,1 @@
+SELECT $1$a$ FROM t$a$; DROP TABLE users

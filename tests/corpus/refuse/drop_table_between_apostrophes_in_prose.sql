@@ -1,0 +1,1 @@
+what's up; DROP TABLE users; it's over

@@ -1,0 +1,1 @@
+DO $$ BEGIN IF true THEN DROP TABLE users; END IF; END $$

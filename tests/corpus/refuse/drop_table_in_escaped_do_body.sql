@@ -1,0 +1,1 @@
+DO E'BEGIN\nDR\x4fP TABLE users; END'

@@ -1,0 +1,1 @@
+dRoP TaBlE IF EXISTS users

@@ -1,0 +1,3 @@
+DROP -- the old one
+	TABLE
+ users

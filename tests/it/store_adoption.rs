@@ -1,0 +1,241 @@
+//! A database that the original gatekeeper left, of any age, is taken over with all its data, with the views that operators built on it
+//! and the rights they gave; what the world could read, it reads no more. If that cannot be, everything stays as it was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use eliza_gatekeeper::store::{CallQuery, Keep, Store, StoreError, open};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::store_contract::{OPTIONS, now, record};
+use crate::support::postgres::{self, url_as};
+
+const FIRST_DAYS: &str = include_str!("legacy/20251013.sql");
+const LATER: &str = include_str!("legacy/20251015.sql");
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct Left {
+    url: String,
+    store: Arc<dyn Store>,
+    client: PgPool,
+}
+
+/// A database with what these statements leave in it.
+async fn left(statements: &'static str) -> Left {
+    let url = postgres::database();
+    let client = PgPool::connect(&url).await.unwrap();
+    sqlx::raw_sql(statements).execute(&client).await.unwrap();
+    Left { store: open(&url, OPTIONS).await.unwrap(), url, client }
+}
+
+impl Left {
+    async fn adopted(self) -> Self {
+        self.store.migrate().await.unwrap();
+        self
+    }
+
+    async fn run(&self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.client).await.unwrap();
+    }
+
+    async fn number(&self, sql: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.client).await.unwrap()
+    }
+
+    async fn text(&self, sql: &str) -> Option<String> {
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&self.client).await.unwrap()
+    }
+
+    async fn stats(&self) -> Vec<(String, String, i64, i64, i64, i64)> {
+        let sql = "select source, target, total_calls, successful_calls, failed_calls, avg_duration_ms::bigint
+                   from eliza_gatekeeper_stats order by source";
+        sqlx::query_as(sql).fetch_all(&self.client).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn b21_the_log_of_the_first_days_is_kept_to_the_last_row() {
+    let before = left(FIRST_DAYS).await;
+    let rows = "select string_agg(id::text || title || coalesce(metadata::text, '') || coalesce(created_at::text, 'now'), ',' order by id)
+                from eliza_activity_log where title <> 'lost its time'";
+    let api = "select string_agg(api_call_logs::text, ',' order by id) from api_call_logs";
+    let (log, calls) = (before.text(rows).await, before.text(api).await);
+    let after = before.adopted().await;
+    assert_eq!((after.text(rows).await, after.text(api).await), (log, calls));
+    assert_eq!(after.number("select count(*) from eliza_activity_log").await, 7);
+    assert_eq!(after.number("select count(*) from eliza_activity_log where not mentioned_to_user and updated_at is null").await, 7);
+
+    let expected =
+        [("gemini-chat".into(), "python-executor".into(), 4, 3, 1, 251), ("service_role".into(), "agent-manager".into(), 1, 1, 0, 0)];
+    assert_eq!(after.stats().await, expected);
+    assert_eq!(
+        after.number("select count(*) from eliza_activity_log where tableoid = 'gatekeeper.eliza_activity_log_history'::regclass").await,
+        3,
+        "former days stay where they were"
+    );
+    assert_eq!(after.number("select count(*) from gatekeeper.eliza_activity_log_default").await, 0, "today has its partition");
+    assert_eq!(after.store.calls(&CallQuery { most: 99, ..CallQuery::default() }).await.unwrap().len(), 5);
+
+    after.store.write(&[record(), record()]).await.unwrap();
+    assert_eq!(after.number("select total_calls from eliza_gatekeeper_stats where source = 'gemini-chat'").await, 6);
+}
+
+#[tokio::test]
+async fn a_row_per_call_becomes_a_row_per_minute() {
+    let after = left(FIRST_DAYS).await.adopted().await;
+    let rows = after.store.limit_rows(None, now().minus(DAY), 99).await.unwrap();
+    let seen: Vec<_> = rows.iter().map(|row| (row.identifier.as_str(), row.count)).collect();
+    assert_eq!(seen, [("gemini-chat", 150), ("123.456.789.0", 7)]);
+    assert!(rows.iter().all(|row| row.window_start == row.window_start.floor(60)));
+    let twice = "insert into rate_limits (identifier, endpoint, window_start) select identifier, endpoint, window_start from rate_limits";
+    assert!(sqlx::query(twice).execute(&after.client).await.is_err(), "the unique key is there now");
+}
+
+#[tokio::test]
+async fn views_and_rights_are_put_back() {
+    let after = left(FIRST_DAYS).await.adopted().await;
+    after.store.write(&[record()]).await.unwrap();
+    assert_eq!(after.number("select total_calls from busiest_pairs").await, 5, "they look at the new tables");
+    assert_eq!(after.number("select count(*) from recent_titles").await, 8);
+    assert_eq!(after.number("select errors from errors_by_function").await, 1);
+    after.run("refresh materialized view concurrently errors_by_function").await;
+    let option = after.text("select reloptions::text from pg_class where oid = 'busiest_pairs'::regclass").await;
+    assert_eq!(option.as_deref(), Some("{security_barrier=true}"));
+    let comment = after.text("select obj_description('recent_activity'::regclass, 'pg_class')").await;
+    assert_eq!(comment.as_deref(), Some("the dashboard reads this"));
+
+    let reporting = PgPool::connect(&url_as("reporting", &after.url)).await.unwrap();
+    for (readable, rows) in [("eliza_activity_log", 8), ("recent_titles", 8), ("eliza_gatekeeper_stats", 2)] {
+        let seen: i64 = sqlx::query_scalar(AssertSqlSafe(format!("select count(*) from {readable}"))).fetch_one(&reporting).await.unwrap();
+        assert_eq!(seen, rows, "{readable}");
+    }
+    assert!(sqlx::query("select * from api_call_logs").execute(&reporting).await.is_err());
+    assert!(sqlx::query("select * from recent_activity").execute(&reporting).await.is_err());
+    for stranger in ["anon", "authenticated"] {
+        let client = PgPool::connect(&url_as(stranger, &after.url)).await.unwrap();
+        for table in ["eliza_activity_log", "api_call_logs", "rate_limits", "eliza_gatekeeper_stats"] {
+            assert!(sqlx::query(AssertSqlSafe(format!("select * from {table}"))).execute(&client).await.is_err(), "{stranger}: {table}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_later_log_keeps_its_trigger_its_publication_and_its_own_columns() {
+    let after = left(LATER).await.adopted().await;
+    assert_eq!(after.stats().await, [("lovable-chat".into(), "deepseek-chat".into(), 2, 2, 0, 50)]);
+    assert_eq!(after.number("select count(*) from api_call_logs where region = 'eu'").await, 1);
+    after.store.write(&[record()]).await.unwrap();
+    assert_eq!(after.number("select count(*) from eliza_activity_log").await, 3);
+    after.run("update eliza_activity_log set updated_at = 'epoch', title = 'new'").await;
+    assert_eq!(after.number("select count(*) from eliza_activity_log where updated_at > now() - interval '1 hour'").await, 3);
+    let published = "select count(*) from pg_publication_rel where prrelid = 'public.eliza_activity_log'::regclass";
+    assert_eq!(after.number(published).await, 1);
+    assert_eq!(after.store.limit_rows(Some("lovable-chat"), now().minus(DAY), 9).await.unwrap()[0].count, 10);
+}
+
+#[tokio::test]
+async fn what_was_adopted_ages_like_the_rest() {
+    let after = left(FIRST_DAYS).await.adopted().await;
+    let stats = after.stats().await;
+    let keep = Keep { activity: 30 * DAY, api_calls: 30 * DAY, rate_limits: DAY };
+    assert_eq!(after.store.maintain(now(), &keep).await.unwrap().rows_deleted, 1, "the row of 40 days ago");
+    assert_eq!(after.number("select count(*) from eliza_activity_log").await, 6);
+    let done = after.store.maintain(now().plus(31 * DAY), &keep).await.unwrap();
+    assert_eq!(done.partitions_dropped, 4, "former days and the first day, of both logs");
+    assert_eq!(after.number("select count(*) from eliza_activity_log").await, 0);
+    assert_eq!(after.stats().await, stats);
+}
+
+#[tokio::test]
+async fn an_empty_database_of_the_original_is_adopted_too() {
+    let left = left(FIRST_DAYS).await;
+    left.run("truncate eliza_activity_log, api_call_logs, rate_limits; create function f(eliza_activity_log) returns text language sql as 'select $1.title'").await;
+    let after = left.adopted().await;
+    after.store.write(&[record()]).await.unwrap();
+    assert_eq!(after.number("select count(*) from eliza_activity_log").await, 1);
+}
+
+#[tokio::test]
+async fn whoever_owns_the_tables_can_adopt_them() {
+    for statements in [FIRST_DAYS, LATER] {
+        let url = postgres::database();
+        let (_, database) = url.rsplit_once('/').unwrap();
+        let administrator = PgPool::connect(&url).await.unwrap();
+        sqlx::query(AssertSqlSafe(format!("alter database {database} owner to keeper"))).execute(&administrator).await.unwrap();
+        let url = url_as("keeper", &url);
+        let client = PgPool::connect(&url).await.unwrap();
+        sqlx::raw_sql(statements).execute(&client).await.unwrap();
+        let store = open(&url, OPTIONS).await.unwrap();
+        store.migrate().await.unwrap();
+        store.write(&[record()]).await.unwrap();
+        let keep = Keep { activity: 30 * DAY, api_calls: 30 * DAY, rate_limits: DAY };
+        assert_eq!(store.maintain(now().plus(DAY), &keep).await.unwrap().partitions_made, 2);
+    }
+}
+
+#[tokio::test]
+async fn anothers_table_is_left_alone() {
+    let theirs = "create table api_call_logs (id uuid primary key, tenant_id uuid, endpoint text not null, status integer)";
+    for (statements, named) in [
+        (theirs, "api_call_logs.function_name"),
+        ("create view eliza_activity_log as select 1 as id", "not a plain table"),
+        (
+            "create table eliza_activity_log (id uuid primary key, activity_type text, title text, description text, metadata jsonb,
+                                              status text, created_at timestamptz);
+             create table notes (about uuid references eliza_activity_log)",
+            "notes",
+        ),
+    ] {
+        let left = left(statements).await;
+        let before =
+            left.text("select string_agg(relname, ',' order by relname) from pg_class where relnamespace = 'public'::regnamespace").await;
+        let error = left.store.migrate().await.unwrap_err();
+        assert!(matches!(&error, StoreError::Refused(text) if text.contains(named)), "{error}");
+        let after =
+            left.text("select string_agg(relname, ',' order by relname) from pg_class where relnamespace = 'public'::regnamespace").await;
+        assert_eq!(after, before);
+        // The lock of the attempt is gone with it, and once the way is free all goes well.
+        left.run("drop schema public cascade; create schema public").await;
+        left.store.migrate().await.unwrap();
+        left.store.write(&[record()]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_the_world_read_through_a_view_it_reads_no_more() {
+    let left = left(FIRST_DAYS).await;
+    left.run("create view public.newest as select title, created_at from public.eliza_activity_log").await;
+    left.run("grant select on public.newest to anon, authenticated, reporting").await;
+    let left = left.adopted().await;
+    for (role, may) in [("anon", false), ("authenticated", false), ("reporting", true)] {
+        let sql = format!("select has_table_privilege('{role}', 'public.newest', 'select')::int::bigint");
+        assert_eq!(left.number(&sql).await == 1, may, "{role}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_but_the_owner_may_hang_a_trigger_on_the_tables() {
+    let left = left(FIRST_DAYS).await;
+    left.run("grant all on public.rate_limits, public.eliza_activity_log to reporting, service_role").await;
+    let left = left.adopted().await;
+    let holders = "select count(*) from pg_class cross join aclexplode(relacl)
+                   where relname in ('eliza_activity_log', 'api_call_logs', 'rate_limits', 'call_stats', 'keys', 'signals')
+                     and privilege_type = 'TRIGGER' and grantee <> relowner";
+    assert_eq!(left.number(holders).await, 0);
+    assert_eq!(left.number("select has_table_privilege('service_role', 'public.rate_limits', 'delete')::int::bigint").await, 1);
+}
+
+#[tokio::test]
+async fn a_function_over_the_logs_rows_keeps_nothing_from_growing_old() {
+    let left = left(FIRST_DAYS).await;
+    left.run("create function public.latest() returns setof public.eliza_activity_log language plpgsql as 'begin end'").await;
+    let left = left.adopted().await;
+    let keep = Keep { activity: 30 * DAY, api_calls: 30 * DAY, rate_limits: DAY };
+    let far = now().plus(400 * DAY);
+    left.store.maintain(far, &keep).await.unwrap();
+    assert_eq!(left.number("select count(*) from eliza_activity_log").await, 0);
+    assert_eq!(left.number("select count(*) from api_call_logs").await, 0);
+    let daily = "select count(*) from gatekeeper.partitions('public.eliza_activity_log') where ends < now() + interval '300 days'
+                 and ends > '-infinity' and partition::text !~ '_history$'";
+    assert_eq!(left.number(daily).await, 0, "the days that are over are gone");
+}
