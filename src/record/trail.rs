@@ -72,7 +72,7 @@ impl Trail {
             return;
         }
         let took = self.started.elapsed();
-        let ending = self.notes.ending.clone().unwrap_or_else(|| {
+        let ending = self.notes.ending.take().unwrap_or_else(|| {
             if std::thread::panicking() { Ending::Refused(Refusal::Failed(Failure::Internal)) } else { Ending::Abandoned { status: None } }
         });
         let metrics = self.recorder.metrics();
