@@ -18,6 +18,7 @@ mod invariants;
 mod policies;
 mod rate_limits;
 mod readme;
+mod runaways;
 mod settings;
 mod sql_filter;
 mod store_adoption;
