@@ -112,6 +112,14 @@ pub(super) async fn touch_keys(gatekeeper: &Gatekeeper) {
     }
 }
 
+pub(super) async fn reread_keys(gatekeeper: &Gatekeeper) {
+    match timeout(PING, gatekeeper.store.keys()).await {
+        Ok(Ok(keys)) => gatekeeper.use_keys(keys),
+        Ok(Err(error)) => tracing::debug!(%error, "the keys cannot be read now"),
+        Err(_) => tracing::debug!("the keys cannot be read now"),
+    }
+}
+
 pub(super) async fn maintain(
     gatekeeper: Arc<Gatekeeper>,
     mut is_up: watch::Receiver<Option<SignalCursor>>,
