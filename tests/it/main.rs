@@ -19,6 +19,8 @@ mod invariants;
 mod policies;
 mod rate_limits;
 mod readme;
+mod restarts;
+mod runbooks;
 mod sql_filter;
 mod store_adoption;
 mod store_contract;
