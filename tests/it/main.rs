@@ -16,6 +16,7 @@ mod support;
 mod call_parsing;
 mod faults;
 mod invariants;
+mod keys;
 mod policies;
 mod rate_limits;
 mod readme;
