@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -37,10 +38,8 @@ use crate::reply::{self, X_CALL_ID};
 use crate::settings::Bounds;
 use crate::verdict::Failure;
 
-/// How long a request's head may take to arrive, and how long an idle HTTP/1 connection is kept.
-const HEAD: Duration = Duration::from_secs(30);
 /// The idle time is longer than any call should take: a call that waits for its target moves no byte.
-const PATIENCE: Patience = Patience { first: HEAD, write: Duration::from_secs(60), idle: Duration::from_secs(900) };
+const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
 const MAX_HEAD_BYTES: u32 = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 /// HTTP/2 streams one connection may have open.
@@ -86,6 +85,8 @@ struct Planes {
     gatekeeper: Arc<Gatekeeper>,
     data: Router,
     ops: Router,
+    /// For a request's head to arrive.
+    head: Duration,
     /// Turns true when the connections that are left must end at once.
     cut: watch::Sender<bool>,
 }
@@ -103,6 +104,7 @@ pub async fn serve(gatekeeper: Arc<Gatekeeper>, listeners: Listeners, bounds: Bo
         data: doors::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         ops: admin::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         gatekeeper: Arc::clone(&gatekeeper),
+        head: bounds.head,
         cut: watch::Sender::new(false),
     };
     let connections = GracefulShutdown::new();
@@ -163,10 +165,19 @@ async fn serve_connection(
     // Small answers must not wait for company; a socket that cannot be told so still works.
     let _slower = stream.set_nodelay(true);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD_BYTES as usize).max_headers(MAX_HEADERS);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(planes.head)
+        .max_buf_size(MAX_HEAD_BYTES as usize)
+        .max_headers(MAX_HEADERS);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD_BYTES);
     let mut cut = planes.cut.subscribe();
+    let patience = planes.head;
+    let called = Arc::new(AtomicBool::new(false));
+    let calls = Arc::clone(&called);
     let service = service_fn(move |request| {
+        calls.store(true, Ordering::Relaxed);
         let planes = planes.clone();
         async move { Ok::<_, Infallible>(planes.answer(request, peer, serving).await) }
     });
@@ -177,8 +188,19 @@ async fn serve_connection(
                 tracing::debug!(%error, %peer, "a connection ended early");
             }
         }
+        // hyper's own timer starts once it knows which HTTP this is, and HTTP/2 has none: whoever connects and says too little
+        // to be a call would keep its place for ever.
+        () = silence(patience, &called) => tracing::debug!(%peer, "a connection on which no call came"),
         // Dropping the connection drops its calls, and with them their trails: what was cut off is recorded.
         _ = cut.wait_for(|cut| *cut) => {}
+    }
+}
+
+/// Ends if nothing was called within this time.
+async fn silence(patience: Duration, called: &AtomicBool) {
+    sleep(patience).await;
+    if called.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,7 +1,7 @@
-//! A connection that ends when its peer stands still: one that never asks, one that does not read its answer, one that is left open.
+//! A connection that ends when its peer stands still: one that does not read its answer, one that is left open.
 //!
-//! hyper bounds the time for a request's head once it knows the protocol. What comes before that, and what goes out, is bounded here,
-//! so that silent connections cannot hold every place.
+//! hyper bounds the time for a request's head; what goes out, and what is just kept, is bounded here, so that peers who stand still
+//! cannot hold every place.
 
 use std::io;
 use std::pin::Pin;
@@ -14,23 +14,17 @@ use tokio::time::{Instant, Sleep, sleep};
 /// How long each kind of standing still may last.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// Until the first request's first bytes have arrived: as many as tell the protocol.
-    pub first: Duration,
     /// For the peer to take what is written to it.
     pub write: Duration,
     /// Without a byte in either direction.
     pub idle: Duration,
 }
 
-/// The HTTP/2 preface; a call is longer than that in any version.
-const FIRST_BYTES: usize = 24;
-
 /// The stream, with its peer's clock running.
 #[derive(Debug)]
 pub struct Watched<S> {
     stream: S,
     patience: Patience,
-    received: usize,
     last: Instant,
     reading: Pin<Box<Sleep>>,
     writing: Pin<Box<Sleep>>,
@@ -39,8 +33,8 @@ pub struct Watched<S> {
 
 impl<S> Watched<S> {
     pub fn new(stream: S, patience: Patience) -> Self {
-        let (reading, writing) = (Box::pin(sleep(patience.first)), Box::pin(sleep(patience.write)));
-        Self { stream, patience, received: 0, last: Instant::now(), reading, writing, stuck: false }
+        let (reading, writing) = (Box::pin(sleep(patience.idle)), Box::pin(sleep(patience.write)));
+        Self { stream, patience, last: Instant::now(), reading, writing, stuck: false }
     }
 
     /// What a write came to, or the end of patience with a peer that does not take it.
@@ -62,16 +56,14 @@ impl<S> Watched<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buffer.filled().len();
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buffer) {
-            this.received = this.received.saturating_add(buffer.filled().len() - before);
             this.last = Instant::now();
             return Poll::Ready(read);
         }
         loop {
             ready!(this.reading.as_mut().poll(cx));
             let end = this.last + this.patience.idle;
-            if this.received < FIRST_BYTES || end <= Instant::now() {
+            if end <= Instant::now() {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer stands still")));
             }
             this.reading.as_mut().reset(end);
@@ -110,17 +102,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
-    const PATIENCE: Patience = Patience { first: Duration::from_secs(30), write: Duration::from_secs(60), idle: Duration::from_secs(900) };
-
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_never_asks_is_let_go() {
-        let (ours, mut theirs) = duplex(1024);
-        let mut ours = Watched::new(ours, PATIENCE);
-        theirs.write_all(b"PRI * HTTP").await.unwrap();
-        let began = Instant::now();
-        let error = ours.read_exact(&mut [0; 24]).await.unwrap_err();
-        assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 30));
-    }
+    const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_is_let_go() {

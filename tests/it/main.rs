@@ -14,11 +14,15 @@
 mod support;
 
 mod call_parsing;
+mod faults;
 mod invariants;
+mod keys;
 mod policies;
 mod rate_limits;
 mod readme;
+mod restarts;
 mod runaways;
+mod runbooks;
 mod settings;
 mod sql_filter;
 mod store_adoption;

@@ -1,5 +1,28 @@
 //! What the tests stand on.
 
 pub mod house;
+pub mod operator;
 pub mod postgres;
+pub mod program;
 pub mod targets;
+pub mod wire;
+
+/// Which database a house keeps its records in.
+#[derive(Clone, Copy, Debug)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// The same promises, held on each database.
+macro_rules! on_each_database {
+    ($($promise:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $promise() { super::$promise(crate::support::Database::Sqlite).await })+
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread")] async fn $promise() { super::$promise(crate::support::Database::Postgres).await })+
+        }
+    };
+}
+pub(crate) use on_each_database;
