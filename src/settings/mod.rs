@@ -104,12 +104,13 @@ impl DatabaseUrl {
     }
 }
 
+/// Nothing before an `@` is shown, and nothing of the query: either may hold a password.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(scheme), Some(at)) = (self.0.find("://"), self.0.rfind('@')) else { return f.write_str(&self.0) };
-        match (self.0.get(..scheme + 3), self.0.get(at..)) {
-            (Some(start), Some(end)) => write!(f, "{start}***{end}"),
-            _ => f.write_str("***"),
+        let (address, query) = self.0.split_once('?').map_or((self.0.as_str(), ""), |(address, _)| (address, "?***"));
+        match (address.split_once("://"), address.rsplit_once('@')) {
+            (Some((scheme, _)), Some((_, rest))) => write!(f, "{scheme}://***@{rest}{query}"),
+            _ => write!(f, "{address}{query}"),
         }
     }
 }
@@ -246,11 +247,6 @@ impl DatabaseSettings {
 }
 
 impl LogSettings {
-    pub fn read(environment: &Environment<'_>) -> Result<Self, Problems> {
-        let mut problems = Problems::default();
-        Self::collect(environment, &mut problems).filter(|_| problems.is_empty()).ok_or(problems)
-    }
-
     fn collect(environment: &Environment<'_>, p: &mut Problems) -> Option<Self> {
         let level = environment.parsed(p, "LOG_LEVEL", |text| {
             let level = text.to_ascii_lowercase();

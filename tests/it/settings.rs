@@ -107,6 +107,8 @@ fn nothing_printed_shows_a_secret() {
     let printed = format!("{:?} {}", read(&secrets).unwrap(), read(&secrets).unwrap().database.url);
     assert!(!printed.contains("secret-"), "{printed}");
     assert!(printed.contains("postgres://***@host/db"), "{printed}");
+    let asked = read(&[KEY, ("DATABASE_URL", "postgres://host/db?user=u&password=secret-six")]).unwrap();
+    assert_eq!(asked.database.url.to_string(), "postgres://host/db?***");
     let refused = read(&[("INTERNAL_ELIZA_KEY", "secret one"), ("GATEKEEPER_LISTEN", "secret-two")]).unwrap_err();
     assert!(!format!("{refused:?}").contains("secret"), "{refused:?}");
 }
