@@ -14,6 +14,7 @@
 mod support;
 
 mod call_parsing;
+mod call_sites;
 mod invariants;
 mod policies;
 mod rate_limits;

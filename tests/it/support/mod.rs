@@ -1,5 +1,8 @@
 //! What the tests stand on.
 
+pub mod client;
 pub mod house;
+pub mod line;
 pub mod postgres;
+pub mod rows;
 pub mod targets;
