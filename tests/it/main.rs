@@ -19,6 +19,7 @@ mod invariants;
 mod policies;
 mod rate_limits;
 mod readme;
+mod refusals;
 mod settings;
 mod sql_filter;
 mod store_adoption;
