@@ -19,10 +19,13 @@ use crate::gates::sql_filter::{SqlJudged, sql_filter};
 use crate::identity::{Action, Caller, Endpoint, KeyHash};
 use crate::intake::{Taken, read_body};
 use crate::live::{Live, Snapshot};
-use crate::policy::Target;
+use crate::policy::{Policy, Target};
 use crate::record::{Recorder, Trail};
 use crate::upstream::{Order, Outgoing, Settled, Towards, Upstream, settle, shape};
 use crate::verdict::{Denial, Failure, GateName, Refusal, Standings, Verdict};
+
+/// Reading and judging a body of this size takes a few milliseconds at the most.
+const LONG: usize = 256 * 1024;
 
 /// What every call goes through: the long-lived parts, shared by all doors.
 pub struct Pipeline {
@@ -51,7 +54,7 @@ pub struct Arriving<'a, B> {
 /// Where a call is going, once its body has named it.
 struct Route<'a> {
     target: &'a Arc<Target>,
-    envelope: &'a Envelope,
+    envelope: &'a Arc<Envelope>,
     /// The action that the target will execute, which may stand in the payload.
     action: Option<&'a Action>,
 }
@@ -91,13 +94,13 @@ impl Pipeline {
         let ticket = self.limit_source(&caller, head, &snapshot, trail, standings)?;
 
         let taken = read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await?;
-        let envelope = Envelope::parse(hold(taken, trail), &policy.sql.fields)?;
+        let envelope = parse(hold(taken, trail), policy).await?;
         let route = find_route(&envelope, &snapshot, trail)?;
 
         let admitted = Admitted {
             _authorized: weigh(&snapshot, trail, GateName::Authorize, authorize(&caller, route.target, route.action))?,
             _within_limits: self.limit_endpoint(ticket, &route, &snapshot, trail, standings)?,
-            _sql: filter_sql(&caller, &route, &snapshot, trail)?,
+            _sql: filter_sql(&caller, &route, &snapshot, trail).await?,
             caller: &caller,
         };
         self.forward(admitted, &route, head, headers, trail).await
@@ -202,7 +205,7 @@ fn hold(taken: Taken, trail: &mut Trail) -> Bytes {
 }
 
 /// 404 here; from now on target and action are known.
-fn find_route<'a>(envelope: &'a Envelope, snapshot: &'a Snapshot, trail: &mut Trail) -> Result<Route<'a>, Refusal> {
+fn find_route<'a>(envelope: &'a Arc<Envelope>, snapshot: &'a Snapshot, trail: &mut Trail) -> Result<Route<'a>, Refusal> {
     trail.note().action = envelope.action.clone();
     let Some(target) = snapshot.policy.targets.find(&envelope.target) else {
         trail.note().asked_target = Some(envelope.target.clone());
@@ -214,13 +217,30 @@ fn find_route<'a>(envelope: &'a Envelope, snapshot: &'a Snapshot, trail: &mut Tr
     Ok(Route { target, envelope, action })
 }
 
-fn filter_sql(caller: &Authenticated, route: &Route<'_>, snapshot: &Snapshot, trail: &mut Trail) -> Result<SqlJudged, Refusal> {
-    let verdict = sql_filter(caller.caller(), route.envelope, &snapshot.policy.sql);
+async fn parse(bytes: Bytes, policy: &Arc<Policy>) -> Result<Arc<Envelope>, Failure> {
+    let policy = Arc::clone(policy);
+    let envelope = apart_if_long(bytes.len(), move || Envelope::parse(bytes, &policy.sql.fields)).await??;
+    Ok(Arc::new(envelope))
+}
+
+async fn filter_sql(caller: &Authenticated, route: &Route<'_>, snapshot: &Snapshot, trail: &mut Trail) -> Result<SqlJudged, Refusal> {
+    let length = route.envelope.sql.iter().map(|sql| sql.text.len()).sum();
+    let (caller, envelope, policy) = (caller.caller().clone(), Arc::clone(route.envelope), Arc::clone(&snapshot.policy));
+    let verdict = apart_if_long(length, move || sql_filter(&caller, &envelope, &policy.sql)).await?;
     // Rules that only observe leave their mark and nothing else.
     for finding in verdict.proof().observed() {
         trail.would_deny(GateName::SqlFilter, &Denial::DangerousSql(finding.clone()));
     }
     weigh(snapshot, trail, GateName::SqlFilter, verdict)
+}
+
+/// Does work on `size` bytes of a caller's here, or, where that would keep other calls waiting, on a thread for long work. How much of
+/// it there can be at once is bounded by the memory for bodies.
+async fn apart_if_long<T: Send + 'static>(size: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    if size <= LONG {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|_| Failure::Internal)
 }
 
 /// What enforcement makes of a verdict.

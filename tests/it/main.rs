@@ -20,6 +20,7 @@ mod policies;
 mod rate_limits;
 mod readme;
 mod refusals;
+mod runaways;
 mod settings;
 mod sql_filter;
 mod store_adoption;
