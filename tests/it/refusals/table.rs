@@ -28,6 +28,7 @@ type Words<'a> = (u16, &'static str, &'static str, &'a str);
 const UNAUTHORIZED: Words<'_> = (401, "unauthorized", "Unauthorized", "Invalid Eliza credentials or untrusted source");
 const POST_ONLY: Words<'_> = (405, "method_not_allowed", "Method not allowed", "This address answers POST, OPTIONS");
 const GET_ONLY: Words<'_> = (405, "method_not_allowed", "Method not allowed", "This address answers GET, HEAD, OPTIONS");
+const NOTHING: Words<'_> = (405, "method_not_allowed", "Method not allowed", "This address answers OPTIONS");
 const NOWHERE: Words<'_> = (404, "no_such_address", "Not found", "Nothing answers at this address");
 
 /// A call that is no refusal itself, but makes the next one possible.
@@ -216,9 +217,9 @@ fn addresses() -> Vec<Row> {
             rows.push(row.header("allow", "GET, HEAD, OPTIONS").unrecorded());
         }
     }
-    rows.push(row("TRACE of nowhere", request("TRACE", "/nowhere", &[]), POST_ONLY).header("allow", "POST, OPTIONS").unrecorded());
+    rows.push(row("TRACE of nowhere", request("TRACE", "/nowhere", &[]), NOTHING).header("allow", "OPTIONS").unrecorded());
     let connect = b"CONNECT internal.example:443 HTTP/1.1\r\nhost: internal.example:443\r\n\r\n".to_vec();
-    rows.push(row("CONNECT", connect, POST_ONLY).header("allow", "POST, OPTIONS").unrecorded());
+    rows.push(row("CONNECT", connect, NOTHING).header("allow", "OPTIONS").unrecorded());
     rows
 }
 

@@ -11,12 +11,12 @@ pub async fn rows(url: &str, sql: &str) -> Vec<Vec<String>> {
     rows.iter().map(texts).collect()
 }
 
-/// Every value of every table and view, one a line, behind its table's name.
-pub async fn everything(url: &str) -> Vec<String> {
+/// Every row of every table and view, with the table's name.
+pub async fn everything(url: &str) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for table in rows(url, "select name from sqlite_schema where type in ('table', 'view') order by name").await {
         for row in rows(url, &format!("select * from \"{}\"", table[0])).await {
-            all.push(format!("{}: {}", table[0], row.join(" | ")));
+            all.push((table[0].clone(), row.join(" | ")));
         }
     }
     all
