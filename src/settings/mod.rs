@@ -101,11 +101,15 @@ impl DatabaseUrl {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(scheme), Some(at)) = (self.0.find("://"), self.0.rfind('@')) else { return f.write_str(&self.0) };
-        match (self.0.get(..scheme + 3), self.0.get(at..)) {
-            (Some(start), Some(end)) => write!(f, "{start}***{end}"),
-            _ => f.write_str("***"),
+        let Some((scheme, rest)) = self.0.split_once("://").filter(|(scheme, _)| *scheme != "sqlite") else { return f.write_str(&self.0) };
+        let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+        if parameters.contains('@') {
+            // Where the password ends is anybody's guess.
+            return write!(f, "{scheme}://***");
         }
+        let (user, host) = place.rsplit_once('@').map_or(("", place), |(_, host)| ("***@", host));
+        // One may stand among the parameters, too.
+        write!(f, "{scheme}://{user}{host}{}", if parameters.is_empty() { "" } else { "?***" })
     }
 }
 
