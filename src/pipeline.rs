@@ -16,18 +16,21 @@ use crate::gates::authorize::{Authorized, authorize};
 use crate::gates::rate_limit::strangers::{Fold, Strangers};
 use crate::gates::rate_limit::{EndpointTicket, RateLimiter, SourceTicket, Subject};
 use crate::gates::sql_filter::{SqlJudged, sql_filter};
-use crate::identity::{Action, Caller, Endpoint, KeyHash};
+use crate::identity::{Action, Caller, Endpoint, KeyHash, Secret};
 use crate::intake::{Taken, read_body};
 use crate::live::{Live, Snapshot};
 use crate::policy::{Policy, Target};
 use crate::record::{Recorder, Trail};
 use crate::upstream::{Order, Outgoing, Settled, Towards, Upstream, settle, shape};
-use crate::verdict::{Denial, Failure, GateName, Refusal, Standings, Verdict};
+use crate::verdict::{AuthFault, Denial, Failure, GateName, Refusal, Standings, Verdict};
 
 /// Judging SQL of this size takes a few milliseconds at the most.
 const LONG: usize = 16 * 1024;
 /// Parsing is so much faster than judging.
 const PARSED_FASTER: usize = 32;
+
+/// Stands in records for a key. No source can have this name.
+const A_KEY: &str = "(a key)";
 
 /// What every call goes through: the long-lived parts, shared by all doors.
 pub struct Pipeline {
@@ -121,17 +124,26 @@ impl Pipeline {
         match weigh(snapshot, trail, GateName::Authenticate, verdict) {
             Ok(authenticated) => {
                 if let Caller::ServiceRole { claimed } | Caller::Stranger { claimed } = authenticated.caller() {
-                    trail.note().claimed = claimed.clone();
+                    trail.note().claimed = self.without_keys(claimed.as_ref(), head, snapshot);
                 }
                 trail.note().caller = Some(authenticated.caller().clone());
                 Ok(authenticated)
             }
             Err(refusal) => {
-                trail.note().claimed = head.credentials.eliza_source.clone();
+                trail.note().claimed = self.without_keys(head.credentials.eliza_source.as_ref(), head, snapshot);
                 self.turn_away(snapshot, trail);
                 Err(refusal)
             }
         }
+    }
+
+    /// What a caller says it is, fit to be recorded: a key that was put there by mistake must not be shown to whoever reads records.
+    fn without_keys(&self, claimed: Option<&Arc<str>>, head: &Head, snapshot: &Snapshot) -> Option<Arc<str>> {
+        let claimed = claimed?;
+        let secret = Secret::new(claimed);
+        let on_the_ring = !matches!(snapshot.keys.find(&secret, head.at), Err(AuthFault::WrongKey));
+        let is_key = on_the_ring || self.service_role.is_some_and(|hash| hash == secret.hash());
+        Some(if is_key { A_KEY.into() } else { Arc::clone(claimed) })
     }
 
     /// Notes a call that was refused before anybody was known to stand behind it.

@@ -107,11 +107,15 @@ impl DatabaseUrl {
 /// Nothing before an `@` is shown, and nothing of the query: either may hold a password.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (address, query) = self.0.split_once('?').map_or((self.0.as_str(), ""), |(address, _)| (address, "?***"));
-        match (address.split_once("://"), address.rsplit_once('@')) {
-            (Some((scheme, _)), Some((_, rest))) => write!(f, "{scheme}://***@{rest}{query}"),
-            _ => write!(f, "{address}{query}"),
+        let Some((scheme, rest)) = self.0.split_once("://").filter(|(scheme, _)| *scheme != "sqlite") else { return f.write_str(&self.0) };
+        let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+        if parameters.contains('@') {
+            // Where the password ends is anybody's guess.
+            return write!(f, "{scheme}://***");
         }
+        let (user, host) = place.rsplit_once('@').map_or(("", place), |(_, host)| ("***@", host));
+        // One may stand among the parameters, too.
+        write!(f, "{scheme}://{user}{host}{}", if parameters.is_empty() { "" } else { "?***" })
     }
 }
 

@@ -14,12 +14,14 @@
 mod support;
 
 mod call_parsing;
+mod call_sites;
 mod faults;
 mod invariants;
 mod keys;
 mod policies;
 mod rate_limits;
 mod readme;
+mod refusals;
 mod restarts;
 mod runaways;
 mod runbooks;
