@@ -106,11 +106,19 @@ impl DatabaseUrl {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(scheme), Some(at)) = (self.0.find("://"), self.0.rfind('@')) else { return f.write_str(&self.0) };
-        match (self.0.get(..scheme + 3), self.0.get(at..)) {
-            (Some(start), Some(end)) => write!(f, "{start}***{end}"),
-            _ => f.write_str("***"),
+        let Some((scheme, rest)) = self.0.split_once("://").filter(|(scheme, _)| scheme.starts_with("postgres")) else {
+            return f.write_str(&self.0);
+        };
+        // A password may stand before the host or in the query, and one that is not encoded may hold anything.
+        let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+        if query.is_some_and(|query| query.contains('@')) {
+            return write!(f, "{scheme}://***");
         }
+        match place.rsplit_once('@') {
+            Some((_, host)) => write!(f, "{scheme}://***@{host}")?,
+            None => write!(f, "{scheme}://{place}")?,
+        }
+        f.write_str(if query.is_some() { "?***" } else { "" })
     }
 }
 

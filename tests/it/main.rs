@@ -14,6 +14,7 @@
 mod support;
 
 mod call_parsing;
+mod commands;
 mod faults;
 mod invariants;
 mod keys;
