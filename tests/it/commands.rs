@@ -178,6 +178,15 @@ async fn the_demo_prints_a_call_that_works_and_is_found_again() {
     demo.signal("INT");
     demo.end().await.expect(0);
 
+    // For machines, the same in one line.
+    let demo = program.start(&["demo", "--json"]);
+    eventually("the demo greets", || async { demo.out().ends_with('\n') }).await;
+    let greeting: Value = serde_json::from_str(&demo.out()).unwrap();
+    let at = greeting["url"].as_str().unwrap().strip_prefix("http://").unwrap().split('/').next().unwrap();
+    let source = greeting["source"].as_str().unwrap();
+    call_at(at.parse().unwrap(), greeting["key"].as_str().unwrap(), source, &envelope()).await.expect(200);
+    drop(demo);
+
     let elsewhere = program.variable("GATEKEEPER_LISTEN", "0.0.0.0:0").run(&["demo"]).await.expect(78);
     assert!(elsewhere.err.contains("loopback only"), "{elsewhere:?}");
 }

@@ -13,6 +13,7 @@
 
 mod support;
 
+mod bugs;
 mod call_parsing;
 mod commands;
 mod faults;
