@@ -3,6 +3,7 @@
 //! Each gate takes the proof of the one before, so a call that skipped a gate does not compile. Nothing here touches a database.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -51,11 +52,11 @@ pub struct Pipeline {
     pub long_work: Arc<Semaphore>,
 }
 
-/// A call on its way in: its head is judged, its body is not read yet.
+/// A call on its way in: its head is judged, its body is not read yet. What is left of the body stays with the door.
 pub struct Arriving<'a, B> {
     pub head: &'a Head,
     pub headers: &'a HeaderMap,
-    pub body: B,
+    pub body: &'a mut B,
 }
 
 /// Where a call is going, once its body has named it.
@@ -82,16 +83,17 @@ pub struct Outcome {
 
 impl Pipeline {
     /// The whole way of a call from the envelope door.
-    pub async fn admit_and_forward<B: Body>(&self, call: Arriving<'_, B>, trail: &mut Trail) -> Outcome {
+    pub async fn admit_and_forward<B: Body + Unpin>(&self, call: Arriving<'_, B>, trail: &mut Trail) -> Outcome {
         let mut standings = Standings::default();
         let result = self.pass(call, trail, &mut standings).await;
         Outcome { result, standings }
     }
 
-    async fn pass<B: Body>(&self, call: Arriving<'_, B>, trail: &mut Trail, standings: &mut Standings) -> Result<Settled, Refusal> {
+    async fn pass<B: Body + Unpin>(&self, call: Arriving<'_, B>, trail: &mut Trail, standings: &mut Standings) -> Result<Settled, Refusal> {
         let Arriving { head, headers, body } = call;
         let snapshot = self.live.snapshot();
         let policy = &snapshot.policy;
+        trail.note().enforced = snapshot.enforcement.is_on();
 
         let caller = self.identify(head, &snapshot, trail)?;
         // First of all that a caller can provoke: whatever else refuses the call, it is counted.
@@ -101,9 +103,11 @@ impl Pipeline {
             return Err(Failure::LoopDetected.into());
         }
 
+        let began = self.clock.monotonic_nanos();
+        let taken = read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await;
+        trail.note().reading = self.since(began);
         // The memory is held until the call has been sent on.
-        let Taken { bytes, memory: _memory } =
-            read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await?;
+        let Taken { bytes, memory: _memory } = taken?;
         trail.note().request_bytes = bytes.len() as u64;
         let envelope = self.parse(bytes, policy).await?;
         let route = find_route(&envelope, &snapshot, trail)?;
@@ -248,9 +252,17 @@ impl Pipeline {
         };
         let body = Outgoing::Shaped(shape::body(route.target, route.envelope));
         let order = Order { head, target: route.target, method: Method::POST, rest: "", headers, body, towards };
-        let answer = self.upstream.forward(order).await?;
-        trail.note().upstream = Some(answer.waited);
-        Ok(settle(answer, route.target, head.id).await)
+        let began = self.clock.monotonic_nanos();
+        let settled = match self.upstream.forward(order).await {
+            Ok(answer) => Ok(settle(answer, route.target, head.id).await),
+            Err(failure) => Err(failure.into()),
+        };
+        trail.note().upstream = Some(self.since(began));
+        settled
+    }
+
+    fn since(&self, began: u64) -> Duration {
+        Duration::from_nanos(self.clock.monotonic_nanos().saturating_sub(began))
     }
 }
 

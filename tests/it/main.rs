@@ -13,8 +13,10 @@
 
 mod support;
 
+mod bugs;
 mod call_parsing;
 mod call_sites;
+mod commands;
 mod faults;
 mod invariants;
 mod keys;

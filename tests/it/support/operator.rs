@@ -50,15 +50,15 @@ pub async fn stats(url: &str) -> Vec<Stat> {
     stats
 }
 
-/// Every row of every table there is, as text.
+/// Every row of every table there is, as text in lower case, bytes as hexadecimal digits.
 pub async fn everything(url: &str) -> String {
     if let Some(path) = url.strip_prefix("sqlite://") {
         let files = ["", "-wal"].map(|suffix| std::fs::read(format!("{path}{suffix}")).unwrap_or_default());
-        return files.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
+        return files.iter().map(|bytes| String::from_utf8_lossy(bytes).to_lowercase()).collect();
     }
     let mut client = postgres(url).await;
-    let dump =
-        "select coalesce(string_agg(query_to_xml(format('select * from %I.%I', table_schema, table_name), true, false, '')::text, ''), '')
+    sqlx::raw_sql("set xmlbinary to hex").execute(&mut client).await.unwrap();
+    let dump = "select lower(string_agg(query_to_xml(format('table %I.%I', table_schema, table_name), true, false, '')::text, ''))
                 from information_schema.tables where table_schema in ('public', 'gatekeeper')";
     sqlx::query_scalar(dump).fetch_one(&mut client).await.unwrap()
 }
