@@ -13,6 +13,7 @@
 
 mod support;
 
+mod answers;
 mod call_parsing;
 mod call_sites;
 mod invariants;
