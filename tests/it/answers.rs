@@ -7,10 +7,13 @@ use bytes::Bytes;
 use eliza_gatekeeper::clock::{ManualClock, Timestamp};
 use eliza_gatekeeper::identity::CallId;
 use http::Method;
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::house::{ADMIN_TOKEN, Call, House, Plan, Reply, SERVICE_KEY, eventually, midnight};
+use crate::support::house::{ADMIN_TOKEN, Call, House, KEY, Plan, Reply, SERVICE_KEY, eventually, midnight};
 use crate::support::line::Line;
 use crate::support::targets::{Conduct, Targets};
 
@@ -172,6 +175,25 @@ async fn the_plainest_prober_gets_its_answer() {
         // Credentials, even wrong and repeated ones, are nothing to a probe.
         assert_eq!(ask(&house, Method::GET, path, &[("x-eliza-key", "wrong"), ("x-eliza-key", "more")]).await.status, 200, "{path}");
     }
+}
+
+/// Only HTTP/1.1 demands `Host`; HTTP/2 says `:authority` instead.
+#[tokio::test]
+async fn calls_come_by_any_version_of_http() {
+    let house = House::open().await;
+    let body = r#"{"target":"get-embedding","payload":{"text":"hi"}}"#;
+    let credentials = [("x-eliza-key", KEY), ("x-eliza-source", "gemini-chat")];
+
+    let lines: String = credentials.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let old = format!("POST / HTTP/1.0\r\n{lines}content-length: {}\r\n\r\n{body}", body.len());
+    let reply = Line::to(house.data).await.say(old).await.reply().await;
+    assert_eq!((reply.status, reply.json()), (200, json!({"text": "hi"})));
+
+    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();
+    let request =
+        credentials.iter().fold(http::Request::post(format!("http://{}/", house.data)), |r, (name, value)| r.header(*name, *value));
+    let reply = client.request(request.body(Full::from(body)).unwrap()).await.unwrap();
+    assert_eq!((reply.version(), reply.status().as_u16()), (http::Version::HTTP_2, 200));
 }
 
 #[tokio::test]

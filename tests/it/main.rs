@@ -16,6 +16,7 @@ mod support;
 mod answers;
 mod call_parsing;
 mod call_sites;
+mod enforcement;
 mod invariants;
 mod policies;
 mod rate_limits;
