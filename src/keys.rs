@@ -49,9 +49,10 @@ impl Key {
         Self { id, hash, scope, not_before: None, expires_at: None, revoked_at: None, last_used: AtomicI64::new(0) }
     }
 
-    /// Good from `not_before` until just before `expires_at`. A revoked key says so whatever else holds.
+    /// Good from `not_before` until just before `expires_at`. A revoked key is never good: whoever revoked it did so on a machine whose
+    /// clock may be ahead of ours.
     fn check(&self, at: Timestamp) -> Result<(), AuthFault> {
-        if self.revoked_at.is_some_and(|revoked| at >= revoked) {
+        if self.revoked_at.is_some() {
             return Err(AuthFault::KeyRevoked);
         }
         if self.not_before.is_some_and(|from| at < from) {

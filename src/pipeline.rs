@@ -3,6 +3,7 @@
 //! Each gate takes the proof of the one before, so a call that skipped a gate does not compile. Nothing here touches a database.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -24,8 +25,10 @@ use crate::record::{Recorder, Trail};
 use crate::upstream::{Order, Outgoing, Settled, Towards, Upstream, settle, shape};
 use crate::verdict::{AuthFault, Denial, Failure, GateName, Refusal, Standings, Verdict};
 
-/// Reading and judging a body of this size takes a few milliseconds at the most.
-const LONG: usize = 256 * 1024;
+/// Judging SQL of this size takes a few milliseconds at the most.
+const LONG: usize = 16 * 1024;
+/// Parsing is so much faster than judging.
+const PARSED_FASTER: usize = 32;
 
 /// Stands in records for a key. No source can have this name.
 const A_KEY: &str = "(a key)";
@@ -45,13 +48,15 @@ pub struct Pipeline {
     pub places: Arc<Semaphore>,
     /// What their bodies may take together.
     pub body_memory: Arc<Semaphore>,
+    /// Bodies that are judged apart, at once.
+    pub long_work: Arc<Semaphore>,
 }
 
-/// A call on its way in: its head is judged, its body is not read yet.
+/// A call on its way in: its head is judged, its body is not read yet. What is left of the body stays with the door.
 pub struct Arriving<'a, B> {
     pub head: &'a Head,
     pub headers: &'a HeaderMap,
-    pub body: B,
+    pub body: &'a mut B,
 }
 
 /// Where a call is going, once its body has named it.
@@ -78,32 +83,39 @@ pub struct Outcome {
 
 impl Pipeline {
     /// The whole way of a call from the envelope door.
-    pub async fn admit_and_forward<B: Body>(&self, call: Arriving<'_, B>, trail: &mut Trail) -> Outcome {
+    pub async fn admit_and_forward<B: Body + Unpin>(&self, call: Arriving<'_, B>, trail: &mut Trail) -> Outcome {
         let mut standings = Standings::default();
         let result = self.pass(call, trail, &mut standings).await;
         Outcome { result, standings }
     }
 
-    async fn pass<B: Body>(&self, call: Arriving<'_, B>, trail: &mut Trail, standings: &mut Standings) -> Result<Settled, Refusal> {
+    async fn pass<B: Body + Unpin>(&self, call: Arriving<'_, B>, trail: &mut Trail, standings: &mut Standings) -> Result<Settled, Refusal> {
         let Arriving { head, headers, body } = call;
         let snapshot = self.live.snapshot();
         let policy = &snapshot.policy;
+        trail.note().enforced = snapshot.enforcement.is_on();
 
         let caller = self.identify(head, &snapshot, trail)?;
+        // First of all that a caller can provoke: whatever else refuses the call, it is counted.
         let ticket = self.limit_source(&caller, head, &snapshot, trail, standings)?;
         self.take_place(trail)?;
         if head.hops >= policy.body.max_hops {
             return Err(Failure::LoopDetected.into());
         }
 
-        let taken = read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await?;
-        let envelope = parse(hold(taken, trail), policy).await?;
+        let began = self.clock.monotonic_nanos();
+        let taken = read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await;
+        trail.note().reading = self.since(began);
+        // The memory is held until the call has been sent on.
+        let Taken { bytes, memory: _memory } = taken?;
+        trail.note().request_bytes = bytes.len() as u64;
+        let envelope = self.parse(bytes, policy).await?;
         let route = find_route(&envelope, &snapshot, trail)?;
 
         let admitted = Admitted {
             _authorized: weigh(&snapshot, trail, GateName::Authorize, authorize(&caller, route.target, route.action))?,
             _within_limits: self.limit_endpoint(ticket, &route, &snapshot, trail, standings)?,
-            _sql: filter_sql(&caller, &route, &snapshot, trail).await?,
+            _sql: self.filter_sql(&caller, &route, &snapshot, trail).await?,
             caller: &caller,
         };
         self.forward(admitted, &route, head, headers, trail).await
@@ -188,6 +200,44 @@ impl Pipeline {
         weigh(snapshot, trail, GateName::EndpointLimit, verdict)
     }
 
+    async fn parse(&self, bytes: Bytes, policy: &Arc<Policy>) -> Result<Arc<Envelope>, Failure> {
+        let policy = Arc::clone(policy);
+        let envelope = self.apart_if_long(bytes.len() / PARSED_FASTER, move || Envelope::parse(bytes, &policy.sql.fields)).await??;
+        Ok(Arc::new(envelope))
+    }
+
+    async fn filter_sql(
+        &self,
+        caller: &Authenticated,
+        route: &Route<'_>,
+        snapshot: &Snapshot,
+        trail: &mut Trail,
+    ) -> Result<SqlJudged, Refusal> {
+        let length = route.envelope.sql.iter().map(|sql| sql.text.len()).sum();
+        let (caller, envelope, policy) = (caller.caller().clone(), Arc::clone(route.envelope), Arc::clone(&snapshot.policy));
+        let verdict = self.apart_if_long(length, move || sql_filter(&caller, &envelope, &policy.sql)).await?;
+        // Rules that only observe leave their mark and nothing else.
+        for finding in verdict.proof().observed() {
+            trail.would_deny(GateName::SqlFilter, &Denial::DangerousSql(finding.clone()));
+        }
+        weigh(snapshot, trail, GateName::SqlFilter, verdict)
+    }
+
+    /// Does work on `size` bytes of a caller's here, or, where that would keep other calls waiting, on a thread for long work: one for
+    /// each core, so that such calls wait for each other and for nobody else.
+    async fn apart_if_long<T: Send + 'static>(&self, size: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+        if size <= LONG {
+            return Ok(work());
+        }
+        let turn = Arc::clone(&self.long_work).acquire_owned().await.map_err(|_| Failure::Internal)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        done.await.map_err(|_| Failure::Internal)
+    }
+
     async fn forward(
         &self,
         admitted: Admitted<'_>,
@@ -202,18 +252,18 @@ impl Pipeline {
         };
         let body = Outgoing::Shaped(shape::body(route.target, route.envelope));
         let order = Order { head, target: route.target, method: Method::POST, rest: "", headers, body, towards };
-        let answer = self.upstream.forward(order).await?;
-        trail.note().upstream = Some(answer.waited);
-        Ok(settle(answer, route.target, head.id).await)
+        let began = self.clock.monotonic_nanos();
+        let settled = match self.upstream.forward(order).await {
+            Ok(answer) => Ok(settle(answer, route.target, head.id).await),
+            Err(failure) => Err(failure.into()),
+        };
+        trail.note().upstream = Some(self.since(began));
+        settled
     }
-}
 
-fn hold(taken: Taken, trail: &mut Trail) -> Bytes {
-    trail.note().request_bytes = taken.bytes.len() as u64;
-    if let Some(memory) = taken.memory {
-        trail.hold(memory);
+    fn since(&self, began: u64) -> Duration {
+        Duration::from_nanos(self.clock.monotonic_nanos().saturating_sub(began))
     }
-    taken.bytes
 }
 
 /// 404 here; from now on target and action are known.
@@ -227,32 +277,6 @@ fn find_route<'a>(envelope: &'a Arc<Envelope>, snapshot: &'a Snapshot, trail: &m
     trail.note().target = Some(target.name.clone());
     trail.note().action = action.cloned();
     Ok(Route { target, envelope, action })
-}
-
-async fn parse(bytes: Bytes, policy: &Arc<Policy>) -> Result<Arc<Envelope>, Failure> {
-    let policy = Arc::clone(policy);
-    let envelope = apart_if_long(bytes.len(), move || Envelope::parse(bytes, &policy.sql.fields)).await??;
-    Ok(Arc::new(envelope))
-}
-
-async fn filter_sql(caller: &Authenticated, route: &Route<'_>, snapshot: &Snapshot, trail: &mut Trail) -> Result<SqlJudged, Refusal> {
-    let length = route.envelope.sql.iter().map(|sql| sql.text.len()).sum();
-    let (caller, envelope, policy) = (caller.caller().clone(), Arc::clone(route.envelope), Arc::clone(&snapshot.policy));
-    let verdict = apart_if_long(length, move || sql_filter(&caller, &envelope, &policy.sql)).await?;
-    // Rules that only observe leave their mark and nothing else.
-    for finding in verdict.proof().observed() {
-        trail.would_deny(GateName::SqlFilter, &Denial::DangerousSql(finding.clone()));
-    }
-    weigh(snapshot, trail, GateName::SqlFilter, verdict)
-}
-
-/// Does work on `size` bytes of a caller's here, or, where that would keep other calls waiting, on a thread for long work. How much of
-/// it there can be at once is bounded by the memory for bodies.
-async fn apart_if_long<T: Send + 'static>(size: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    if size <= LONG {
-        return Ok(work());
-    }
-    tokio::task::spawn_blocking(work).await.map_err(|_| Failure::Internal)
 }
 
 /// What enforcement makes of a verdict.

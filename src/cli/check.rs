@@ -36,6 +36,8 @@ pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
                 (Kind::Plain, Some(value)) if variable.name == "DATABASE_URL" => {
                     crate::settings::DatabaseUrl::parse(&value).map_or_else(|_| "?".to_owned(), |url| url.to_string())
                 }
+                // Somebody's password, in a place where the policies refuse it.
+                (Kind::Plain, Some(value)) if variable.name == "SUPABASE_URL" && value.contains('@') => "?".to_owned(),
                 (Kind::Plain, Some(value)) => value,
             };
             (variable.name.to_owned(), shown)

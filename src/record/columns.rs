@@ -22,8 +22,10 @@ pub struct Metadata<'a> {
     pub claimed_source: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
-    #[serde(flatten)]
-    pub upstream: Option<Upstream>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_ms: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overhead_us: Option<u128>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     pub code: &'static str,
@@ -31,7 +33,7 @@ pub struct Metadata<'a> {
     pub details: Option<Details<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
-    /// Said only of a call that went on although a gate denied it.
+    /// Said only of calls made while denials did not stand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforced: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -50,12 +52,6 @@ pub struct Request<'a> {
 pub struct CallerContext<'a> {
     pub source: &'a str,
     pub authenticated: bool,
-}
-
-#[derive(Serialize)]
-pub struct Upstream {
-    pub upstream_ms: u128,
-    pub overhead_us: u128,
 }
 
 /// What the operator should know of a denial beyond what the caller was told.

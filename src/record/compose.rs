@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::columns::{CallerContext, Details, Metadata, Request, Upstream, WouldHaveDenied, object};
+use super::columns::{CallerContext, Details, Metadata, Request, WouldHaveDenied, object};
 use super::notes::{Ending, Notes};
 use crate::call::legible;
 use crate::clock::Timestamp;
@@ -47,14 +47,13 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         key: notes.key().map(KeyId::as_str),
         claimed_source: notes.claimed.as_deref(),
         trace_id: notes.trace.map(|trace| format!("{:032x}", trace.trace_id)),
-        upstream: notes
-            .upstream
-            .map(|upstream| Upstream { upstream_ms: upstream.as_millis(), overhead_us: took.saturating_sub(upstream).as_micros() }),
+        upstream_ms: notes.upstream.map(|upstream| upstream.as_millis()),
+        overhead_us: notes.overhead.map(|overhead| overhead.as_micros()),
         status,
         code: ending.label(),
         details: denial.and_then(Details::of),
         error: error_message.as_deref(),
-        enforced: (!notes.would_deny.is_empty() && denial.is_none()).then_some(false),
+        enforced: (!notes.enforced).then_some(false),
         would_deny: notes.would_deny.iter().map(WouldHaveDenied::of).collect(),
     };
 
@@ -85,10 +84,10 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
     }
 }
 
-/// Failed authentications of one network and minute that were not recorded one by one.
+/// Calls of one network and minute that nobody was known to stand behind, and that were not recorded one by one.
 pub fn folded_strangers(network: Option<Network>, minute: Timestamp, count: u32) -> CallRecord {
     let network = network.map_or_else(|| "many networks".to_owned(), |network| network.to_string());
-    let message = format!("{count} more failed authentications from {network} in the minute of {minute}");
+    let message = format!("{count} more calls without valid credentials from {network} in the minute of {minute}");
     CallRecord {
         id: CallId::new().0,
         at: minute,
@@ -97,11 +96,11 @@ pub fn folded_strangers(network: Option<Network>, minute: Timestamp, count: u32)
         title: format!("\u{26d4} {count} unauthenticated calls"),
         description: message.clone(),
         metadata: json!({
-            "source": UNAUTHENTICATED, "network": network, "status": 401, "code": "unauthorized", "folded": count, "success": false,
+            "source": UNAUTHENTICATED, "network": network, "code": "folded", "folded": count, "success": false,
         })
         .to_string(),
         api_status: ApiStatus::Error,
-        error_message: Some("Invalid Eliza credentials or untrusted source".into()),
+        error_message: Some("calls without valid credentials, summed up".into()),
         request: json!({ "target": null, "action": null, "source": UNAUTHENTICATED }).to_string(),
         caller_context: json!({ "source": UNAUTHENTICATED, "authenticated": false }).to_string(),
         execution_ms: 0,
@@ -127,6 +126,10 @@ fn classify(ending: &Ending) -> Kind {
     let kind = |activity, status, api, stats| Kind { activity, status, api, stats };
     match ending {
         Ending::Answered { status } if *status < 400 => {
+            kind(ActivityType::Call, ActivityStatus::Completed, ApiStatus::Success, StatsOutcome::Successful)
+        }
+        // The target did its part; a caller that has heard enough of a stream is no failure of it.
+        Ending::Abandoned { status: Some(status) } if *status < 400 => {
             kind(ActivityType::Call, ActivityStatus::Completed, ApiStatus::Success, StatsOutcome::Successful)
         }
         Ending::Answered { .. } | Ending::AnswerBroken { .. } | Ending::Abandoned { status: Some(_) } => {
@@ -209,6 +212,7 @@ mod tests {
             target: TargetName::parse("brain"),
             action: Action::parse("think"),
             upstream: Some(Duration::from_millis(7)),
+            overhead: Some(Duration::from_micros(2_500)),
             request_bytes: 496,
             response_bytes: 72,
             ..Notes::new(CallId::new(), AT, [192, 0, 2, 7].into(), "envelope")
@@ -253,7 +257,7 @@ mod tests {
     #[test]
     fn the_metadata_of_dangerous_sql_names_rule_statement_and_place_refused_or_not() {
         let refused = metadata(&notes(), &Ending::Refused(dangerous().into()));
-        let observed = Notes { would_deny: vec![WouldDeny { gate: GateName::SqlFilter, denial: dangerous() }], ..notes() };
+        let observed = Notes { would_deny: vec![WouldDeny { gate: GateName::SqlFilter, denial: dangerous() }], enforced: false, ..notes() };
         let passed = metadata(&observed, &Ending::Answered { status: 200 });
         let would = passed.pointer("/would_deny/0").unwrap();
         for (member, said) in [

@@ -24,7 +24,7 @@ pub struct Trail {
     recorder: Recorder,
     started: Instant,
     keep: Keep,
-    /// The call's place among those under way, and the memory its body takes; given back when the call ends.
+    /// The call's place among those under way; given back when the call ends.
     permits: Vec<OwnedSemaphorePermit>,
 }
 
@@ -81,7 +81,9 @@ impl Trail {
         metrics.call_seconds.observe(took.as_secs_f64());
         if let Some(upstream) = self.notes.upstream {
             metrics.target_seconds.observe(upstream.as_secs_f64());
-            metrics.overhead_seconds.observe(took.saturating_sub(upstream).as_secs_f64());
+        }
+        if let Some(overhead) = self.notes.overhead {
+            metrics.overhead_seconds.observe(overhead.as_secs_f64());
         }
         if self.notes.request_bytes > 0 {
             metrics.request_bytes.observe(self.notes.request_bytes as f64);
@@ -124,6 +126,8 @@ pin_project! {
 
 impl<B: Body> Recorded<B> {
     pub fn new(body: B, mut trail: Trail, status: u16) -> Self {
+        let others = trail.notes.reading + trail.notes.upstream.unwrap_or_default();
+        trail.notes.overhead = Some(trail.started.elapsed().saturating_sub(others));
         let empty = body.is_end_stream();
         if trail.notes.ending.is_none() {
             // Until the last byte is out, dropping the body means that the caller went away.

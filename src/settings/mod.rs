@@ -22,6 +22,9 @@ const PUBLISHED_KEY: [u8; 32] = [
     0x81, 0x3f, 0x60, 0x6e, 0x5e, 0xd8, 0x60, 0x1c, 0xf2, 0x2d,
 ];
 
+/// Longer than any honest client takes over a head; shorter than what would let idle connections fill every place.
+const HEAD: Duration = Duration::from_secs(30);
+
 /// Everything `serve` needs.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -63,6 +66,8 @@ pub struct Bounds {
     pub connections: usize,
     pub in_flight: usize,
     pub body_memory: usize,
+    /// How long a request's head may take to arrive, and how long a connection may stand idle.
+    pub head: Duration,
     pub drain: Duration,
 }
 
@@ -99,6 +104,7 @@ impl DatabaseUrl {
     }
 }
 
+/// Nothing before an `@` is shown, and nothing of the query: either may hold a password.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((scheme, rest)) = self.0.split_once("://").filter(|(scheme, _)| *scheme != "sqlite") else { return f.write_str(&self.0) };
@@ -189,6 +195,7 @@ impl Settings {
             connections: environment.parsed(p, "GATEKEEPER_MAX_CONNECTIONS", |t| number(t, 1, 1_000_000)).unwrap_or(1),
             in_flight: environment.parsed(p, "GATEKEEPER_MAX_IN_FLIGHT", |t| number(t, 1, 1_000_000)).unwrap_or(1),
             body_memory: environment.parsed(p, "GATEKEEPER_BODY_MEMORY_MIB", |t| number(t, 16, 1_000_000)).unwrap_or(16) << 20,
+            head: HEAD,
             drain: Duration::from_secs(environment.parsed(p, "GATEKEEPER_DRAIN_SECONDS", |t| number(t, 0, 3600)).unwrap_or(0) as u64),
         };
         let database = DatabaseSettings::collect(environment, p);
@@ -244,11 +251,6 @@ impl DatabaseSettings {
 }
 
 impl LogSettings {
-    pub fn read(environment: &Environment<'_>) -> Result<Self, Problems> {
-        let mut problems = Problems::default();
-        Self::collect(environment, &mut problems).filter(|_| problems.is_empty()).ok_or(problems)
-    }
-
     fn collect(environment: &Environment<'_>, p: &mut Problems) -> Option<Self> {
         let level = environment.parsed(p, "LOG_LEVEL", |text| {
             let level = text.to_ascii_lowercase();

@@ -56,7 +56,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("GATEKEEPER_DRAIN_SECONDS", "30", "How long calls under way may take to end at shutdown."),
     plain("LOG_LEVEL", "info", "trace, debug, info, warn or error, in any letter case."),
     plain("LOG_FORMAT", "auto", "`text`, `json`, or `auto`: text on a terminal, else JSON."),
-    unset("REDIS_URL", "Limits shared between instances; not available yet, so setting it is an error."),
+    secret("REDIS_URL", "Limits shared between instances; not available yet, so setting it is an error."),
 ];
 
 pub fn default_of(name: &str) -> Option<&'static str> {

@@ -295,16 +295,6 @@ async fn a_caller_hears_of_its_targets_failure() {
     assert_eq!((read.reply.status, read.error.as_deref()), (500, Some("Target error")));
 }
 
-/// B4: these read `{action, data}`, and the original dropped the action on the way.
-#[tokio::test]
-async fn an_action_reaches_the_targets_that_read_one() {
-    let house = House::open().await;
-    for target in ["github-integration", "task-orchestrator", "knowledge-manager", "schema-manager"] {
-        let read = Client::of(&house, "agent-manager").invoke(target, Some("list_all"), Some(&json!({"page": 2}))).await;
-        assert_eq!(read.data, json!({"action": "list_all", "received": {"page": 2}}), "{target}");
-    }
-}
-
 /// B5: the original's `|| true` could not be told `false`, and an absent payload was a 500.
 #[tokio::test]
 async fn agent_manager_is_told_whether_it_may_act_alone() {
@@ -400,6 +390,7 @@ async fn every_listed_source_may_call_with_its_tiers_limit() {
     }
 }
 
+/// And each with the body that it reads: the original dropped the action on the way to those that read `{action, data}` (B4).
 #[tokio::test]
 async fn every_target_is_routed() {
     let house = House::open().await;

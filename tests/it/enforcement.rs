@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use crate::refusals::table::{self, PASSES, Row};
 use crate::refusals::world::World;
 use crate::refusals::{is_well_formed, send};
-use crate::support::house::{House, KEY, SERVICE_KEY, midnight};
-use crate::support::program;
+use crate::support::house::{House, SERVICE_KEY, midnight};
+use crate::support::program::Program;
 use crate::support::targets::{Conduct, Received, Targets};
 
 /// The gate whose judgement a refusal is, if it is one.
@@ -91,7 +91,7 @@ async fn each_gate_that_would_have_denied_is_named() {
 
     let fine = house.call("gemini-chat").to("brain").send().await.expect(200);
     let record = house.record_of(&fine).await;
-    assert_eq!((&record.metadata["would_deny"], &record.metadata["enforced"]), (&Value::Null, &Value::Null));
+    assert_eq!((&record.metadata["would_deny"], &record.metadata["enforced"]), (&Value::Null, &json!(false)));
 }
 
 #[tokio::test]
@@ -128,22 +128,17 @@ async fn whoever_failed_authentication_shows_its_own_authorization_and_nothing_o
 
 #[tokio::test]
 async fn a_value_that_is_neither_true_nor_false_is_a_configuration_error() {
-    let directory = TempDir::new().unwrap();
     let table = [
         ("GATEKEEPER_ENFORCE", "maybe"),
         ("GATEKEEPER_ENFORCE", "0"),
-        ("GATEKEEPER_ENFORCE", "off"),
         ("GATEKEEPER_ENFORCE", "fals"),
         ("GATEKEEPER_ENFORCE", "true false"),
         ("GATEKEEPER_ENFORCE_OFF_CREDENTIALS", "service-role"),
     ];
     for (name, value) in table {
         for command in ["serve", "check"] {
-            let variables = [("INTERNAL_ELIZA_KEY", KEY), (name, value)];
-            let output = program::command(&[command], &variables, directory.path()).output().await.unwrap();
-            let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-            assert_eq!(output.status.code(), Some(78), "{command} with {name}={value}: {said}");
-            assert!(said.contains(name), "{said}");
+            let ran = Program::new().variable(name, value).run(&[command]).await.expect(78);
+            assert!(ran.out.contains(name) || ran.err.contains(name), "{ran:?}");
         }
     }
 }

@@ -14,15 +14,21 @@
 mod support;
 
 mod answers;
+mod bugs;
 mod call_parsing;
 mod call_sites;
+mod commands;
 mod enforcement;
+mod faults;
 mod invariants;
+mod keys;
 mod policies;
 mod rate_limits;
 mod readme;
 mod refusals;
+mod restarts;
 mod runaways;
+mod runbooks;
 mod settings;
 mod sql_filter;
 mod store_adoption;

@@ -12,7 +12,7 @@ use eliza_gatekeeper::store::CallRow;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::house::{ADMIN_TOKEN, House, KEY, Reply, SERVICE_KEY, lay_policies, midnight};
+use crate::support::house::{ADMIN_TOKEN, House, Reply, SERVICE_KEY, lay_policies, midnight};
 use crate::support::line::Line;
 use crate::support::program::Program;
 use crate::support::rows::{everything, rows};
@@ -139,26 +139,22 @@ async fn neither_the_log_nor_the_file_holds_a_secret() {
     let targets = world.targets.asking_for(SERVICE_KEY).start().await;
     lay_policies(directory.path(), &world.policies);
     let origin = targets.origin();
-    let mut program = Program::serve(
-        &[
-            ("INTERNAL_ELIZA_KEY", KEY),
-            ("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY),
-            ("SUPABASE_URL", &origin),
-            ("GATEKEEPER_ADMIN_TOKEN", ADMIN_TOKEN),
-            ("DATABASE_URL", &world.database),
-            ("LOG_LEVEL", "trace"),
-        ],
-        directory.path(),
-    )
-    .await;
+    let variables = [
+        ("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY),
+        ("SUPABASE_URL", &origin),
+        ("GATEKEEPER_ADMIN_TOKEN", ADMIN_TOKEN),
+        ("GATEKEEPER_POLICIES", directory.path().join("policies").to_str().unwrap()),
+        ("DATABASE_URL", &world.database),
+        ("LOG_LEVEL", "trace"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let program = variables.iter().fold(Program::new(), |program, (name, value)| program.variable(name, value)).serve().await;
     let mut calls = 0;
     for row in table::all() {
         send(program.data, &row).await;
         calls += usize::from(row.record.is_some());
     }
-    assert!(program.terminate().await.success());
-
-    let log = program.log();
+    let log = program.stop().await.expect(0).err;
     assert!(log.contains("target gave no answer"), "{log}");
     leaks_nothing("the log", &log, &SECRETS);
     let mut kept = everything(&world.database).await;

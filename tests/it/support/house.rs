@@ -33,6 +33,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::targets::{Plan as TargetsPlan, Targets};
+use super::{Database, postgres};
 
 pub const KEY: &str = "test-key-7d3f1c0a9b8e4d2f";
 pub const SERVICE_KEY: &str = "service-role-key-5c1e9a70";
@@ -40,12 +41,42 @@ pub const ADMIN_TOKEN: &str = "admin-token-0a1b2c3d4e5f";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits until something holds; fails with its name when it does not within reason.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let end = tokio::time::Instant::now() + PATIENCE;
+pub async fn eventually<F: Future<Output = bool>>(what: &str, holds: impl FnMut() -> F) {
+    soon(what, PATIENCE, Duration::from_millis(10), holds).await;
+}
+
+/// Looks so often whether something holds; fails unless it does within this time.
+pub async fn soon<F: Future<Output = bool>>(what: &str, within: Duration, every: Duration, mut holds: impl FnMut() -> F) {
+    let end = tokio::time::Instant::now() + within;
     while !holds().await {
         assert!(tokio::time::Instant::now() < end, "never came to be: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(every).await;
     }
+}
+
+pub type HttpClient = Client<HttpConnector, Full<Bytes>>;
+
+pub fn http_client() -> HttpClient {
+    Client::builder(TokioExecutor::new()).build_http()
+}
+
+pub async fn ask(client: &HttpClient, at: SocketAddr, method: Method, path: &str, headers: &[(String, String)], body: Bytes) -> Reply {
+    let mut request = http::Request::builder().method(method).uri(format!("http://{at}{path}"));
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let response = tokio::time::timeout(PATIENCE, client.request(request.body(Full::new(body)).unwrap())).await;
+    let response = response.expect("an answer in time").expect("an answer");
+    let (parts, body) = response.into_parts();
+    let body = tokio::time::timeout(PATIENCE, body.collect()).await.expect("a body in time").expect("a whole body").to_bytes();
+    Reply { status: parts.status.as_u16(), headers: parts.headers, body }
+}
+
+/// A call of this source, through the envelope door of a gatekeeper that is no house.
+pub async fn call_at(at: SocketAddr, key: &str, source: &str, envelope: &Value) -> Reply {
+    let headers = [("content-type", "application/json"), ("x-eliza-key", key), ("x-eliza-source", source)];
+    let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    ask(&http_client(), at, Method::POST, "/functions/v1/eliza-gatekeeper", &headers, envelope.to_string().into()).await
 }
 
 pub struct Plan {
@@ -54,6 +85,7 @@ pub struct Plan {
     clock: Option<ManualClock>,
     targets: TargetsPlan,
     directory: Option<Arc<TempDir>>,
+    head_within: Option<Duration>,
 }
 
 impl Plan {
@@ -76,6 +108,20 @@ impl Plan {
 
     pub fn targets(mut self, targets: TargetsPlan) -> Self {
         self.targets = targets;
+        self
+    }
+
+    /// Keeps its records in a database of this kind, new and empty.
+    pub fn on(self, database: Database) -> Self {
+        match database {
+            Database::Sqlite => self,
+            Database::Postgres => self.variable("DATABASE_URL", &postgres::database()),
+        }
+    }
+
+    /// A request's head must arrive within this.
+    pub fn head_within(mut self, time: Duration) -> Self {
+        self.head_within = Some(time);
         self
     }
 
@@ -102,7 +148,8 @@ impl Plan {
         ]);
         variables.extend(self.variables);
         let environment = Environment::from_lookup(|name| variables.get(name).cloned());
-        let settings = Settings::read(&environment).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let mut settings = Settings::read(&environment).unwrap_or_else(|problems| panic!("{problems:?}"));
+        settings.bounds.head = self.head_within.unwrap_or(settings.bounds.head);
         let credentials = CredentialInputs { service_role: settings.service_role_key.clone() };
         let policy = load(&Origin::Directory(policies), &|name| environment.variable(name), &credentials)
             .unwrap_or_else(|problems| panic!("{:#?}", problems.as_slice()));
@@ -123,7 +170,7 @@ impl Plan {
             targets,
             store,
             gatekeeper,
-            client: Client::builder(TokioExecutor::new()).build_http(),
+            client: http_client(),
             database: variables["DATABASE_URL"].clone(),
             directory,
             stop,
@@ -159,7 +206,7 @@ pub struct House {
     pub store: Arc<dyn Store>,
     pub gatekeeper: Arc<Gatekeeper>,
     pub database: String,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: HttpClient,
     directory: Arc<TempDir>,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -174,7 +221,14 @@ pub struct Closed {
 
 impl House {
     pub fn plan() -> Plan {
-        Plan { policies: Vec::new(), variables: HashMap::new(), clock: None, targets: Targets::like_the_platform(), directory: None }
+        Plan {
+            policies: Vec::new(),
+            variables: HashMap::new(),
+            clock: None,
+            targets: Targets::like_the_platform(),
+            directory: None,
+            head_within: None,
+        }
     }
 
     pub async fn open() -> Self {
@@ -202,15 +256,7 @@ impl House {
     }
 
     pub async fn request(&self, at: SocketAddr, method: Method, path: &str, headers: &[(String, String)], body: Bytes) -> Reply {
-        let mut request = http::Request::builder().method(method).uri(format!("http://{at}{path}"));
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let response = tokio::time::timeout(PATIENCE, self.client.request(request.body(Full::new(body)).unwrap())).await;
-        let response = response.expect("an answer in time").expect("an answer");
-        let (parts, body) = response.into_parts();
-        let body = tokio::time::timeout(PATIENCE, body.collect()).await.expect("a body in time").expect("a whole body").to_bytes();
-        Reply { status: parts.status.as_u16(), headers: parts.headers, body }
+        ask(&self.client, at, method, path, headers, body).await
     }
 
     /// Waits until every call that has been answered is in the database.

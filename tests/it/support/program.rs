@@ -1,57 +1,192 @@
-//! The program itself, as an operator runs it: a process of its own, its log in a file.
+//! The program itself, as a child process: what somebody at a terminal sees of it. It gets a folder and an environment of its own.
+//!
+//! ```ignore
+//! let serving = Program::new().variable("INTERNAL_ELIZA_KEY", KEY).serve().await;
+//! let ran = serving.program.run(&["calls", "tail", "--json"]).await;
+//! assert_eq!(ran.code, 0);
+//! ```
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
-use super::house::eventually;
+use super::house::{KEY, eventually};
 
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
 pub struct Program {
+    variables: Vec<(String, String)>,
+    folder: Arc<TempDir>,
+}
+
+/// How a command ended, and what it printed.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    /// Fails with all that was printed unless the command ended so.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    /// What `--json` printed: each line is a value.
+    #[track_caller]
+    pub fn values(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"))).collect()
+    }
+
+    /// The one value of it.
+    #[track_caller]
+    pub fn value(&self) -> Value {
+        let mut values = self.values();
+        assert_eq!(values.len(), 1, "{self:#?}");
+        values.remove(0)
+    }
+}
+
+impl Program {
+    /// With no settings at all.
+    pub fn bare() -> Self {
+        Self { variables: Vec::new(), folder: Arc::new(tempfile::tempdir().unwrap()) }
+    }
+
+    /// With a key, and on free ports.
+    pub fn new() -> Self {
+        Self::bare()
+            .variable("INTERNAL_ELIZA_KEY", KEY)
+            .variable("GATEKEEPER_LISTEN", "127.0.0.1:0")
+            .variable("GATEKEEPER_OPS_LISTEN", "127.0.0.1:0")
+    }
+
+    /// For the database that somebody else uses too.
+    pub fn beside(database: &str) -> Self {
+        Self::bare().variable("DATABASE_URL", database)
+    }
+
+    /// The last value given counts.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Where it runs.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
+        command.args(arguments).env_clear().envs(self.variables.iter().cloned()).current_dir(self.folder());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub async fn run(&self, arguments: &[&str]) -> Ran {
+        let output = timeout(PATIENCE, self.command(arguments).output()).await.expect("the command ends").unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Ran { code: output.status.code().expect("no signal ended it"), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// Starts a command that goes on until it is told to stop.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        let mut child = self.command(arguments).spawn().unwrap();
+        let (out, err) = (gather(child.stdout.take().unwrap()), gather(child.stderr.take().unwrap()));
+        Running { program: self.clone(), child, out, err }
+    }
+
+    /// `serve`, ready for calls.
+    pub async fn serve(&self) -> Serving {
+        let running = self.clone().variable("LOG_FORMAT", "json").start(&["serve"]);
+        let address = |line: &Value, name: &str| -> SocketAddr { line[name].as_str().unwrap().parse().unwrap() };
+        let said = running.log_line("serving").await;
+        let (data, ops) = (address(&said, "data"), address(&said, "ops"));
+        Serving { running, data, ops }
+    }
+}
+
+type Lines = Arc<Mutex<String>>;
+
+fn gather(stream: impl AsyncRead + Send + Unpin + 'static) -> Lines {
+    let lines = Lines::default();
+    let kept = Arc::clone(&lines);
+    tokio::spawn(async move {
+        let mut stream = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = stream.next_line().await {
+            let mut kept = kept.lock().unwrap();
+            kept.push_str(&line);
+            kept.push('\n');
+        }
+    });
+    lines
+}
+
+/// A child that runs. It is killed when this is dropped.
+pub struct Running {
+    pub program: Program,
     child: Child,
-    log: PathBuf,
+    out: Lines,
+    err: Lines,
+}
+
+impl Running {
+    pub fn out(&self) -> String {
+        self.out.lock().unwrap().clone()
+    }
+
+    pub fn err(&self) -> String {
+        self.err.lock().unwrap().clone()
+    }
+
+    /// Waits for a line of the log (`LOG_FORMAT=json`) that says this.
+    pub async fn log_line(&self, message: &str) -> Value {
+        let find = || {
+            let err = self.err();
+            err.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|line| line["message"] == message)
+        };
+        eventually(&format!("the log says {message:?}"), || async { find().is_some() }).await;
+        find().unwrap()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        assert!(std::process::Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    /// Its exit code, when it has ended.
+    pub async fn end(mut self) -> Ran {
+        let ended = timeout(PATIENCE, self.child.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("it does not end: {}", self.err())).unwrap();
+        Ran { code: status.code().expect("no signal ended it"), out: self.out(), err: self.err() }
+    }
+}
+
+/// A gatekeeper that serves.
+pub struct Serving {
+    pub running: Running,
     pub data: SocketAddr,
     pub ops: SocketAddr,
 }
 
-pub fn command(arguments: &[&str], variables: &[(&str, &str)], directory: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
-    command.args(arguments).env_clear().envs(variables.iter().copied()).current_dir(directory).kill_on_drop(true);
-    command
-}
-
-impl Program {
-    /// `serve` on free ports, in this directory, once it takes calls.
-    pub async fn serve(variables: &[(&str, &str)], directory: &Path) -> Self {
-        let log = directory.join("gatekeeper.log");
-        let ports = [("GATEKEEPER_LISTEN", "127.0.0.1:0"), ("GATEKEEPER_OPS_LISTEN", "127.0.0.1:0"), ("LOG_FORMAT", "json")];
-        let mut command = command(&["serve"], &[&ports[..], variables].concat(), directory);
-        let mut child = command.stderr(std::fs::File::create(&log).unwrap()).stdout(Stdio::null()).spawn().unwrap();
-        let mut addresses = None;
-        eventually("the program serves", || {
-            let text = std::fs::read_to_string(&log).unwrap();
-            assert!(child.try_wait().unwrap().is_none(), "it ended: {text}");
-            let serving =
-                text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|line| line["message"] == "serving");
-            let address = |name: &str| serving.as_ref().map(|line| line[name].as_str().unwrap().parse().unwrap());
-            addresses = address("data").zip(address("ops"));
-            std::future::ready(addresses.is_some())
-        })
-        .await;
-        let (data, ops) = addresses.unwrap();
-        Self { child, log, data, ops }
-    }
-
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
-    }
-
-    /// As a supervisor does it.
-    pub async fn terminate(&mut self) -> ExitStatus {
-        let id = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
-        self.child.wait().await.unwrap()
+impl Serving {
+    /// Ends it as a supervisor does.
+    pub async fn stop(self) -> Ran {
+        self.running.signal("TERM");
+        self.running.end().await
     }
 }

@@ -3,10 +3,13 @@
 //! Every wait has an end here: for a request's head, for a slow reader, for calls under way at shutdown. The bounds keep a crowd
 //! of connections from becoming a crowd of buffers.
 
+mod patience;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -24,6 +27,8 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use patience::{Patience, Watched};
+
 use crate::admin;
 use crate::doors::{self, Arrival};
 use crate::gatekeeper::Gatekeeper;
@@ -33,13 +38,12 @@ use crate::reply::{self, X_CALL_ID};
 use crate::settings::Bounds;
 use crate::verdict::Failure;
 
-/// How long a request's head may take to arrive, and how long an idle connection is kept.
-const HEAD: Duration = Duration::from_secs(30);
+/// The idle time is longer than any call should take: a call that waits for its target moves no byte.
+const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
 const MAX_HEAD_BYTES: u32 = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 /// HTTP/2 streams one connection may have open.
 const MAX_STREAMS: u32 = 256;
-const PING_EVERY: Duration = Duration::from_secs(20);
 /// Out of descriptors or the like: accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -81,6 +85,8 @@ struct Planes {
     gatekeeper: Arc<Gatekeeper>,
     data: Router,
     ops: Router,
+    /// For a request's head to arrive.
+    head: Duration,
     /// Turns true when the connections that are left must end at once.
     cut: watch::Sender<bool>,
 }
@@ -98,6 +104,7 @@ pub async fn serve(gatekeeper: Arc<Gatekeeper>, listeners: Listeners, bounds: Bo
         data: doors::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         ops: admin::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         gatekeeper: Arc::clone(&gatekeeper),
+        head: bounds.head,
         cut: watch::Sender::new(false),
     };
     let connections = GracefulShutdown::new();
@@ -158,27 +165,42 @@ async fn serve_connection(
     // Small answers must not wait for company; a socket that cannot be told so still works.
     let _slower = stream.set_nodelay(true);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD_BYTES as usize).max_headers(MAX_HEADERS);
     builder
-        .http2()
+        .http1()
         .timer(TokioTimer::new())
-        .keep_alive_interval(PING_EVERY)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD_BYTES);
+        .header_read_timeout(planes.head)
+        .max_buf_size(MAX_HEAD_BYTES as usize)
+        .max_headers(MAX_HEADERS);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD_BYTES);
     let mut cut = planes.cut.subscribe();
+    let patience = planes.head;
+    let called = Arc::new(AtomicBool::new(false));
+    let calls = Arc::clone(&called);
     let service = service_fn(move |request| {
+        calls.store(true, Ordering::Relaxed);
         let planes = planes.clone();
         async move { Ok::<_, Infallible>(planes.answer(request, peer, serving).await) }
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = builder.serve_connection(TokioIo::new(Watched::new(stream, PATIENCE)), service).into_owned();
     tokio::select! {
         served = watcher.watch(connection) => {
             if let Err(error) = served {
                 tracing::debug!(%error, %peer, "a connection ended early");
             }
         }
+        // hyper's own timer starts once it knows which HTTP this is, and HTTP/2 has none: whoever connects and says too little
+        // to be a call would keep its place for ever.
+        () = silence(patience, &called) => tracing::debug!(%peer, "a connection on which no call came"),
         // Dropping the connection drops its calls, and with them their trails: what was cut off is recorded.
         _ = cut.wait_for(|cut| *cut) => {}
+    }
+}
+
+/// Ends if nothing was called within this time.
+async fn silence(patience: Duration, called: &AtomicBool) {
+    sleep(patience).await;
+    if called.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 
