@@ -8,8 +8,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::macros::datetime;
 
 const MICROS: i64 = 1_000_000;
+
+/// The ends of the calendar that both databases and RFC 3339 share.
+const FIRST: OffsetDateTime = datetime!(0001-01-01 0:00 UTC);
+const LAST: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);
 
 /// A moment in UTC, in microseconds since 1970: the resolution both databases keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -53,7 +58,8 @@ impl Timestamp {
 
     /// For binding to a database. Moments outside what a calendar can say (years beyond 9999) fall to its ends.
     pub fn to_datetime(self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        let end = if self.0 < 0 { FIRST } else { LAST };
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000).unwrap_or(end)
     }
 
     pub fn from_datetime(at: OffsetDateTime) -> Self {
@@ -140,6 +146,12 @@ mod tests {
         assert_eq!(at.floor(3600).to_string(), "2026-03-04T05:00:00Z");
         assert_eq!(at.floor(86_400).to_string(), "2026-03-04T00:00:00Z");
         assert_eq!(Timestamp::from_micros(-1).floor(60), Timestamp::from_secs(-60));
+    }
+
+    #[test]
+    fn moments_beyond_the_calendar_fall_to_its_ends() {
+        assert_eq!(Timestamp::from_micros(i64::MAX).to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(Timestamp::from_micros(i64::MIN).to_string(), "0001-01-01T00:00:00Z");
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The composition root: builds the long-lived parts and says what they share. Nothing else.
 
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::gates::rate_limit::RateLimiter;
 use crate::gates::rate_limit::strangers::Strangers;
 use crate::health::Health;
@@ -70,6 +73,7 @@ impl Gatekeeper {
             },
             places: Arc::new(Semaphore::new(settings.bounds.in_flight)),
             body_memory: Arc::new(Semaphore::new(settings.bounds.body_memory / MEMORY_UNIT)),
+            long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get))),
         };
         let gatekeeper = Self {
             pipeline: Arc::new(pipeline),
@@ -91,9 +95,14 @@ impl Gatekeeper {
 
     /// Puts the stored keys on the ring beside the environment's. A stored key that cannot be read in full is left off: less access, never more.
     pub fn use_keys(&self, stored: Vec<StoredKey>) {
+        let before = Arc::clone(&self.pipeline.live.current().keys);
+        let used: HashMap<&KeyId, Timestamp> = before.iter().filter_map(|key| Some((&key.id, key.last_used()?))).collect();
         let stored = stored.into_iter().filter_map(|key| {
             let id = key.id.clone();
             let read = ring_key(key);
+            if let (Some(key), Some(at)) = (&read, used.get(&id)) {
+                key.note_use(*at);
+            }
             if read.is_none() {
                 tracing::error!(key = %id, "this stored key has a scope that cannot be read: it is not accepted");
             }

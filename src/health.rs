@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::clock::Timestamp;
-
 #[derive(Debug)]
 pub struct Health {
     started: AtomicBool,
@@ -20,12 +18,9 @@ pub enum Database {
     NotAskedYet,
     Connected {
         latency: Duration,
-        at: Timestamp,
     },
     /// Why is in the log: it may name hosts.
-    Away {
-        at: Timestamp,
-    },
+    Away,
 }
 
 impl Default for Health {

@@ -19,10 +19,15 @@ use crate::gates::sql_filter::{SqlJudged, sql_filter};
 use crate::identity::{Action, Caller, Endpoint, KeyHash};
 use crate::intake::{Taken, read_body};
 use crate::live::{Live, Snapshot};
-use crate::policy::Target;
+use crate::policy::{Policy, Target};
 use crate::record::{Recorder, Trail};
 use crate::upstream::{Order, Outgoing, Settled, Towards, Upstream, settle, shape};
 use crate::verdict::{Denial, Failure, GateName, Refusal, Standings, Verdict};
+
+/// Judging SQL of this size takes a few milliseconds at the most.
+const LONG: usize = 16 * 1024;
+/// Parsing is so much faster than judging.
+const PARSED_FASTER: usize = 32;
 
 /// What every call goes through: the long-lived parts, shared by all doors.
 pub struct Pipeline {
@@ -39,6 +44,8 @@ pub struct Pipeline {
     pub places: Arc<Semaphore>,
     /// What their bodies may take together.
     pub body_memory: Arc<Semaphore>,
+    /// Bodies that are judged apart, at once.
+    pub long_work: Arc<Semaphore>,
 }
 
 /// A call on its way in: its head is judged, its body is not read yet.
@@ -51,7 +58,7 @@ pub struct Arriving<'a, B> {
 /// Where a call is going, once its body has named it.
 struct Route<'a> {
     target: &'a Arc<Target>,
-    envelope: &'a Envelope,
+    envelope: &'a Arc<Envelope>,
     /// The action that the target will execute, which may stand in the payload.
     action: Option<&'a Action>,
 }
@@ -84,20 +91,24 @@ impl Pipeline {
         let policy = &snapshot.policy;
 
         let caller = self.identify(head, &snapshot, trail)?;
+        // First of all that a caller can provoke: whatever else refuses the call, it is counted.
+        let ticket = self.limit_source(&caller, head, &snapshot, trail, standings)?;
         self.take_place(trail)?;
         if head.hops >= policy.body.max_hops {
             return Err(Failure::LoopDetected.into());
         }
-        let ticket = self.limit_source(&caller, head, &snapshot, trail, standings)?;
 
-        let taken = read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await?;
-        let envelope = Envelope::parse(hold(taken, trail), &policy.sql.fields)?;
+        // The memory is held until the call has been sent on.
+        let Taken { bytes, memory: _memory } =
+            read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await?;
+        trail.note().request_bytes = bytes.len() as u64;
+        let envelope = self.parse(bytes, policy).await?;
         let route = find_route(&envelope, &snapshot, trail)?;
 
         let admitted = Admitted {
             _authorized: weigh(&snapshot, trail, GateName::Authorize, authorize(&caller, route.target, route.action))?,
             _within_limits: self.limit_endpoint(ticket, &route, &snapshot, trail, standings)?,
-            _sql: filter_sql(&caller, &route, &snapshot, trail)?,
+            _sql: self.filter_sql(&caller, &route, &snapshot, trail).await?,
             caller: &caller,
         };
         self.forward(admitted, &route, head, headers, trail).await
@@ -173,6 +184,44 @@ impl Pipeline {
         weigh(snapshot, trail, GateName::EndpointLimit, verdict)
     }
 
+    async fn parse(&self, bytes: Bytes, policy: &Arc<Policy>) -> Result<Arc<Envelope>, Failure> {
+        let policy = Arc::clone(policy);
+        let envelope = self.apart_if_long(bytes.len() / PARSED_FASTER, move || Envelope::parse(bytes, &policy.sql.fields)).await??;
+        Ok(Arc::new(envelope))
+    }
+
+    async fn filter_sql(
+        &self,
+        caller: &Authenticated,
+        route: &Route<'_>,
+        snapshot: &Snapshot,
+        trail: &mut Trail,
+    ) -> Result<SqlJudged, Refusal> {
+        let length = route.envelope.sql.iter().map(|sql| sql.text.len()).sum();
+        let (caller, envelope, policy) = (caller.caller().clone(), Arc::clone(route.envelope), Arc::clone(&snapshot.policy));
+        let verdict = self.apart_if_long(length, move || sql_filter(&caller, &envelope, &policy.sql)).await?;
+        // Rules that only observe leave their mark and nothing else.
+        for finding in verdict.proof().observed() {
+            trail.would_deny(GateName::SqlFilter, &Denial::DangerousSql(finding.clone()));
+        }
+        weigh(snapshot, trail, GateName::SqlFilter, verdict)
+    }
+
+    /// Does work on `size` bytes of a caller's here, or, where that would keep other calls waiting, on a thread for long work: one for
+    /// each core, so that such calls wait for each other and for nobody else.
+    async fn apart_if_long<T: Send + 'static>(&self, size: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+        if size <= LONG {
+            return Ok(work());
+        }
+        let turn = Arc::clone(&self.long_work).acquire_owned().await.map_err(|_| Failure::Internal)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        done.await.map_err(|_| Failure::Internal)
+    }
+
     async fn forward(
         &self,
         admitted: Admitted<'_>,
@@ -193,16 +242,8 @@ impl Pipeline {
     }
 }
 
-fn hold(taken: Taken, trail: &mut Trail) -> Bytes {
-    trail.note().request_bytes = taken.bytes.len() as u64;
-    if let Some(memory) = taken.memory {
-        trail.hold(memory);
-    }
-    taken.bytes
-}
-
 /// 404 here; from now on target and action are known.
-fn find_route<'a>(envelope: &'a Envelope, snapshot: &'a Snapshot, trail: &mut Trail) -> Result<Route<'a>, Refusal> {
+fn find_route<'a>(envelope: &'a Arc<Envelope>, snapshot: &'a Snapshot, trail: &mut Trail) -> Result<Route<'a>, Refusal> {
     trail.note().action = envelope.action.clone();
     let Some(target) = snapshot.policy.targets.find(&envelope.target) else {
         trail.note().asked_target = Some(envelope.target.clone());
@@ -212,15 +253,6 @@ fn find_route<'a>(envelope: &'a Envelope, snapshot: &'a Snapshot, trail: &mut Tr
     trail.note().target = Some(target.name.clone());
     trail.note().action = action.cloned();
     Ok(Route { target, envelope, action })
-}
-
-fn filter_sql(caller: &Authenticated, route: &Route<'_>, snapshot: &Snapshot, trail: &mut Trail) -> Result<SqlJudged, Refusal> {
-    let verdict = sql_filter(caller.caller(), route.envelope, &snapshot.policy.sql);
-    // Rules that only observe leave their mark and nothing else.
-    for finding in verdict.proof().observed() {
-        trail.would_deny(GateName::SqlFilter, &Denial::DangerousSql(finding.clone()));
-    }
-    weigh(snapshot, trail, GateName::SqlFilter, verdict)
 }
 
 /// What enforcement makes of a verdict.

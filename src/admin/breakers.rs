@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use crate::doors::whole;
 use crate::gatekeeper::Gatekeeper;
 use crate::reply;
-use crate::upstream::breaker::BreakerState;
 
 pub async fn list(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
     let breakers: Vec<Value> = gatekeeper
@@ -19,12 +18,7 @@ pub async fn list(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
         .breakers()
         .into_iter()
         .map(|(target, view)| {
-            let state = match view.state {
-                BreakerState::Closed => "closed",
-                BreakerState::Open => "open",
-                BreakerState::HalfOpen => "half_open",
-            };
-            json!({ "target": target.as_str(), "state": state, "failures": view.failures, "opened": view.opened })
+            json!({ "target": target.as_str(), "state": view.state.as_str(), "failures": view.failures, "opened": view.opened })
         })
         .collect();
     whole(reply::json_answer(StatusCode::OK, HeaderMap::new(), &json!({ "breakers": breakers })))

@@ -70,6 +70,9 @@ async fn require_token(
 async fn metrics(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
     let metrics = &gatekeeper.metrics;
     metrics.limit_buckets.set(i64::try_from(gatekeeper.pipeline.limiter.buckets()).unwrap_or(i64::MAX));
+    // Targets that have left policy leave the metrics too.
+    metrics.breaker_state.clear();
+    metrics.breaker_opened.clear();
     for (target, view) in gatekeeper.pipeline.upstream.breakers() {
         let label = TargetLabel { target: target.to_string() };
         let state = match view.state {

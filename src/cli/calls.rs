@@ -1,18 +1,24 @@
 //! `calls`: what was recorded, newest at the bottom as in any log.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use super::Exit;
 use super::output::Output;
 use super::setup::{failed, ready_store};
+use crate::clock::{Clock, Timestamp};
 use crate::record::compose::parse_id;
 use crate::store::{CallQuery, CallRow, Store, StoreError};
 
-const POLL: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_secs(1);
+const LOOK_BACK: Duration = Duration::from_secs(300);
+/// Rows asked for at once.
+const LOOK: u32 = 1000;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -53,18 +59,25 @@ async fn follow(output: &Output, store: &dyn Store, tail: Tail) -> Result<Exit, 
     let mut query = CallQuery { source: tail.source, target: tail.target, activity_type: None, after: None, most: tail.number };
     let mut rows = store.calls(&query).await?;
     rows.reverse();
+    print(output, &rows);
+    if !tail.follow {
+        return Ok(Exit::Fine);
+    }
+    // A row bears the time of its call's arrival, but is there when the call has ended: each look reaches back over the longest calls.
+    let mut shown: HashMap<Uuid, Timestamp> = rows.iter().map(|row| (row.id, row.at)).collect();
+    let clock = Clock::system();
+    query.most = LOOK;
     loop {
-        print(output, &rows);
-        if !tail.follow {
-            return Ok(Exit::Fine);
-        }
-        if let Some(last) = rows.last() {
-            query.after = Some((last.at, last.id));
-        }
         sleep(POLL).await;
-        rows = store.calls(&query).await?;
-        if query.after.is_none() {
-            rows.reverse();
+        let since = clock.now().minus(LOOK_BACK);
+        shown.retain(|_, at| *at >= since);
+        let mut from = Some((since, Uuid::nil()));
+        while let Some(after) = from {
+            query.after = Some(after);
+            rows = store.calls(&query).await?;
+            from = rows.last().filter(|_| rows.len() == LOOK as usize).map(|last| (last.at, last.id));
+            rows.retain(|row| shown.insert(row.id, row.at).is_none());
+            print(output, &rows);
         }
     }
 }

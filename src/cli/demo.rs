@@ -86,7 +86,7 @@ See it recorded:
 
   DATABASE_URL={database} {program} calls tail
 
-Operators look at http://{ops}/ (health, metrics). Stop with Ctrl-C.
+Operators look at http://{ops}/health and http://{ops}/metrics. Stop with Ctrl-C.
 ",
             key = key.reveal()
         ));

@@ -1,5 +1,6 @@
 //! `health`: asks a running gatekeeper how it is, as a monitor would.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,17 +21,29 @@ const MOST: usize = 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The gatekeeper's address; else $GATEKEEPER_LISTEN.
+    /// The gatekeeper's ops address, over plain http; else $GATEKEEPER_OPS_LISTEN.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
 
 pub async fn run(output: &Output, options: Options) -> Exit {
-    let base = options.url.or_else(|| environment_url(&Environment::process())).unwrap_or_default();
+    let base = match options.url {
+        Some(url) => url,
+        None => match environment_url(&Environment::process()) {
+            Ok(url) => url,
+            Err(why) => {
+                output.problem(&why);
+                return Exit::Configuration;
+            }
+        },
+    };
     let base = base.trim_end_matches('/').to_owned();
-    let Ok(uri) = format!("{base}/health").parse::<http::Uri>() else {
-        output.problem(&format!("'{base}' is not an address such as http://127.0.0.1:8080"));
-        return Exit::Usage;
+    let uri = match format!("{base}/health").parse::<http::Uri>() {
+        Ok(uri) if uri.scheme_str() == Some("http") && uri.host().is_some() => uri,
+        _ => {
+            output.problem(&format!("'{base}' is not an address such as http://127.0.0.1:9090"));
+            return Exit::Usage;
+        }
     };
     let asked = timeout(PATIENCE, ask(uri)).await.unwrap_or_else(|_| Err("no answer in time".into()));
     match asked {
@@ -50,12 +63,15 @@ pub async fn run(output: &Output, options: Options) -> Exit {
     }
 }
 
-/// Where the gatekeeper of this environment listens; an address for all interfaces is asked on loopback.
-fn environment_url(environment: &Environment<'_>) -> Option<String> {
-    let listen: std::net::SocketAddr = environment.variable("GATEKEEPER_LISTEN")?.parse().ok()?;
-    let host = if listen.ip().is_unspecified() { "127.0.0.1".to_owned() } else { listen.ip().to_string() };
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
-    Some(format!("http://{host}:{}", listen.port()))
+/// Where the gatekeeper of this environment listens for operators; an address for all interfaces is asked on loopback.
+fn environment_url(environment: &Environment<'_>) -> Result<String, String> {
+    let listen = environment.variable("GATEKEEPER_OPS_LISTEN").unwrap_or_default();
+    let mut listen: SocketAddr =
+        listen.parse().map_err(|_| "GATEKEEPER_OPS_LISTEN must be an address and a port, such as 127.0.0.1:9090".to_owned())?;
+    if listen.ip().is_unspecified() {
+        listen.set_ip(if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    Ok(format!("http://{listen}"))
 }
 
 async fn ask(uri: http::Uri) -> Result<(bool, Value), String> {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::output::Output;
@@ -58,6 +59,9 @@ pub async fn run_with(output: &Output, settings: Settings, policy: Policy, again
             return Exit::NotSo;
         }
     };
+    // Heard from here on, so that a stop during a long migration is an orderly one, and an early SIGHUP no end.
+    let stop = told_to_stop();
+    let hangups = hangups();
     let store = match setup::open(&settings.database).await {
         Ok(store) => store,
         Err(error) => return setup::failed(output, &error),
@@ -75,8 +79,8 @@ pub async fn run_with(output: &Output, settings: Settings, policy: Policy, again
         tracing::info!(%data, %ops, database = %settings.database.url, "serving");
     }
     ready(&listeners);
-    let reloading = tokio::spawn(reload_on_hangup(Arc::clone(&gatekeeper), again));
-    serve(Arc::clone(&gatekeeper), listeners, settings.bounds, told_to_stop()).await;
+    let reloading = tokio::spawn(reload_on_hangup(Arc::clone(&gatekeeper), hangups, again));
+    serve(Arc::clone(&gatekeeper), listeners, settings.bounds, stop).await;
     reloading.abort();
     upkeep.stop(&gatekeeper, LAST_RECORDS).await;
     tracing::info!("stopped");
@@ -88,13 +92,17 @@ pub trait Compile: Fn() -> Result<Policy, Vec<String>> + Clone + Send + 'static 
 
 impl<F: Fn() -> Result<Policy, Vec<String>> + Clone + Send + 'static> Compile for F {}
 
-/// At SIGHUP the policies are read again. If anything is wrong with them, those in force stay, and the log says what.
-async fn reload_on_hangup(gatekeeper: Arc<Gatekeeper>, again: impl Compile) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+fn hangups() -> Option<Signal> {
+    let hangups = signal(SignalKind::hangup());
+    if hangups.is_err() {
         tracing::error!("SIGHUP cannot be heard: policies change at a restart only");
-        return;
-    };
+    }
+    hangups.ok()
+}
+
+/// At SIGHUP the policies are read again. If anything is wrong with them, those in force stay, and the log says what.
+async fn reload_on_hangup(gatekeeper: Arc<Gatekeeper>, hangups: Option<Signal>, again: impl Compile) {
+    let Some(mut hangup) = hangups else { return };
     while hangup.recv().await.is_some() {
         match tokio::task::spawn_blocking(again.clone()).await {
             Ok(Ok(policy)) => {
@@ -114,9 +122,9 @@ async fn reload_on_hangup(gatekeeper: Arc<Gatekeeper>, again: impl Compile) {
 /// Turns true at SIGTERM or SIGINT. A second one ends the process at once.
 fn told_to_stop() -> watch::Receiver<bool> {
     let (stop, stopping) = watch::channel(false);
+    let (term, int) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     tokio::spawn(async move {
-        use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        let (Ok(mut term), Ok(mut int)) = (term, int) else {
             tracing::error!("signals cannot be heard: only a kill will end this process");
             std::future::pending::<()>().await;
             return;

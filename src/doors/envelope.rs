@@ -1,5 +1,6 @@
 //! The envelope door: `{target, action?, payload?, operation?}` in, the target's answer out. The original's clients come this way.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -84,23 +85,57 @@ fn refuse(refusal: Refusal, mut trail: Trail, arrival: Arrival) -> Response {
 
 /// Where the caller stands: `RateLimit` names every limit that applies, the older headers the one it will hit first.
 fn limit_headers(headers: &mut HeaderMap, standings: &Standings, arrival: Arrival) {
-    let named = [("source", standings.source), ("endpoint", standings.endpoint)];
-    let list = |item: &dyn Fn(&str, Standing) -> String| {
-        let items: Vec<String> = named.iter().filter_map(|(name, standing)| Some(item(name, (*standing)?))).collect();
-        items.join(", ")
-    };
     let Some(tightest) = standings.tightest() else { return };
     let reset = |standing: Standing| standing.reset_secs(arrival.at);
-    let values = [
-        (RATELIMIT, list(&|name, standing| format!("\"{name}\";r={};t={}", standing.remaining, reset(standing)))),
-        (RATELIMIT_POLICY, list(&|name, standing| format!("\"{name}\";q={};w={}", standing.limit, standing.window_secs))),
-        (X_RATELIMIT_LIMIT, tightest.limit.to_string()),
-        (X_RATELIMIT_REMAINING, tightest.remaining.to_string()),
-        (X_RATELIMIT_RESET, reset(tightest).to_string()),
-    ];
-    for (name, value) in values {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
+    let (mut left, mut allowed) = (String::new(), String::new());
+    for (name, standing) in [("source", standings.source), ("endpoint", standings.endpoint)] {
+        let Some(standing) = standing else { continue };
+        let comma = if left.is_empty() { "" } else { ", " };
+        // A string takes whatever is written to it.
+        let _ = write!(left, "{comma}\"{name}\";r={};t={}", standing.remaining, reset(standing));
+        let _ = write!(allowed, "{comma}\"{name}\";q={};w={}", standing.limit, standing.window_secs);
+    }
+    for (name, list) in [(RATELIMIT, left), (RATELIMIT_POLICY, allowed)] {
+        if let Ok(list) = HeaderValue::try_from(list) {
+            headers.insert(name, list);
         }
+    }
+    headers.insert(X_RATELIMIT_LIMIT, tightest.limit.into());
+    headers.insert(X_RATELIMIT_REMAINING, tightest.remaining.into());
+    headers.insert(X_RATELIMIT_RESET, reset(tightest).into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::identity::CallId;
+
+    fn said(standings: Standings) -> Vec<(String, String)> {
+        let mut headers = HeaderMap::new();
+        let arrival = Arrival { id: CallId::new(), at: Timestamp::from_secs(43), peer: [192, 0, 2, 7].into() };
+        limit_headers(&mut headers, &standings, arrival);
+        headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
+    }
+
+    #[test]
+    fn the_headers_name_every_limit_and_the_tightest() {
+        let minute = |limit, remaining| Some(Standing { limit, remaining, window_secs: 60, resets_at: Timestamp::from_secs(60) });
+        let pairs = |list: &[(&str, &str)]| list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>();
+        assert_eq!(
+            said(Standings { source: minute(500, 9), endpoint: minute(100, 7) }),
+            pairs(&[
+                ("ratelimit", r#""source";r=9;t=17, "endpoint";r=7;t=17"#),
+                ("ratelimit-policy", r#""source";q=500;w=60, "endpoint";q=100;w=60"#),
+                ("x-ratelimit-limit", "100"),
+                ("x-ratelimit-remaining", "7"),
+                ("x-ratelimit-reset", "17"),
+            ])
+        );
+        assert_eq!(
+            said(Standings { source: minute(500, 0), endpoint: None }).first(),
+            pairs(&[("ratelimit", r#""source";r=0;t=17"#)]).first()
+        );
+        assert_eq!(said(Standings::default()), []);
     }
 }

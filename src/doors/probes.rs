@@ -18,9 +18,11 @@ pub async fn live() -> Response {
     whole(reply::json_answer(StatusCode::OK, HeaderMap::new(), &json!({ "status": "ok" })))
 }
 
-/// Calls should be sent here. A database that is away is no reason against it: calls go on without it.
+/// Calls should be sent here: they would not be refused. A database that is away is no reason against it: calls go on without it.
 pub async fn ready(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
-    let (status, word) = if gatekeeper.health.is_ready() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
+    let has_room = gatekeeper.pipeline.places.available_permits() > 0;
+    let (status, word) =
+        if gatekeeper.health.is_ready() && has_room { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
     whole(reply::json_answer(status, HeaderMap::new(), &json!({ "status": word })))
 }
 
@@ -28,8 +30,8 @@ pub async fn ready(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
 pub async fn health(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
     let database = gatekeeper.health.database();
     let latency = match &database {
-        Database::Connected { latency, .. } => Some(latency.as_secs_f64() * 1000.0),
-        Database::Away { .. } | Database::NotAskedYet => None,
+        Database::Connected { latency } => Some(latency.as_secs_f64() * 1000.0),
+        Database::Away | Database::NotAskedYet => None,
     };
     let healthy = database.is_connected();
     let body = json!({

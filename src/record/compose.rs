@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
-use super::notes::{Ending, Notes, WouldDeny};
+use super::columns::{CallerContext, Details, Metadata, Request, WouldHaveDenied, object};
+use super::notes::{Ending, Notes};
 use crate::call::legible;
 use crate::clock::Timestamp;
-use crate::identity::{Action, CallId, Caller, NAME_LIMIT, Network, UNAUTHENTICATED};
+use crate::identity::{Action, CallId, Caller, KeyId, NAME_LIMIT, Network, UNAUTHENTICATED};
 use crate::store::{ActivityStatus, ActivityType, ApiStatus, CallRecord, StatsKey, StatsOutcome};
 use crate::verdict::{Denial, Failure, Refusal};
 use crate::wording::words;
@@ -28,39 +29,33 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
     let (title, description) = headline(ending, kind.activity, source, target, action, error_message.as_deref());
     let millis = i32::try_from(took.as_millis()).unwrap_or(i32::MAX);
 
-    let mut metadata = Map::new();
-    metadata.insert("source".into(), json!(source));
-    metadata.insert("target".into(), json!(target));
-    metadata.insert("action".into(), json!(notes.action.as_ref().map(Action::as_str)));
-    metadata.insert("execution_time_ms".into(), json!(millis));
-    metadata.insert("success".into(), json!(kind.stats == StatsOutcome::Successful));
-    metadata.insert("door".into(), json!(notes.door));
-    metadata.insert("network".into(), json!(notes.network.to_string()));
-    metadata.insert("request_bytes".into(), json!(notes.request_bytes));
-    metadata.insert("response_bytes".into(), json!(notes.response_bytes));
-    if let Some(key) = notes.key() {
-        metadata.insert("key".into(), json!(key.as_str()));
-    }
-    if let Some(claimed) = &notes.claimed {
-        metadata.insert("claimed_source".into(), json!(claimed.as_ref()));
-    }
-    if let Some(trace) = &notes.trace {
-        metadata.insert("trace_id".into(), json!(format!("{:032x}", trace.trace_id)));
-    }
-    if let Some(upstream) = notes.upstream {
-        metadata.insert("upstream_ms".into(), json!(upstream.as_millis()));
-        metadata.insert("overhead_us".into(), json!(took.saturating_sub(upstream).as_micros()));
-    }
-    describe_ending(ending, &mut metadata);
-    if let Some(error) = &error_message {
-        metadata.insert("error".into(), json!(error));
-    }
-    if !notes.would_deny.is_empty() {
-        if !matches!(ending, Ending::Refused(Refusal::Denied(_))) {
-            metadata.insert("enforced".into(), json!(false));
-        }
-        metadata.insert("would_deny".into(), notes.would_deny.iter().map(would_deny).collect());
-    }
+    let request = Request { source, target, action: notes.action.as_ref().map(Action::as_str) };
+    let (status, denial) = match ending {
+        Ending::Answered { status } | Ending::AnswerBroken { status } => (Some(*status), None),
+        Ending::Abandoned { status } => (*status, None),
+        Ending::Refused(Refusal::Denied(denial)) => (Some(denial.status()), Some(denial)),
+        Ending::Refused(Refusal::Failed(failure)) => (Some(failure.status()), None),
+    };
+    let metadata = Metadata {
+        request,
+        execution_time_ms: millis,
+        success: kind.stats == StatsOutcome::Successful,
+        door: notes.door,
+        network: notes.network.to_string(),
+        request_bytes: notes.request_bytes,
+        response_bytes: notes.response_bytes,
+        key: notes.key().map(KeyId::as_str),
+        claimed_source: notes.claimed.as_deref(),
+        trace_id: notes.trace.map(|trace| format!("{:032x}", trace.trace_id)),
+        upstream_ms: notes.upstream.map(|upstream| upstream.as_millis()),
+        overhead_us: notes.overhead.map(|overhead| overhead.as_micros()),
+        status,
+        code: ending.label(),
+        details: denial.and_then(Details::of),
+        error: error_message.as_deref(),
+        enforced: (!notes.enforced).then_some(false),
+        would_deny: notes.would_deny.iter().map(WouldHaveDenied::of).collect(),
+    };
 
     CallRecord {
         id: notes.id.0,
@@ -69,15 +64,14 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         activity_status: kind.status,
         title,
         description,
-        metadata: Value::Object(metadata).to_string(),
+        metadata: object(&metadata),
         api_status: kind.api,
+        request: object(&request),
+        caller_context: object(&CallerContext {
+            source,
+            authenticated: matches!(notes.caller, Some(Caller::Source { .. } | Caller::ServiceRole { .. })),
+        }),
         error_message,
-        request: json!({ "target": target, "action": notes.action.as_ref().map(Action::as_str), "source": source }).to_string(),
-        caller_context: json!({
-            "source": source,
-            "authenticated": matches!(notes.caller, Some(Caller::Source { .. } | Caller::ServiceRole { .. })),
-        })
-        .to_string(),
         execution_ms: millis,
         times: 1,
         stats: StatsKey {
@@ -90,10 +84,10 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
     }
 }
 
-/// Failed authentications of one network and minute that were not recorded one by one.
+/// Calls of one network and minute that nobody was known to stand behind, and that were not recorded one by one.
 pub fn folded_strangers(network: Option<Network>, minute: Timestamp, count: u32) -> CallRecord {
     let network = network.map_or_else(|| "many networks".to_owned(), |network| network.to_string());
-    let message = format!("{count} more failed authentications from {network} in the minute of {minute}");
+    let message = format!("{count} more calls without valid credentials from {network} in the minute of {minute}");
     CallRecord {
         id: CallId::new().0,
         at: minute,
@@ -102,11 +96,11 @@ pub fn folded_strangers(network: Option<Network>, minute: Timestamp, count: u32)
         title: format!("\u{26d4} {count} unauthenticated calls"),
         description: message.clone(),
         metadata: json!({
-            "source": UNAUTHENTICATED, "network": network, "status": 401, "code": "unauthorized", "folded": count, "success": false,
+            "source": UNAUTHENTICATED, "network": network, "code": "folded", "folded": count, "success": false,
         })
         .to_string(),
         api_status: ApiStatus::Error,
-        error_message: Some("Invalid Eliza credentials or untrusted source".into()),
+        error_message: Some("calls without valid credentials, summed up".into()),
         request: json!({ "target": null, "action": null, "source": UNAUTHENTICATED }).to_string(),
         caller_context: json!({ "source": UNAUTHENTICATED, "authenticated": false }).to_string(),
         execution_ms: 0,
@@ -132,6 +126,10 @@ fn classify(ending: &Ending) -> Kind {
     let kind = |activity, status, api, stats| Kind { activity, status, api, stats };
     match ending {
         Ending::Answered { status } if *status < 400 => {
+            kind(ActivityType::Call, ActivityStatus::Completed, ApiStatus::Success, StatsOutcome::Successful)
+        }
+        // The target did its part; a caller that has heard enough of a stream is no failure of it.
+        Ending::Abandoned { status: Some(status) } if *status < 400 => {
             kind(ActivityType::Call, ActivityStatus::Completed, ApiStatus::Success, StatsOutcome::Successful)
         }
         Ending::Answered { .. } | Ending::AnswerBroken { .. } | Ending::Abandoned { status: Some(_) } => {
@@ -198,52 +196,81 @@ fn headline(
     }
 }
 
-fn describe_ending(ending: &Ending, metadata: &mut Map<String, Value>) {
-    match ending {
-        Ending::Answered { status } | Ending::AnswerBroken { status } | Ending::Abandoned { status: Some(status) } => {
-            metadata.insert("status".into(), json!(status));
-        }
-        Ending::Abandoned { status: None } => {}
-        Ending::Refused(refusal) => {
-            let (status, denial) = match refusal {
-                Refusal::Denied(denial) => (denial.status(), Some(denial)),
-                Refusal::Failed(failure) => (failure.status(), None),
-            };
-            metadata.insert("status".into(), json!(status));
-            if let Some(denial) = denial {
-                describe_denial(denial, metadata);
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{KeyId, SourceName, TargetName};
+    use crate::record::WouldDeny;
+    use crate::verdict::{AuthFault, GateName, SqlFinding};
+    use serde_json::Value;
+
+    const AT: Timestamp = Timestamp::from_secs(60);
+
+    fn notes() -> Notes {
+        Notes {
+            caller: Some(Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), key: KeyId::new("env:current") }),
+            target: TargetName::parse("brain"),
+            action: Action::parse("think"),
+            upstream: Some(Duration::from_millis(7)),
+            overhead: Some(Duration::from_micros(2_500)),
+            request_bytes: 496,
+            response_bytes: 72,
+            ..Notes::new(CallId::new(), AT, [192, 0, 2, 7].into(), "envelope")
         }
     }
-    metadata.insert("code".into(), json!(ending.label()));
-}
 
-/// What the operator should know of a denial beyond what the caller was told.
-fn describe_denial(denial: &Denial, into: &mut Map<String, Value>) {
-    match denial {
-        Denial::Unauthorized(fault) => {
-            into.insert("fault".into(), json!(fault.as_str()));
-        }
-        Denial::Limited(limited) => {
-            into.insert("scope".into(), json!(format!("{:?}", limited.scope).to_lowercase()));
-            into.insert("retry_after_seconds".into(), json!(limited.retry_after.as_secs()));
-        }
-        Denial::DangerousSql(finding) => {
-            into.insert("pattern".into(), json!(finding.pattern));
-            into.insert("rule".into(), json!(finding.rule));
-            into.insert("sql".into(), json!(finding.statement));
-            into.insert("pointer".into(), json!(finding.pointer));
-            into.insert("reason".into(), json!(finding.reason));
-        }
-        Denial::KeyNotScoped { .. } | Denial::CallerNotAllowed { .. } => {}
+    fn metadata(notes: &Notes, ending: &Ending) -> Value {
+        serde_json::from_str(&compose(notes, ending, Duration::from_micros(9_500)).metadata).unwrap()
     }
-}
 
-fn would_deny(would: &WouldDeny) -> Value {
-    let mut entry = Map::new();
-    entry.insert("gate".into(), json!(would.gate.as_str()));
-    entry.insert("code".into(), json!(would.denial.code()));
-    entry.insert("status".into(), json!(would.denial.status()));
-    describe_denial(&would.denial, &mut entry);
-    Value::Object(entry)
+    fn dangerous() -> Denial {
+        Denial::DangerousSql(SqlFinding {
+            rule: "drop-table".into(),
+            pattern: "/DROP/".into(),
+            statement: "DROP TABLE a".into(),
+            pointer: "/payload/sql".into(),
+            reason: "It destroys.".into(),
+        })
+    }
+
+    #[test]
+    fn the_metadata_of_an_answered_call() {
+        let expected = json!({
+            "source": "gemini-chat", "target": "brain", "action": "think", "key": "env:current", "door": "envelope",
+            "network": "192.0.2.0/24", "request_bytes": 496, "response_bytes": 72, "execution_time_ms": 9, "upstream_ms": 7,
+            "overhead_us": 2500, "success": true, "status": 200, "code": "answered",
+        });
+        assert_eq!(metadata(&notes(), &Ending::Answered { status: 200 }), expected);
+    }
+
+    #[test]
+    fn the_metadata_of_a_stranger_says_what_was_wrong_and_what_was_claimed() {
+        let stranger = Notes { claimed: Some("gemini-chat".into()), ..Notes::new(CallId::new(), AT, [192, 0, 2, 7].into(), "envelope") };
+        let expected = json!({
+            "source": "unauthenticated", "target": null, "action": null, "claimed_source": "gemini-chat", "door": "envelope",
+            "network": "192.0.2.0/24", "request_bytes": 0, "response_bytes": 0, "execution_time_ms": 9, "success": false, "status": 401,
+            "code": "unauthorized", "fault": "wrong_key", "error": "Invalid Eliza credentials or untrusted source",
+        });
+        assert_eq!(metadata(&stranger, &Ending::Refused(Denial::Unauthorized(AuthFault::WrongKey).into())), expected);
+    }
+
+    #[test]
+    fn the_metadata_of_dangerous_sql_names_rule_statement_and_place_refused_or_not() {
+        let refused = metadata(&notes(), &Ending::Refused(dangerous().into()));
+        let observed = Notes { would_deny: vec![WouldDeny { gate: GateName::SqlFilter, denial: dangerous() }], enforced: false, ..notes() };
+        let passed = metadata(&observed, &Ending::Answered { status: 200 });
+        let would = passed.pointer("/would_deny/0").unwrap();
+        for (member, said) in [
+            ("rule", "drop-table"),
+            ("pattern", "/DROP/"),
+            ("sql", "DROP TABLE a"),
+            ("pointer", "/payload/sql"),
+            ("reason", "It destroys."),
+            ("code", "dangerous_operation"),
+        ] {
+            assert_eq!((&refused[member], &would[member]), (&json!(said), &json!(said)), "{member}");
+        }
+        assert_eq!((&would["gate"], &would["status"], &passed["enforced"]), (&json!("sql_filter"), &json!(403), &json!(false)));
+        assert_eq!(refused.get("enforced"), None);
+    }
 }

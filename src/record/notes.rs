@@ -28,7 +28,14 @@ pub struct Notes {
     pub would_deny: Vec<WouldDeny>,
     pub request_bytes: u64,
     pub response_bytes: u64,
+    /// Spent on the caller's body.
+    pub reading: Duration,
+    /// Spent on the target, until its answer could be passed on or it was clear that there is none.
     pub upstream: Option<Duration>,
+    /// Spent by the gatekeeper itself, until the answer began.
+    pub overhead: Option<Duration>,
+    /// Whether every gate's denials stood.
+    pub enforced: bool,
     pub ending: Option<Ending>,
 }
 
@@ -74,7 +81,10 @@ impl Notes {
             would_deny: Vec::new(),
             request_bytes: 0,
             response_bytes: 0,
+            reading: Duration::ZERO,
             upstream: None,
+            overhead: None,
+            enforced: true,
             ending: None,
         }
     }

@@ -24,7 +24,7 @@ pub struct Trail {
     recorder: Recorder,
     started: Instant,
     keep: Keep,
-    /// The call's place among those under way, and the memory its body takes; given back when the call ends.
+    /// The call's place among those under way; given back when the call ends.
     permits: Vec<OwnedSemaphorePermit>,
 }
 
@@ -72,7 +72,7 @@ impl Trail {
             return;
         }
         let took = self.started.elapsed();
-        let ending = self.notes.ending.clone().unwrap_or_else(|| {
+        let ending = self.notes.ending.take().unwrap_or_else(|| {
             if std::thread::panicking() { Ending::Refused(Refusal::Failed(Failure::Internal)) } else { Ending::Abandoned { status: None } }
         });
         let metrics = self.recorder.metrics();
@@ -81,7 +81,12 @@ impl Trail {
         metrics.call_seconds.observe(took.as_secs_f64());
         if let Some(upstream) = self.notes.upstream {
             metrics.target_seconds.observe(upstream.as_secs_f64());
-            metrics.overhead_seconds.observe(took.saturating_sub(upstream).as_secs_f64());
+        }
+        if let Some(overhead) = self.notes.overhead {
+            metrics.overhead_seconds.observe(overhead.as_secs_f64());
+        }
+        if self.notes.request_bytes > 0 {
+            metrics.request_bytes.observe(self.notes.request_bytes as f64);
         }
         if keep == Keep::Record {
             self.recorder.record(compose(&self.notes, &ending, took));
@@ -121,6 +126,8 @@ pin_project! {
 
 impl<B: Body> Recorded<B> {
     pub fn new(body: B, mut trail: Trail, status: u16) -> Self {
+        let others = trail.notes.reading + trail.notes.upstream.unwrap_or_default();
+        trail.notes.overhead = Some(trail.started.elapsed().saturating_sub(others));
         let empty = body.is_end_stream();
         if trail.notes.ending.is_none() {
             // Until the last byte is out, dropping the body means that the caller went away.
@@ -178,5 +185,27 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::identity::CallId;
+    use crate::telemetry::metrics::Metrics;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_call_whose_body_was_read_counts_in_the_sizes_of_bodies() {
+        let metrics = Arc::new(Metrics::default());
+        let (recorder, _records) = Recorder::new(Arc::clone(&metrics));
+        for request_bytes in [0, 496] {
+            let notes = Notes::new(CallId::new(), Timestamp::default(), [192, 0, 2, 7].into(), "envelope");
+            drop(Trail::new(Notes { request_bytes, ..notes }, recorder.clone()));
+        }
+        let text = metrics.render();
+        assert!(text.contains("gatekeeper_request_bytes_count 1\n"), "{text}");
+        assert!(text.contains("gatekeeper_request_bytes_sum 496.0\n"), "{text}");
     }
 }

@@ -68,7 +68,7 @@ async fn write(store: &dyn Store, batch: &[CallRecord], metrics: &Metrics) {
             Err(StoreError::Refused(why)) => match part {
                 [] => {}
                 [one] => {
-                    metrics.records_dropped.inc();
+                    metrics.records_dropped.inc_by(u64::from(one.times));
                     tracing::error!(%why, call_id = %one.id, "the database refuses this record: it is lost");
                 }
                 many => {

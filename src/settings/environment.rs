@@ -18,7 +18,8 @@ pub struct Environment<'a> {
 
 impl<'a> Environment<'a> {
     pub fn process() -> Environment<'static> {
-        Environment::from_lookup(|name| std::env::var(name).ok())
+        // What is not UTF-8 is kept as something that no variable accepts, instead of being taken for unset.
+        Environment::from_lookup(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'a) -> Self {
@@ -82,7 +83,10 @@ fn read_value(path: &Path) -> Result<String, String> {
     use std::io::Read;
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| format!("cannot be read: {}", error.kind()))?;
-    file.take(FILE_LIMIT).read_to_string(&mut text).map_err(|error| format!("cannot be read: {}", error.kind()))?;
+    file.take(FILE_LIMIT + 1).read_to_string(&mut text).map_err(|error| format!("cannot be read: {}", error.kind()))?;
+    if text.len() as u64 > FILE_LIMIT {
+        return Err(format!("names a file of more than {FILE_LIMIT} bytes"));
+    }
     let value = text.trim();
     if value.is_empty() { Err("names an empty file".into()) } else { Ok(value.to_owned()) }
 }

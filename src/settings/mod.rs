@@ -104,21 +104,21 @@ impl DatabaseUrl {
     }
 }
 
+/// Nothing before an `@` is shown, and nothing of the query: either may hold a password.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://").filter(|(scheme, _)| scheme.starts_with("postgres")) else {
-            return f.write_str(&self.0);
-        };
-        // A password may stand before the host or in the query, and one that is not encoded may hold anything.
-        let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+        // `sqlite:file` is the one form without.
+        let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str(&self.0) };
+        let (address, query) = rest.split_once('?').map_or((rest, None), |(address, query)| (address, Some(query)));
+        // A password that is not encoded may hold a `?` too: then there is no telling what it is the start of.
         if query.is_some_and(|query| query.contains('@')) {
             return write!(f, "{scheme}://***");
         }
-        match place.rsplit_once('@') {
-            Some((_, host)) => write!(f, "{scheme}://***@{host}")?,
-            None => write!(f, "{scheme}://{place}")?,
+        let end = if query.is_some() { "?***" } else { "" };
+        match address.rsplit_once('@') {
+            Some((_, host)) => write!(f, "{scheme}://***@{host}{end}"),
+            None => write!(f, "{scheme}://{address}{end}"),
         }
-        f.write_str(if query.is_some() { "?***" } else { "" })
     }
 }
 
@@ -254,11 +254,6 @@ impl DatabaseSettings {
 }
 
 impl LogSettings {
-    pub fn read(environment: &Environment<'_>) -> Result<Self, Problems> {
-        let mut problems = Problems::default();
-        Self::collect(environment, &mut problems).filter(|_| problems.is_empty()).ok_or(problems)
-    }
-
     fn collect(environment: &Environment<'_>, p: &mut Problems) -> Option<Self> {
         let level = environment.parsed(p, "LOG_LEVEL", |text| {
             let level = text.to_ascii_lowercase();

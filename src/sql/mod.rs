@@ -33,7 +33,8 @@ pub enum Mode {
 #[derive(Clone, Debug)]
 pub struct Hit<'r> {
     pub rule: &'r Rule,
-    /// The first statement it matched, folded and cut: no literal's content is in it.
+    /// The first statement it matched, folded and cut; or the rule's pattern, where it cannot be told what is a literal. No literal's
+    /// content is ever in it.
     pub statement: String,
 }
 
@@ -42,13 +43,10 @@ pub fn judge<'r>(text: &str, rules: &'r [Rule]) -> Vec<Hit<'r>> {
     let mut open: Vec<(&Rule, Option<String>)> = rules.iter().filter(|rule| rule.mode != Mode::Off).map(|rule| (rule, None)).collect();
     fold(text, &mut |statement, reading| {
         for (rule, shown) in open.iter_mut().filter(|(_, shown)| shown.is_none()) {
-            *shown = rule.regex.find(statement).map(|found| {
-                let shown = match reading {
-                    Reading::Plain => statement,
-                    // The rest may be what a literal holds.
-                    Reading::Loose => found.as_str(),
-                };
-                shown.chars().take(SHOWN).collect()
+            *shown = rule.regex.is_match(statement).then(|| match reading {
+                Reading::Plain => statement.chars().take(SHOWN).collect(),
+                // Where quotes can be read in two ways, what one reading takes for words the other takes for a literal.
+                Reading::Loose => rule.pattern.clone(),
             });
         }
     });

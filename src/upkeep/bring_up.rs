@@ -53,13 +53,18 @@ async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCur
     let pipeline = &gatekeeper.pipeline;
     let now = pipeline.clock.now();
     let policy = Arc::clone(&pipeline.live.current().policy);
+    let mut counted = Vec::new();
     for secs in &policy.limits.window_lengths {
         let start = now.floor(*secs);
-        let rows = store.counts_since(start).await?;
-        let rows = rows.iter().map(|row| (row.identifier.as_str(), row.endpoint.as_str(), row.count));
-        pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, start, rows);
+        counted.push((*secs, start, store.counts_since(start).await?));
     }
-    gatekeeper.use_keys(store.keys().await?);
+    let keys = store.keys().await?;
+    // Nothing can fail from here on: counts are added, so a second try must not add them again.
+    for (secs, start, rows) in &counted {
+        let rows = rows.iter().map(|row| (row.identifier.as_str(), row.endpoint.as_str(), row.count));
+        pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, *start, rows);
+    }
+    gatekeeper.use_keys(keys);
     Ok(cursor)
 }
 

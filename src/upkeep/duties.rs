@@ -73,12 +73,12 @@ pub(super) async fn refresh_health(gatekeeper: &Gatekeeper) {
     let clock = &gatekeeper.pipeline.clock;
     let asked = clock.monotonic_nanos();
     let database = match timeout(PING, gatekeeper.store.ping()).await {
-        Ok(Ok(())) => Database::Connected { latency: Duration::from_nanos(clock.monotonic_nanos().saturating_sub(asked)), at: clock.now() },
+        Ok(Ok(())) => Database::Connected { latency: Duration::from_nanos(clock.monotonic_nanos().saturating_sub(asked)) },
         Ok(Err(error)) => {
             tracing::debug!(%error, "the database does not answer");
-            Database::Away { at: clock.now() }
+            Database::Away
         }
-        Err(_) => Database::Away { at: clock.now() },
+        Err(_) => Database::Away,
     };
     let before = gatekeeper.health.database();
     if before.is_connected() != database.is_connected() {
@@ -109,6 +109,14 @@ pub(super) async fn touch_keys(gatekeeper: &Gatekeeper) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "the last use of keys is not noted yet"),
         Err(_) => tracing::debug!("the last use of keys is not noted yet"),
+    }
+}
+
+pub(super) async fn reread_keys(gatekeeper: &Gatekeeper) {
+    match timeout(PING, gatekeeper.store.keys()).await {
+        Ok(Ok(keys)) => gatekeeper.use_keys(keys),
+        Ok(Err(error)) => tracing::debug!(%error, "the keys cannot be read now"),
+        Err(_) => tracing::debug!("the keys cannot be read now"),
     }
 }
 

@@ -19,12 +19,14 @@ use crate::record::writer::write_all;
 use crate::settings::Migrate;
 use crate::store::{CallRecord, SignalCursor};
 use bring_up::{BringUpError, keep_bringing_up};
-use duties::{follow_signals, maintain, record_strangers, refresh_health, touch_keys};
+use duties::{follow_signals, maintain, record_strangers, refresh_health, reread_keys, touch_keys};
 
 const HEALTH: Duration = Duration::from_secs(1);
 const STRANGERS: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(60);
 const KEY_USE: Duration = Duration::from_secs(30);
+/// Changes of keys are heard of at once; this is for what was missed while the database was away for long.
+const KEYS: Duration = Duration::from_secs(300);
 /// How long a start waits for the database before it serves without: its limits begin at nothing then, until the counts are loaded.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 
@@ -70,6 +72,7 @@ impl Upkeep {
             gatekeeper.pipeline.limiter.sweep(gatekeeper.pipeline.clock.now());
         });
         every(&mut tasks, gatekeeper, KEY_USE, &stopping, |gatekeeper| async move { touch_keys(&gatekeeper).await });
+        every(&mut tasks, gatekeeper, KEYS, &stopping, |gatekeeper| async move { reread_keys(&gatekeeper).await });
         tasks.spawn(maintain(Arc::clone(gatekeeper), is_up, stopping));
         Ok(Self { stop, tasks, writer })
     }
@@ -80,7 +83,8 @@ impl Upkeep {
         record_strangers(gatekeeper, gatekeeper.pipeline.strangers.drain_all());
         touch_keys(gatekeeper).await;
         self.stop.send_replace(true);
-        while self.tasks.join_next().await.is_some() {}
+        // Whatever they ask the database can be left unasked.
+        self.tasks.shutdown().await;
         if timeout(patience, &mut self.writer).await.is_err() {
             self.writer.abort();
         }

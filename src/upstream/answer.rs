@@ -53,7 +53,8 @@ fn says_error(body: &[u8]) -> bool {
         #[serde(borrow, rename = "error")]
         _error: Cow<'a, str>,
     }
-    serde_json::from_slice::<Probe<'_>>(body).is_ok()
+    // Only an object: a list would be read as one by its order.
+    body.trim_ascii_start().starts_with(b"{") && serde_json::from_slice::<Probe<'_>>(body).is_ok()
 }
 
 fn wrap(status: StatusCode, theirs: &HeaderMap, target: &Target, call: CallId) -> Settled {

@@ -3,6 +3,8 @@
 //! Every wait has an end here: for a request's head, for a slow reader, for calls under way at shutdown. The bounds keep a crowd
 //! of connections from becoming a crowd of buffers.
 
+mod patience;
+
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -25,6 +27,8 @@ use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use patience::{Patience, Watched};
+
 use crate::admin;
 use crate::doors::{self, Arrival};
 use crate::gatekeeper::Gatekeeper;
@@ -34,11 +38,12 @@ use crate::reply::{self, X_CALL_ID};
 use crate::settings::Bounds;
 use crate::verdict::Failure;
 
+/// The idle time is longer than any call should take: a call that waits for its target moves no byte.
+const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
 const MAX_HEAD_BYTES: u32 = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 /// HTTP/2 streams one connection may have open.
 const MAX_STREAMS: u32 = 256;
-const PING_EVERY: Duration = Duration::from_secs(20);
 /// Out of descriptors or the like: accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -166,12 +171,7 @@ async fn serve_connection(
         .header_read_timeout(planes.head)
         .max_buf_size(MAX_HEAD_BYTES as usize)
         .max_headers(MAX_HEADERS);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING_EVERY)
-        .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD_BYTES);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD_BYTES);
     let mut cut = planes.cut.subscribe();
     let patience = planes.head;
     let called = Arc::new(AtomicBool::new(false));
@@ -181,7 +181,7 @@ async fn serve_connection(
         let planes = planes.clone();
         async move { Ok::<_, Infallible>(planes.answer(request, peer, serving).await) }
     });
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = builder.serve_connection(TokioIo::new(Watched::new(stream, PATIENCE)), service).into_owned();
     tokio::select! {
         served = watcher.watch(connection) => {
             if let Err(error) = served {

@@ -1,0 +1,108 @@
+//! The JSON columns of a record: what operators' queries find in them, member by member.
+
+use serde::Serialize;
+
+use super::notes::WouldDeny;
+use crate::verdict::{Denial, LimitScope};
+
+/// The column `metadata`. What does not apply to a call is left out, but for an absent target and action, which are null.
+#[derive(Serialize)]
+pub struct Metadata<'a> {
+    #[serde(flatten)]
+    pub request: Request<'a>,
+    pub execution_time_ms: i32,
+    pub success: bool,
+    pub door: &'static str,
+    pub network: String,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claimed_source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream_ms: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overhead_us: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    pub code: &'static str,
+    #[serde(flatten)]
+    pub details: Option<Details<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'a str>,
+    /// Said only of calls made while denials did not stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforced: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub would_deny: Vec<WouldHaveDenied<'a>>,
+}
+
+/// The column `request`.
+#[derive(Clone, Copy, Serialize)]
+pub struct Request<'a> {
+    pub source: &'a str,
+    pub target: Option<&'a str>,
+    pub action: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+pub struct CallerContext<'a> {
+    pub source: &'a str,
+    pub authenticated: bool,
+}
+
+/// What the operator should know of a denial beyond what the caller was told.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum Details<'a> {
+    Credentials { fault: &'static str },
+    Limit { scope: &'static str, retry_after_seconds: u64 },
+    Sql { pattern: &'a str, rule: &'a str, sql: &'a str, pointer: &'a str, reason: &'a str },
+}
+
+impl<'a> Details<'a> {
+    pub fn of(denial: &'a Denial) -> Option<Self> {
+        match denial {
+            Denial::Unauthorized(fault) => Some(Self::Credentials { fault: fault.as_str() }),
+            Denial::Limited(limited) => {
+                let scope = match limited.scope {
+                    LimitScope::Source => "source",
+                    LimitScope::Endpoint => "endpoint",
+                };
+                Some(Self::Limit { scope, retry_after_seconds: limited.retry_after.as_secs() })
+            }
+            Denial::DangerousSql(finding) => Some(Self::Sql {
+                pattern: &finding.pattern,
+                rule: &finding.rule,
+                sql: &finding.statement,
+                pointer: &finding.pointer,
+                reason: &finding.reason,
+            }),
+            Denial::KeyNotScoped { .. } | Denial::CallerNotAllowed { .. } => None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct WouldHaveDenied<'a> {
+    pub gate: &'static str,
+    pub code: &'static str,
+    pub status: u16,
+    #[serde(flatten)]
+    pub details: Option<Details<'a>>,
+}
+
+impl<'a> WouldHaveDenied<'a> {
+    pub fn of(would: &'a WouldDeny) -> Self {
+        let denial = &would.denial;
+        Self { gate: would.gate.as_str(), code: denial.code(), status: denial.status(), details: Details::of(denial) }
+    }
+}
+
+/// Plain text and numbers, which JSON can always say.
+pub fn object(columns: &impl Serialize) -> String {
+    serde_json::to_string(columns).unwrap_or_default()
+}

@@ -1,0 +1,131 @@
+//! A connection that ends when its peer stands still: one that does not read its answer, one that is left open.
+//!
+//! hyper bounds the time for a request's head; what goes out, and what is just kept, is bounded here, so that peers who stand still
+//! cannot hold every place.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// How long each kind of standing still may last.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the peer to take what is written to it.
+    pub write: Duration,
+    /// Without a byte in either direction.
+    pub idle: Duration,
+}
+
+/// The stream, with its peer's clock running.
+#[derive(Debug)]
+pub struct Watched<S> {
+    stream: S,
+    patience: Patience,
+    last: Instant,
+    reading: Pin<Box<Sleep>>,
+    writing: Pin<Box<Sleep>>,
+    stuck: bool,
+}
+
+impl<S> Watched<S> {
+    pub fn new(stream: S, patience: Patience) -> Self {
+        let (reading, writing) = (Box::pin(sleep(patience.idle)), Box::pin(sleep(patience.write)));
+        Self { stream, patience, last: Instant::now(), reading, writing, stuck: false }
+    }
+
+    /// What a write came to, or the end of patience with a peer that does not take it.
+    fn written<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck = false;
+            self.last = Instant::now();
+            return written;
+        }
+        if !self.stuck {
+            self.stuck = true;
+            self.writing.as_mut().reset(Instant::now() + self.patience.write);
+        }
+        ready!(self.writing.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answer")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buffer) {
+            this.last = Instant::now();
+            return Poll::Ready(read);
+        }
+        loop {
+            ready!(this.reading.as_mut().poll(cx));
+            let end = this.last + this.patience.idle;
+            if end <= Instant::now() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer stands still")));
+            }
+            this.reading.as_mut().reset(end);
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.written(written, cx)
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.written(written, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_does_not_read_is_let_go() {
+        let (ours, _theirs) = duplex(4);
+        let mut ours = Watched::new(ours, PATIENCE);
+        let began = Instant::now();
+        let error = ours.write_all(b"more than fits").await.unwrap_err();
+        assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_in_use_lives_on_and_an_idle_one_ends() {
+        let (ours, mut theirs) = duplex(1024);
+        let mut ours = Watched::new(ours, PATIENCE);
+        let mut buffer = [0; 24];
+        for _ in 0..3 {
+            theirs.write_all(&[b'x'; 24]).await.unwrap();
+            ours.read_exact(&mut buffer).await.unwrap();
+            tokio::time::advance(Duration::from_secs(800)).await;
+            ours.write_all(b"y").await.unwrap();
+        }
+        let began = Instant::now();
+        let error = ours.read_exact(&mut buffer).await.unwrap_err();
+        assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 900));
+    }
+}
