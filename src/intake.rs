@@ -73,6 +73,24 @@ async fn collect<B: Body>(body: B, max_bytes: usize, memory: &Arc<Semaphore>) ->
     Ok(Taken { bytes, memory: budget.held })
 }
 
+/// What of a refused call's body is still on its way is let in and thrown away, up to a bound: closing the connection on it could cost
+/// the caller the answer that says why.
+pub async fn let_run_out<B: Body + Unpin>(mut body: B) {
+    const MOST: usize = 1024 * 1024;
+    const LONGEST: Duration = Duration::from_secs(2);
+    let run = async {
+        let mut seen = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            seen += frame.data_ref().map_or(0, Buf::remaining);
+            if seen > MOST {
+                return;
+            }
+        }
+    };
+    // When the time is over the connection closes, as it would have at once.
+    let _over = timeout(LONGEST, run).await;
+}
+
 /// The share of the common memory that one body holds; it only grows, and never waits for more.
 struct Budget<'a> {
     memory: &'a Arc<Semaphore>,

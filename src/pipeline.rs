@@ -3,6 +3,7 @@
 //! Each gate takes the proof of the one before, so a call that skipped a gate does not compile. Nothing here touches a database.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -16,18 +17,21 @@ use crate::gates::authorize::{Authorized, authorize};
 use crate::gates::rate_limit::strangers::{Fold, Strangers};
 use crate::gates::rate_limit::{EndpointTicket, RateLimiter, SourceTicket, Subject};
 use crate::gates::sql_filter::{SqlJudged, sql_filter};
-use crate::identity::{Action, Caller, Endpoint, KeyHash};
+use crate::identity::{Action, Caller, Endpoint, KeyHash, Secret};
 use crate::intake::{Taken, read_body};
 use crate::live::{Live, Snapshot};
 use crate::policy::{Policy, Target};
 use crate::record::{Recorder, Trail};
 use crate::upstream::{Order, Outgoing, Settled, Towards, Upstream, settle, shape};
-use crate::verdict::{Denial, Failure, GateName, Refusal, Standings, Verdict};
+use crate::verdict::{AuthFault, Denial, Failure, GateName, Refusal, Standings, Verdict};
 
 /// Judging SQL of this size takes a few milliseconds at the most.
 const LONG: usize = 16 * 1024;
 /// Parsing is so much faster than judging.
 const PARSED_FASTER: usize = 32;
+
+/// Stands in records for a key. No source can have this name.
+const A_KEY: &str = "(a key)";
 
 /// What every call goes through: the long-lived parts, shared by all doors.
 pub struct Pipeline {
@@ -48,11 +52,11 @@ pub struct Pipeline {
     pub long_work: Arc<Semaphore>,
 }
 
-/// A call on its way in: its head is judged, its body is not read yet.
+/// A call on its way in: its head is judged, its body is not read yet. What is left of the body stays with the door.
 pub struct Arriving<'a, B> {
     pub head: &'a Head,
     pub headers: &'a HeaderMap,
-    pub body: B,
+    pub body: &'a mut B,
 }
 
 /// Where a call is going, once its body has named it.
@@ -79,16 +83,17 @@ pub struct Outcome {
 
 impl Pipeline {
     /// The whole way of a call from the envelope door.
-    pub async fn admit_and_forward<B: Body>(&self, call: Arriving<'_, B>, trail: &mut Trail) -> Outcome {
+    pub async fn admit_and_forward<B: Body + Unpin>(&self, call: Arriving<'_, B>, trail: &mut Trail) -> Outcome {
         let mut standings = Standings::default();
         let result = self.pass(call, trail, &mut standings).await;
         Outcome { result, standings }
     }
 
-    async fn pass<B: Body>(&self, call: Arriving<'_, B>, trail: &mut Trail, standings: &mut Standings) -> Result<Settled, Refusal> {
+    async fn pass<B: Body + Unpin>(&self, call: Arriving<'_, B>, trail: &mut Trail, standings: &mut Standings) -> Result<Settled, Refusal> {
         let Arriving { head, headers, body } = call;
         let snapshot = self.live.snapshot();
         let policy = &snapshot.policy;
+        trail.note().enforced = snapshot.enforcement.is_on();
 
         let caller = self.identify(head, &snapshot, trail)?;
         // First of all that a caller can provoke: whatever else refuses the call, it is counted.
@@ -98,9 +103,11 @@ impl Pipeline {
             return Err(Failure::LoopDetected.into());
         }
 
+        let began = self.clock.monotonic_nanos();
+        let taken = read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await;
+        trail.note().reading = self.since(began);
         // The memory is held until the call has been sent on.
-        let Taken { bytes, memory: _memory } =
-            read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await?;
+        let Taken { bytes, memory: _memory } = taken?;
         trail.note().request_bytes = bytes.len() as u64;
         let envelope = self.parse(bytes, policy).await?;
         let route = find_route(&envelope, &snapshot, trail)?;
@@ -121,17 +128,26 @@ impl Pipeline {
         match weigh(snapshot, trail, GateName::Authenticate, verdict) {
             Ok(authenticated) => {
                 if let Caller::ServiceRole { claimed } | Caller::Stranger { claimed } = authenticated.caller() {
-                    trail.note().claimed = claimed.clone();
+                    trail.note().claimed = self.without_keys(claimed.as_ref(), head, snapshot);
                 }
                 trail.note().caller = Some(authenticated.caller().clone());
                 Ok(authenticated)
             }
             Err(refusal) => {
-                trail.note().claimed = head.credentials.eliza_source.clone();
+                trail.note().claimed = self.without_keys(head.credentials.eliza_source.as_ref(), head, snapshot);
                 self.turn_away(snapshot, trail);
                 Err(refusal)
             }
         }
+    }
+
+    /// What a caller says it is, fit to be recorded: a key that was put there by mistake must not be shown to whoever reads records.
+    fn without_keys(&self, claimed: Option<&Arc<str>>, head: &Head, snapshot: &Snapshot) -> Option<Arc<str>> {
+        let claimed = claimed?;
+        let secret = Secret::new(claimed);
+        let on_the_ring = !matches!(snapshot.keys.find(&secret, head.at), Err(AuthFault::WrongKey));
+        let is_key = on_the_ring || self.service_role.is_some_and(|hash| hash == secret.hash());
+        Some(if is_key { A_KEY.into() } else { Arc::clone(claimed) })
     }
 
     /// Notes a call that was refused before anybody was known to stand behind it.
@@ -236,9 +252,17 @@ impl Pipeline {
         };
         let body = Outgoing::Shaped(shape::body(route.target, route.envelope));
         let order = Order { head, target: route.target, method: Method::POST, rest: "", headers, body, towards };
-        let answer = self.upstream.forward(order).await?;
-        trail.note().upstream = Some(answer.waited);
-        Ok(settle(answer, route.target, head.id).await)
+        let began = self.clock.monotonic_nanos();
+        let settled = match self.upstream.forward(order).await {
+            Ok(answer) => Ok(settle(answer, route.target, head.id).await),
+            Err(failure) => Err(failure.into()),
+        };
+        trail.note().upstream = Some(self.since(began));
+        settled
+    }
+
+    fn since(&self, began: u64) -> Duration {
+        Duration::from_nanos(self.clock.monotonic_nanos().saturating_sub(began))
     }
 }
 

@@ -13,6 +13,7 @@ use http_body_util::Full;
 use super::{Arrival, preflight};
 use crate::call::Head;
 use crate::gatekeeper::Gatekeeper;
+use crate::intake::let_run_out;
 use crate::pipeline::{Arriving, Outcome, Pipeline};
 use crate::record::{Ending, Notes, Recorded, Trail};
 use crate::reply;
@@ -33,11 +34,14 @@ pub async fn call(State(gatekeeper): State<Arc<Gatekeeper>>, Extension(arrival):
     }
     let pipeline = &gatekeeper.pipeline;
     let mut trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "envelope"), pipeline.recorder.clone());
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     let outcome = match head_of(&parts, arrival) {
-        Ok(head) => pipeline.admit_and_forward(Arriving { head: &head, headers: &parts.headers, body }, &mut trail).await,
+        Ok(head) => pipeline.admit_and_forward(Arriving { head: &head, headers: &parts.headers, body: &mut body }, &mut trail).await,
         Err(failure) => turned_away(pipeline, failure, &mut trail),
     };
+    if outcome.result.is_err() && !http_body::Body::is_end_stream(&body) {
+        tokio::spawn(let_run_out(body));
+    }
     answer(outcome, trail, arrival)
 }
 

@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::gatekeeper::Gatekeeper;
 use crate::identity::CallId;
 use crate::reply;
+use crate::verdict::Failure;
 
 /// What the server knows of a request before anybody reads it.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,9 @@ pub fn router(gatekeeper: Arc<Gatekeeper>) -> Router {
 async fn nothing_here(State(_): State<Arc<Gatekeeper>>, Extension(arrival): Extension<Arrival>, request: Request) -> Response {
     if request.method() == Method::OPTIONS {
         return preflight();
+    }
+    if [Method::TRACE, Method::CONNECT].contains(request.method()) {
+        return whole(reply::refusal(&Failure::MethodNotAllowed { allow: "OPTIONS" }.into(), arrival.id));
     }
     whole(reply::no_such_address(arrival.id))
 }

@@ -107,18 +107,15 @@ impl DatabaseUrl {
 /// Nothing before an `@` is shown, and nothing of the query: either may hold a password.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `sqlite:file` is the one form without.
-        let Some((scheme, rest)) = self.0.split_once("://") else { return f.write_str(&self.0) };
-        let (address, query) = rest.split_once('?').map_or((rest, None), |(address, query)| (address, Some(query)));
-        // A password that is not encoded may hold a `?` too: then there is no telling what it is the start of.
-        if query.is_some_and(|query| query.contains('@')) {
+        let Some((scheme, rest)) = self.0.split_once("://").filter(|(scheme, _)| *scheme != "sqlite") else { return f.write_str(&self.0) };
+        let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+        if parameters.contains('@') {
+            // Where the password ends is anybody's guess.
             return write!(f, "{scheme}://***");
         }
-        let end = if query.is_some() { "?***" } else { "" };
-        match address.rsplit_once('@') {
-            Some((_, host)) => write!(f, "{scheme}://***@{host}{end}"),
-            None => write!(f, "{scheme}://{address}{end}"),
-        }
+        let (user, host) = place.rsplit_once('@').map_or(("", place), |(_, host)| ("***@", host));
+        // One may stand among the parameters, too.
+        write!(f, "{scheme}://{user}{host}{}", if parameters.is_empty() { "" } else { "?***" })
     }
 }
 

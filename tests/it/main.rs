@@ -15,6 +15,7 @@ mod support;
 
 mod bugs;
 mod call_parsing;
+mod call_sites;
 mod commands;
 mod faults;
 mod invariants;
@@ -22,6 +23,7 @@ mod keys;
 mod policies;
 mod rate_limits;
 mod readme;
+mod refusals;
 mod restarts;
 mod runaways;
 mod runbooks;

@@ -183,7 +183,7 @@ impl Plan {
 }
 
 /// The shipped policies with a test's own laid over them.
-fn lay_policies(directory: &Path, own: &[(String, String)]) -> PathBuf {
+pub fn lay_policies(directory: &Path, own: &[(String, String)]) -> PathBuf {
     let policies = directory.join("policies");
     std::fs::create_dir_all(&policies).unwrap();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");

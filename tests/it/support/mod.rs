@@ -1,11 +1,13 @@
 //! What the tests stand on.
 
+pub mod client;
 pub mod house;
+pub mod line;
 pub mod operator;
 pub mod postgres;
 pub mod program;
+pub mod rows;
 pub mod targets;
-pub mod wire;
 
 /// Which database a house keeps its records in.
 #[derive(Clone, Copy, Debug)]

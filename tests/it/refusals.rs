@@ -1,0 +1,167 @@
+//! Every refusal says in one form what was refused and how to find it again, is recorded, and gives nothing away: neither its answer,
+//! nor its record, nor the log holds a key, what a body held, or where anything lies.
+
+mod table;
+mod world;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use eliza_gatekeeper::clock::ManualClock;
+use eliza_gatekeeper::store::CallRow;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::house::{ADMIN_TOKEN, House, Reply, SERVICE_KEY, lay_policies, midnight};
+use crate::support::line::Line;
+use crate::support::program::Program;
+use crate::support::rows::{everything, rows};
+use table::{PASSES, Row};
+use world::{SECRETS, World};
+
+/// What no answer may hold, beside the secrets and the addresses of the world.
+const INSIDES: [&str; 8] = ["127.0.0.1", "localhost", "SELECT", "src/", ".rs:", "sqlx", "hyper", "sqlite"];
+
+async fn send(at: SocketAddr, row: &Row) -> Reply {
+    Line::to(at).await.say(&row.says).await.reply().await
+}
+
+fn leaks_nothing(name: &str, text: &str, secrets: &[&str]) {
+    for secret in secrets {
+        assert!(!text.contains(secret), "{name}: {secret} shows in {text}");
+    }
+}
+
+/// What holds of every refusal, whatever it is about.
+fn is_well_formed(row: &Row, reply: &Reply, secrets: &[&str]) {
+    let name = &row.name;
+    let body = reply.json();
+    let ours = json!({"error": row.error, "message": row.message, "code": row.code, "call_id": reply.call_id()});
+    let urn = format!("urn:eliza-gatekeeper:{}", row.code);
+    let rfc_9457 = json!({"type": urn, "title": row.error, "status": row.status, "detail": row.message});
+    // A target's error in our wrapping is no refusal of ours.
+    let is_ours = row.code != "target_error";
+    let parts = [Some(&ours), Some(&rfc_9457).filter(|_| is_ours), Some(&row.members)];
+    for (member, value) in parts.into_iter().flatten().flat_map(|part| part.as_object().unwrap()) {
+        assert_eq!(body.get(member), Some(value), "{name}: {member} of {body}");
+    }
+    assert_eq!(reply.status, row.status, "{name}");
+    let always = [("content-type", "application/json"), ("access-control-allow-origin", "*")];
+    let uncached = is_ours.then_some(("cache-control", "no-store"));
+    for (header, value) in always.iter().chain(&uncached).chain(&row.headers) {
+        let got = reply.header(header).unwrap_or_else(|| panic!("{name}: no {header}"));
+        assert!(value.is_empty() || got == *value, "{name}: {header}: {got}");
+    }
+    let allowed = reply.header("access-control-allow-headers").unwrap();
+    assert!(allowed.starts_with("authorization, x-client-info, apikey, content-type, x-eliza-key, x-eliza-source"), "{name}");
+    assert!(reply.header("retry-after").is_none_or(|wait| wait.parse::<u32>().unwrap() > 0), "{name}");
+    leaks_nothing(name, &format!("{:?} {}", reply.headers, String::from_utf8_lossy(&reply.body)), secrets);
+}
+
+fn is_recorded(row: &Row, records: &HashMap<String, CallRow>, reply: &Reply) {
+    let Row { name, record, .. } = row;
+    let kept = records.get(reply.call_id());
+    let Some(expected) = record else {
+        return assert!(kept.is_none(), "{name} is recorded");
+    };
+    let kept = kept.unwrap_or_else(|| panic!("{name} is not recorded"));
+    for (member, value) in expected.as_object().unwrap() {
+        assert_eq!(&kept.metadata[member], value, "{name}: {member} of {}", kept.metadata);
+    }
+    let kind = match row.status {
+        PASSES => ("gatekeeper_call", "completed"),
+        _ if row.code == "target_error" => ("gatekeeper_call", "error"),
+        _ if row.code == "dangerous_operation" => ("schema_protection", "blocked"),
+        502.. if row.code != "loop_detected" => ("gatekeeper_error", "error"),
+        _ => ("gatekeeper_denied", "blocked"),
+    };
+    assert_eq!((kept.activity_type.as_str(), kept.status.as_str()), kind, "{name}");
+    assert_eq!(kept.metadata["success"], json!(row.status == PASSES), "{name}");
+}
+
+#[tokio::test]
+async fn every_refusal_is_told_and_recorded_and_gives_nothing_away() {
+    let directory = TempDir::new().unwrap();
+    let world = World::in_directory(directory.path()).await;
+    let mut plan = House::plan().targets(world.targets).at(&ManualClock::at(midnight())).variable("DATABASE_URL", &world.database);
+    for (file, text) in &world.policies {
+        plan = plan.policy(file, text);
+    }
+    let house = plan.variable("GATEKEEPER_MAX_IN_FLIGHT", "1").open().await;
+    let origin = house.targets.origin();
+    let mut secrets = [&SECRETS[..], &INSIDES, &[&origin, directory.path().to_str().unwrap()]].concat();
+
+    let mut told = Vec::new();
+    for row in table::all() {
+        let reply = send(house.data, &row).await;
+        if row.status == PASSES {
+            assert_eq!(reply.status, PASSES, "{}", row.name);
+        } else {
+            is_well_formed(&row, &reply, &secrets);
+        }
+        told.push((row, reply));
+    }
+
+    // The one place is taken, so the next call finds none.
+    let mut patient = Line::to(house.data).await;
+    patient.say(table::patient().says).await;
+    house.targets.arrival("patient", 1).await;
+    let row = table::overloaded();
+    let reply = send(house.data, &row).await;
+    is_well_formed(&row, &reply, &secrets);
+    told.push((row, reply));
+    world.gate.open();
+    assert_eq!(patient.reply().await.status, PASSES);
+
+    let records: HashMap<String, CallRow> = house.records().await.into_iter().map(|row| (row.id.to_string(), row)).collect();
+    for (row, reply) in &told {
+        is_recorded(row, &records, reply);
+    }
+    // Every call of somebody known is counted, whatever became of it.
+    let known = records.values().filter(|record| record.metadata["source"] != "unauthenticated").count();
+    let counted = rows(&house.database, "select sum(request_count) from rate_limits").await;
+    assert_eq!(counted, [[known.to_string()]]);
+
+    // Records do say which statement was refused.
+    secrets.retain(|secret| *secret != "SELECT");
+    let kept = everything(&house.database).await;
+    assert!(kept.len() > 2 * told.len());
+    for (table, row) in kept {
+        leaks_nothing(&table, &row, &secrets);
+    }
+}
+
+/// The same against the program itself, saying all it can: nothing shows in its log or its file either.
+#[tokio::test]
+async fn neither_the_log_nor_the_file_holds_a_secret() {
+    let directory = TempDir::new().unwrap();
+    let world = World::in_directory(directory.path()).await;
+    let targets = world.targets.asking_for(SERVICE_KEY).start().await;
+    lay_policies(directory.path(), &world.policies);
+    let origin = targets.origin();
+    let variables = [
+        ("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY),
+        ("SUPABASE_URL", &origin),
+        ("GATEKEEPER_ADMIN_TOKEN", ADMIN_TOKEN),
+        ("GATEKEEPER_POLICIES", directory.path().join("policies").to_str().unwrap()),
+        ("DATABASE_URL", &world.database),
+        ("LOG_LEVEL", "trace"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let program = variables.iter().fold(Program::new(), |program, (name, value)| program.variable(name, value)).serve().await;
+    let mut calls = 0;
+    for row in table::all() {
+        send(program.data, &row).await;
+        calls += usize::from(row.record.is_some());
+    }
+    let log = program.stop().await.expect(0).err;
+    assert!(log.contains("target gave no answer"), "{log}");
+    leaks_nothing("the log", &log, &SECRETS);
+    let mut kept = everything(&world.database).await;
+    kept.retain(|(table, _)| table == "eliza_activity_log");
+    assert_eq!(kept.len(), calls);
+    for file in std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file()) {
+        let bytes = std::fs::read(&file).unwrap();
+        leaks_nothing(&file.display().to_string(), &String::from_utf8_lossy(&bytes), &SECRETS);
+    }
+}
