@@ -15,7 +15,7 @@ use crate::support::program::Program;
 use crate::support::targets::{Conduct, SPEECH, Targets};
 
 /// Policies give it the user's tier: a hundred calls a minute.
-const SOURCE: &str = "superduper-a";
+const SOURCE: &str = "superduper-router";
 
 fn chat(stream: bool) -> Value {
     json!({"messages": [{"role": "user", "content": "one two three"}], "stream": stream})

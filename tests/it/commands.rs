@@ -252,7 +252,7 @@ async fn a_running_gatekeeper_is_looked_after_by_commands(database: Database) {
     let program = program.clone().variable("DATABASE_URL", &url_of(database, &program));
     let serving = program.serve().await;
     let url = format!("http://{}", serving.data);
-    let call = async || call_at(serving.data, KEY, "superduper-a", &envelope()).await;
+    let call = async || call_at(serving.data, KEY, "superduper-router", &envelope()).await;
     for _ in 0..3 {
         call().await.expect(200);
     }
@@ -264,14 +264,14 @@ async fn a_running_gatekeeper_is_looked_after_by_commands(database: Database) {
     assert_eq!(tail.lines().count(), 2, "{tail}");
     assert!(program.run(&["calls", "tail", "--json", "--source", "nobody"]).await.expect(0).values().is_empty());
 
-    let used = program.run(&["limits", "show", "superduper-a", "--json"]).await.expect(0).value();
+    let used = program.run(&["limits", "show", "superduper-router", "--json"]).await.expect(0).value();
     let rows = used["limits"].as_array().unwrap();
     assert_eq!(rows.iter().map(|row| row["calls"].as_u64().unwrap()).sum::<u64>(), 3, "{used}");
     assert!(rows.iter().all(|row| row["endpoint"] == "agent-manager:list_agents"), "{used}");
-    assert!(program.run(&["limits", "show"]).await.expect(0).out.contains("superduper-a"));
-    let cleared = program.run(&["limits", "clear", "superduper-a", "--json"]).await.expect(0).value();
-    assert_eq!((&cleared["source"], cleared["rows"].as_u64()), (&json!("superduper-a"), Some(rows.len() as u64)));
-    program.run(&["limits", "clear", "superduper-a"]).await.expect(1);
+    assert!(program.run(&["limits", "show"]).await.expect(0).out.contains("superduper-router"));
+    let cleared = program.run(&["limits", "clear", "superduper-router", "--json"]).await.expect(0).value();
+    assert_eq!((&cleared["source"], cleared["rows"].as_u64()), (&json!("superduper-router"), Some(rows.len() as u64)));
+    program.run(&["limits", "clear", "superduper-router"]).await.expect(1);
     assert_eq!(program.run(&["limits", "show", "--json"]).await.expect(0).value()["limits"], json!([]));
     // What this asks with counts too.
     let asked = AtomicU32::new(0);

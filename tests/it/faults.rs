@@ -229,7 +229,7 @@ async fn a_caller_that_hangs_up_in_mid_stream_is_recorded_once() {
 
     eventually("the call is recorded", || async { house.records().await.len() == 1 }).await;
     let row = house.records().await.remove(0);
-    assert_eq!((row.activity_type.as_str(), row.status.as_str()), ("gatekeeper_call", "completed"));
+    assert_eq!((row.activity_type.as_str(), row.status.as_str()), ("gatekeeper_call", "completed"), "the target did its part");
     assert_eq!((of(&row, "code"), of(&row, "status")), (&json!("abandoned"), &json!(200)));
     assert_eq!(of(&row, "response_bytes"), &json!("data: one\n\n".len()));
 }
