@@ -322,7 +322,7 @@ async fn told_to_stop_it_ends_what_it_began(database: Database) {
 }
 
 #[tokio::test]
-async fn at_a_hangup_policies_are_read_again_and_mistakes_change_nothing() {
+async fn b22_at_a_hangup_policies_are_read_again_and_mistakes_change_nothing() {
     let targets = Targets::like_the_platform().asking_for(SERVICE_KEY).start().await;
     let program = Program::new().variable("SUPABASE_URL", &targets.origin()).variable("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY);
     let policies = program.folder().join("policies");

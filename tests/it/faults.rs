@@ -32,7 +32,7 @@ fn of<'r>(row: &'r CallRow, member: &str) -> &'r Value {
 // The database.
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_killed_costs_no_call_and_no_record() {
+async fn b14_a_database_that_is_killed_costs_no_call_and_no_record() {
     let server = Cluster::private();
     let url = server.database();
     // What the server said was committed must be there after a kill.
@@ -144,9 +144,9 @@ struct Mishap {
     code: &'static str,
 }
 
-on_each_database!(a_target_at_fault_is_told_and_recorded, a_flood_of_strangers_is_bounded_and_harms_nobody);
+on_each_database!(b11_a_target_at_fault_is_told_and_recorded, a_flood_of_strangers_is_bounded_and_harms_nobody);
 
-async fn a_target_at_fault_is_told_and_recorded(database: Database) {
+async fn b11_a_target_at_fault_is_told_and_recorded(database: Database) {
     let closed_port = tokio::net::TcpSocket::new_v4().unwrap();
     closed_port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let gate = Gate::shut();
