@@ -16,7 +16,7 @@ use eliza_gatekeeper::gates::authenticate::{Authenticated, authenticate};
 use eliza_gatekeeper::gates::authorize::authorize;
 use eliza_gatekeeper::gates::rate_limit::{RateLimiter, Subject};
 use eliza_gatekeeper::gates::sql_filter::sql_filter;
-use eliza_gatekeeper::identity::{CallId, Endpoint, KeyId, Secret};
+use eliza_gatekeeper::identity::{CallId, Caller, Endpoint, KeyId, Secret};
 use eliza_gatekeeper::intake::{MEMORY_UNIT, read_body};
 use eliza_gatekeeper::keys::{Key, KeyRing, Scope};
 use eliza_gatekeeper::policy::Policy;
@@ -43,33 +43,33 @@ fn main() {
     Divan::default().min_time(Duration::from_millis(300)).max_time(Duration::from_secs(1)).config_with_args().main();
 }
 
-#[divan::bench]
-fn a01_call_id() -> CallId {
+#[divan::bench(name = "01 call id")]
+fn call_id() -> CallId {
     CallId::new()
 }
 
-#[divan::bench]
-fn a02_parse_head(bencher: Bencher<'_, '_>) {
+#[divan::bench(name = "02 parse head")]
+fn parse_head(bencher: Bencher<'_, '_>) {
     let headers = support::headers(KEY, "agent", SMALL);
     let id = CallId::new();
     bencher.bench_local(|| Head::parse(black_box(&headers), Version::HTTP_11, id, NOON, PEER).unwrap());
 }
 
-#[divan::bench(args = [1, 1000])]
-fn a03_authenticate(bencher: Bencher<'_, '_>, keys: usize) {
+#[divan::bench(name = "03 authenticate, keys", args = [1, 1000])]
+fn authenticate_caller(bencher: Bencher<'_, '_>, keys: usize) {
     let (head, policy, keys) = (head(), support::policy(), ring(keys));
     bencher.bench_local(|| allowed(authenticate(black_box(&head), &policy, &keys, None)));
 }
 
 /// The source's total and the endpoint's limit, as one call is counted; `limits.rs` has more of it.
-#[divan::bench]
-fn a04_limit(bencher: Bencher<'_, '_>) {
+#[divan::bench(name = "04 limit")]
+fn limit(bencher: Bencher<'_, '_>) {
     let policy = support::policy();
     let caller = caller(&policy);
     let clock = Clock::system();
     let limiter = RateLimiter::new(clock.clone());
     let envelope = envelope(SMALL);
-    let (eliza_gatekeeper::identity::Caller::Source { name, .. }, Some(source)) = (caller.caller(), caller.source()) else { panic!() };
+    let (Caller::Source { name, .. }, Some(source)) = (caller.caller(), caller.source()) else { panic!() };
     let target = policy.targets.find("brain").unwrap();
     bencher.bench_local(|| {
         let subject = Subject::Source { name, policy: source };
@@ -78,8 +78,8 @@ fn a04_limit(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench(args = [Sample::Small, Sample::Large])]
-fn a05_read_body(bencher: Bencher<'_, '_>, body: Sample) {
+#[divan::bench(name = "05 read body", args = [Sample::Small, Sample::Large])]
+fn read(bencher: Bencher<'_, '_>, body: Sample) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _entered = runtime.enter();
     let text = body.text();
@@ -96,15 +96,15 @@ fn a05_read_body(bencher: Bencher<'_, '_>, body: Sample) {
     });
 }
 
-#[divan::bench(args = [Sample::Small, Sample::Large])]
-fn a06_parse_envelope(bencher: Bencher<'_, '_>, body: Sample) {
+#[divan::bench(name = "06 parse envelope", args = [Sample::Small, Sample::Large])]
+fn parse_envelope(bencher: Bencher<'_, '_>, body: Sample) {
     let fields = support::policy().sql.fields;
     let bytes = Bytes::from_static(body.text().as_bytes());
     bencher.bench_local(|| Envelope::parse(black_box(&bytes).clone(), &fields).unwrap());
 }
 
-#[divan::bench]
-fn a07_find_route_and_authorize(bencher: Bencher<'_, '_>) {
+#[divan::bench(name = "07 find route, authorize")]
+fn find_route_and_authorize(bencher: Bencher<'_, '_>) {
     let policy = support::policy();
     let caller = caller(&policy);
     let envelope = envelope(SMALL);
@@ -114,45 +114,45 @@ fn a07_find_route_and_authorize(bencher: Bencher<'_, '_>) {
     });
 }
 
-#[divan::bench(args = [Sql::None, Sql::Word, Sql::Statement, Sql::TenStatements])]
-fn a08_sql_filter(bencher: Bencher<'_, '_>, sql: Sql) {
+#[divan::bench(name = "08 SQL filter", args = [Sql::None, Sql::Word, Sql::Statement, Sql::TenStatements])]
+fn filter_sql(bencher: Bencher<'_, '_>, sql: Sql) {
     let policy = support::policy();
     let caller = caller(&policy);
     let envelope = sql.envelope();
     bencher.bench_local(|| allowed(sql_filter(caller.caller(), black_box(&envelope), &policy.sql)));
 }
 
-#[divan::bench(args = ["brain", "brain-action-data", "brain-envelope"])]
-fn a09_shape_body(bencher: Bencher<'_, '_>, target: &str) {
+#[divan::bench(name = "09 shape body", args = ["brain", "brain-action-data", "brain-envelope"])]
+fn shape_body(bencher: Bencher<'_, '_>, target: &str) {
     let policy = support::policy();
     let target = policy.targets.find(target).unwrap();
     let envelope = envelope(SMALL);
     bencher.bench_local(|| shape::body(target, black_box(&envelope)));
 }
 
-#[divan::bench]
-fn a10_headers_towards_target(bencher: Bencher<'_, '_>) {
+#[divan::bench(name = "10 headers towards target")]
+fn headers_towards_target(bencher: Bencher<'_, '_>) {
     let (policy, head, headers) = (support::policy(), head(), support::headers(KEY, "agent", SMALL));
     let target = policy.targets.find("brain").unwrap();
     bencher.bench_local(|| towards_target(black_box(&headers), &head, target, Towards::Injected, Form::Shaped).unwrap());
 }
 
-#[divan::bench(args = [401, 403, 404, 429])]
-fn a11_refusal(bencher: Bencher<'_, '_>, status: u16) {
+#[divan::bench(name = "11 refusal", args = [401, 403, 404, 429])]
+fn write_refusal(bencher: Bencher<'_, '_>, status: u16) {
     let (refusal, id) = (refusal(status), CallId::new());
     bencher.bench_local(|| reply::refusal(black_box(&refusal), id));
 }
 
-#[divan::bench(args = [200, 401, 403, 404, 429])]
-fn a12_compose_record(bencher: Bencher<'_, '_>, status: u16) {
+#[divan::bench(name = "12 compose record", args = [200, 401, 403, 404, 429])]
+fn compose_record(bencher: Bencher<'_, '_>, status: u16) {
     let notes = notes();
     let ending = ending(status);
     bencher.bench_local(|| compose(black_box(&notes), &ending, Duration::from_micros(1234)));
 }
 
 /// A trail opened and ended: its metrics, its record, and that record's way through the queue.
-#[divan::bench(args = [200, 401])]
-fn a13_trail(bencher: Bencher<'_, '_>, status: u16) {
+#[divan::bench(name = "13 trail, metrics and queue", args = [200, 401])]
+fn trail(bencher: Bencher<'_, '_>, status: u16) {
     let (recorder, mut records) = Recorder::new(Arc::new(Metrics::default()));
     let notes = Notes { ending: Some(ending(status)), ..notes() };
     bencher.with_inputs(|| notes.clone()).bench_local_values(|notes| {

@@ -14,8 +14,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::house::{ADMIN_TOKEN, Call, House, KEY, Plan, Reply, SERVICE_KEY, eventually, midnight};
+use crate::support::line::Line;
 use crate::support::targets::{Conduct, Targets};
-use crate::support::wire::Wire;
 
 const ALLOWED: &str = "authorization, x-client-info, apikey, content-type, x-eliza-key, x-eliza-source, \
                        x-region, x-request-id, traceparent, idempotency-key";
@@ -73,7 +73,7 @@ async fn options_is_answered_anywhere_and_to_anyone() {
             has_cors(path, &reply);
         }
     }
-    let reply = Wire::to(house.data).await.say("OPTIONS * HTTP/1.1\r\nhost: h\r\n\r\n").await.reply().await;
+    let reply = Line::to(house.data).await.say("OPTIONS * HTTP/1.1\r\nhost: h\r\n\r\n").await.reply().await;
     assert_eq!((reply.status, reply.body.len()), (200, 0));
     has_cors("*", &reply);
     assert!(house.records().await.is_empty());
@@ -168,7 +168,7 @@ async fn the_plainest_prober_gets_its_answer() {
         for says in
             [format!("GET {path} HTTP/1.0\r\n\r\n"), format!("GET {path} HTTP/1.1\r\n\r\n"), format!("GET {path}?x HTTP/1.0\r\n\r\n")]
         {
-            assert_eq!(Wire::to(house.data).await.say(&says).await.reply().await.status, 200, "{says}");
+            assert_eq!(Line::to(house.data).await.say(&says).await.reply().await.status, 200, "{says}");
         }
         let head = ask(&house, Method::HEAD, path, &[]).await;
         assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
@@ -186,7 +186,7 @@ async fn calls_come_by_any_version_of_http() {
 
     let lines: String = credentials.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let old = format!("POST / HTTP/1.0\r\n{lines}content-length: {}\r\n\r\n{body}", body.len());
-    let reply = Wire::to(house.data).await.say(old).await.reply().await;
+    let reply = Line::to(house.data).await.say(old).await.reply().await;
     assert_eq!((reply.status, reply.json()), (200, json!({"text": "hi"})));
 
     let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http::<Full<Bytes>>();

@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::support::client::{Client, Read};
 use crate::support::house::{House, KEY, Reply, SERVICE_KEY};
-use crate::support::operator::rows;
+use crate::support::line::Line;
+use crate::support::rows::rows;
 use crate::support::targets::{Conduct, Gate, Received, SPEECH, Targets};
-use crate::support::wire::Wire;
 
 const SOURCES: [&str; 29] = [
     "lovable-chat",
@@ -352,7 +352,7 @@ async fn sound_and_streams_come_through_as_they_are() {
     let body = r#"{"target":"gemini-chat"}"#;
     let head =
         format!("POST / HTTP/1.1\r\nhost: h\r\nx-eliza-key: {KEY}\r\nx-eliza-source: lovable-chat\r\ncontent-length: {}", body.len());
-    let mut wire = Wire::to(house.data).await;
+    let mut wire = Line::to(house.data).await;
     wire.say(format!("{head}\r\n\r\n{body}")).await;
     assert!(!wire.hear("text/event-stream").await.contains("data:"));
     gate.let_one();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::house::{KEY, SERVICE_KEY, ask, call_at, eventually, http_client};
+use crate::support::line::Line;
 use crate::support::postgres;
 use crate::support::program::{Program, Ran};
 use crate::support::targets::{Conduct, Gate, Targets};
@@ -311,17 +312,17 @@ async fn told_to_stop_it_ends_what_it_began(database: Database) {
     // A call that takes longer than the drain is cut off, and recorded too.
     targets.let_be("agent-manager", Conduct::Hang(Gate::shut()));
     let serving = program.clone().variable("GATEKEEPER_DRAIN_SECONDS", "1").serve().await;
-    let mut wire = crate::support::wire::Wire::to(serving.data).await;
-    wire.call("gemini-chat", &envelope()).await;
+    let mut line = Line::to(serving.data).await;
+    line.call("gemini-chat", &envelope()).await;
     targets.arrival("agent-manager", 2).await;
     serving.stop().await.expect(0);
-    assert_eq!(wire.hear_the_end().await, "");
+    assert_eq!(line.hear_the_end().await, "");
     let last = program.run(&["calls", "tail", "-n", "1", "--json"]).await.expect(0).value();
     assert_eq!((&last["type"], &last["metadata"]["code"]), (&json!("gatekeeper_error"), &json!("abandoned")));
 }
 
 #[tokio::test]
-async fn at_a_hangup_policies_are_read_again_and_mistakes_change_nothing() {
+async fn b22_at_a_hangup_policies_are_read_again_and_mistakes_change_nothing() {
     let targets = Targets::like_the_platform().asking_for(SERVICE_KEY).start().await;
     let program = Program::new().variable("SUPABASE_URL", &targets.origin()).variable("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY);
     let policies = program.folder().join("policies");

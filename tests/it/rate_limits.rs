@@ -561,7 +561,7 @@ fn guests_cannot_crowd_out_who_is_listed() {
 #[test]
 fn names_that_are_counted_together_gain_nothing_by_being_many() {
     let together = Source { counted: Counted::Together, ..source("bot-*", allow(&[(5, MINUTE)]), plenty()) };
-    let mut scene = Scene::new([together]);
+    let scene = Scene::new([together]);
     let passed = (0..100).filter(|n| scene.call(&format!("bot-{n}"), "chat").refused.is_none()).count();
     assert_eq!(passed, 5);
 }

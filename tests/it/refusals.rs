@@ -13,9 +13,9 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::house::{ADMIN_TOKEN, House, Reply, SERVICE_KEY, lay_policies, midnight};
-use crate::support::operator::{every_row, rows};
+use crate::support::line::Line;
 use crate::support::program::Program;
-use crate::support::wire::Wire;
+use crate::support::rows::{everything, rows};
 use table::{PASSES, Row};
 use world::{SECRETS, World};
 
@@ -23,7 +23,7 @@ use world::{SECRETS, World};
 const INSIDES: [&str; 8] = ["127.0.0.1", "localhost", "SELECT", "src/", ".rs:", "sqlx", "hyper", "sqlite"];
 
 pub async fn send(at: SocketAddr, row: &Row) -> Reply {
-    Wire::to(at).await.say(&row.says).await.reply().await
+    Line::to(at).await.say(&row.says).await.reply().await
 }
 
 fn leaks_nothing(name: &str, text: &str, secrets: &[&str]) {
@@ -103,7 +103,7 @@ async fn every_refusal_is_told_and_recorded_and_gives_nothing_away() {
     }
 
     // The one place is taken, so the next call finds none.
-    let mut patient = Wire::to(house.data).await;
+    let mut patient = Line::to(house.data).await;
     patient.say(table::patient().says).await;
     house.targets.arrival("patient", 1).await;
     let row = table::overloaded();
@@ -124,7 +124,7 @@ async fn every_refusal_is_told_and_recorded_and_gives_nothing_away() {
 
     // Records do say which statement was refused.
     secrets.retain(|secret| *secret != "SELECT");
-    let kept = every_row(&house.database).await;
+    let kept = everything(&house.database).await;
     assert!(kept.len() > 2 * told.len());
     for (table, row) in kept {
         leaks_nothing(&table, &row, &secrets);
@@ -157,7 +157,7 @@ async fn neither_the_log_nor_the_file_holds_a_secret() {
     let log = program.stop().await.expect(0).err;
     assert!(log.contains("target gave no answer"), "{log}");
     leaks_nothing("the log", &log, &SECRETS);
-    let mut kept = every_row(&world.database).await;
+    let mut kept = everything(&world.database).await;
     kept.retain(|(table, _)| table == "eliza_activity_log");
     assert_eq!(kept.len(), calls);
     for file in std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file()) {

@@ -2,11 +2,12 @@
 
 pub mod client;
 pub mod house;
+pub mod line;
 pub mod operator;
 pub mod postgres;
 pub mod program;
+pub mod rows;
 pub mod targets;
-pub mod wire;
 
 /// Which database a house keeps its records in.
 #[derive(Clone, Copy, Debug)]

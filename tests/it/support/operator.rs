@@ -1,7 +1,6 @@
 //! What operators do with the database by a client of their own, whichever database it is.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 
 /// Runs statements; returns how many rows they changed.
 pub async fn run(url: &str, statements: &str) -> u64 {
@@ -62,26 +61,6 @@ pub async fn everything(url: &str) -> String {
     let dump = "select lower(string_agg(query_to_xml(format('table %I.%I', table_schema, table_name), true, false, '')::text, ''))
                 from information_schema.tables where table_schema in ('public', 'gatekeeper')";
     sqlx::query_scalar(dump).fetch_one(&mut client).await.unwrap()
-}
-
-/// The rows of a query on a SQLite file, as text; null is empty.
-pub async fn rows(url: &str, query: &str) -> Vec<Vec<String>> {
-    let rows = sqlx::query(AssertSqlSafe(query)).fetch_all(&mut sqlite(url).await).await.unwrap();
-    let text = |row: &SqliteRow, at| {
-        row.get_unchecked::<Option<Vec<u8>>, _>(at).map_or(String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
-    };
-    rows.iter().map(|row| (0..row.len()).map(|at| text(row, at)).collect()).collect()
-}
-
-/// Every row of every table and view of a SQLite file, behind its table's name: what was put in, without what the schema says.
-pub async fn every_row(url: &str) -> Vec<(String, String)> {
-    let mut all = Vec::new();
-    for table in rows(url, "select name from sqlite_schema where type in ('table', 'view') order by name").await {
-        for row in rows(url, &format!("select * from \"{}\"", table[0])).await {
-            all.push((table[0].clone(), row.join(" | ")));
-        }
-    }
-    all
 }
 
 async fn sqlite(url: &str) -> SqliteConnection {

@@ -1,0 +1,93 @@
+//! A bare connection: for what no HTTP client would send or leave unsaid, and for watching an answer arrive.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::house::{KEY, Reply};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct Line {
+    stream: TcpStream,
+    heard: Vec<u8>,
+}
+
+impl Line {
+    pub async fn to(at: SocketAddr) -> Self {
+        Self { stream: TcpStream::connect(at).await.unwrap(), heard: Vec::new() }
+    }
+
+    pub async fn say(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.stream.write_all(bytes.as_ref()).await.unwrap();
+        self
+    }
+
+    /// False once the other side has ended the connection.
+    pub async fn try_say(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).await.is_ok()
+    }
+
+    /// The head of a call with the house's key, announcing a body of this length.
+    pub async fn begin_call(&mut self, source: &str, length: usize) -> &mut Self {
+        self.say(format!(
+            "POST /functions/v1/eliza-gatekeeper HTTP/1.1\r\nhost: gatekeeper\r\ncontent-type: application/json\r\n\
+             x-eliza-key: {KEY}\r\nx-eliza-source: {source}\r\ncontent-length: {length}\r\n\r\n"
+        ))
+        .await
+    }
+
+    pub async fn call(&mut self, source: &str, envelope: &Value) -> &mut Self {
+        let body = envelope.to_string();
+        self.begin_call(source, body.len()).await.say(body).await
+    }
+
+    /// Waits until this has arrived, and returns what else has by then.
+    pub async fn hear(&mut self, text: &str) -> String {
+        loop {
+            let heard = String::from_utf8_lossy(&self.heard).into_owned();
+            if heard.contains(text) {
+                return heard;
+            }
+            assert!(self.more().await, "the connection closed before {text:?} came: {heard}");
+        }
+    }
+
+    /// Waits until the other side ends the connection, in order or not; returns what came before.
+    pub async fn hear_the_end(&mut self) -> String {
+        while self.more().await {}
+        String::from_utf8_lossy(&self.heard).into_owned()
+    }
+
+    /// The answer, which must say how long it is.
+    pub async fn reply(&mut self) -> Reply {
+        self.hear("\r\n\r\n").await;
+        let end = self.heard.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let head = String::from_utf8(self.heard[..end].to_vec()).unwrap();
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines.map(|line| line.split_once(':').unwrap()) {
+            headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value.trim()).unwrap());
+        }
+        let length: usize = headers["content-length"].to_str().unwrap().parse().unwrap();
+        let body = end + 4..end + 4 + length;
+        while self.heard.len() < body.end {
+            assert!(self.more().await, "the connection closed in the middle of an answer");
+        }
+        let rest = self.heard.split_off(body.end);
+        let body = Bytes::copy_from_slice(&self.heard[body]);
+        self.heard = rest;
+        Reply { status, headers, body }
+    }
+
+    async fn more(&mut self) -> bool {
+        let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.heard)).await;
+        read.expect("something in time").is_ok_and(|read| read > 0)
+    }
+}
