@@ -13,6 +13,7 @@ const APIKEY: HeaderName = HeaderName::from_static("apikey");
 const ELIZA_HOPS: HeaderName = HeaderName::from_static("x-eliza-hops");
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Whose credentials a target is shown.
@@ -58,13 +59,24 @@ pub fn towards_target(
     }
     say(&mut out, CALL_ID, &head.id.to_string());
     say(&mut out, FORWARDED_FOR, &head.peer.to_canonical().to_string());
-    let trace = head.trace;
-    say(&mut out, TRACEPARENT, &format!("00-{:032x}-{:016x}-{:02x}", trace.trace_id, trace.span_id, trace.flags));
+    let trace = head.trace.traceparent();
+    if !continues(caller, &trace) {
+        // It belongs to a trace that ends here.
+        out.remove(TRACESTATE);
+    }
+    say(&mut out, TRACEPARENT, &trace);
     out.insert(ELIZA_HOPS, u16::from(head.hops).saturating_add(1).into());
     if towards == Towards::Injected && !target.pass_authorization {
         inject(&mut out, &target.credentials)?;
     }
     Ok(out)
+}
+
+/// Whether the trace that goes on is the one that came.
+fn continues(caller: &HeaderMap, traceparent: &str) -> bool {
+    let trace_id = |text: &str| text.split('-').nth(1).map(str::to_owned);
+    let came = caller.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(trace_id);
+    came.is_some() && came == trace_id(traceparent)
 }
 
 /// Takes out of an answer's headers what concerned only our connection to the target, and what the gatekeeper says in its own name.
