@@ -248,7 +248,10 @@ impl Pipeline {
         headers: &HeaderMap,
         trail: &mut Trail,
     ) -> Result<Settled, Refusal> {
+        let shown = [&head.credentials.bearer, &head.credentials.apikey];
+        let service_key = shown.iter().any(|token| token.as_ref().is_some_and(|token| self.service_role == Some(token.hash())));
         let towards = match admitted.caller.caller() {
+            Caller::Source { .. } | Caller::ServiceRole { .. } if service_key => Towards::InjectedAlone,
             Caller::Source { .. } | Caller::ServiceRole { .. } => Towards::Injected,
             Caller::Stranger { .. } => self.strangers_towards,
         };

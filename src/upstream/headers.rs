@@ -23,6 +23,9 @@ pub enum Towards {
     Injected,
     /// The caller's own `Authorization` and nothing of ours: it failed authentication, and only goes on because enforcement is off.
     OwnAuthorizationOnly,
+    /// What the target's policy says, but nothing of what the caller showed: that is the service role key, which belongs to the
+    /// platform and must not travel to whoever a target is.
+    InjectedAlone,
 }
 
 /// Whether the body is of the gatekeeper's making.
@@ -66,7 +69,7 @@ pub fn towards_target(
     }
     say(&mut out, TRACEPARENT, &trace);
     out.insert(ELIZA_HOPS, u16::from(head.hops).saturating_add(1).into());
-    if towards == Towards::Injected && !target.pass_authorization {
+    if matches!(towards, Towards::Injected | Towards::InjectedAlone) && !target.pass_authorization {
         inject(&mut out, &target.credentials)?;
     }
     Ok(out)
@@ -96,8 +99,8 @@ fn passes(name: &HeaderName, target: &Target, towards: Towards) -> bool {
     if is_hop_by_hop(name) || is_about_this_hop(name) || name.as_str().contains('_') {
         return false;
     }
-    let own_authorization = target.pass_authorization || towards == Towards::OwnAuthorizationOnly;
     let own_credentials = target.pass_authorization && towards == Towards::Injected;
+    let own_authorization = own_credentials || towards == Towards::OwnAuthorizationOnly;
     match name.as_str() {
         "authorization" => own_authorization,
         "x-eliza-key" => false,

@@ -207,5 +207,7 @@ fn one_source(source: &Listed, terms: &Terms, overrides: &[Override], report: &m
         }
         own.push(EndpointOverride { endpoint: one.endpoint.clone(), allowance: Arc::clone(&one.allowance) });
     }
-    Source { pattern: source.pattern.clone(), total, endpoint: Arc::clone(&terms.endpoint), overrides: own, counted: source.counted }
+    // One name has nobody to be counted together with.
+    let counted = if source.pattern.is_single() { Counted::Apart } else { source.counted };
+    Source { pattern: source.pattern.clone(), total, endpoint: Arc::clone(&terms.endpoint), overrides: own, counted }
 }

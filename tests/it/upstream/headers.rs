@@ -44,6 +44,8 @@ async fn whose_credentials_a_target_sees() {
         (Credentials::None, false, Towards::Injected, None, None, None),
         (Credentials::None, true, Towards::Injected, own, Some("callers-own-apikey"), Some("gemini-chat")),
         (service(), true, Towards::Injected, own, Some("callers-own-apikey"), Some("gemini-chat")),
+        (service(), false, Towards::InjectedAlone, Some(bearer.as_str()), Some(SERVICE_KEY), None),
+        (service(), true, Towards::InjectedAlone, None, None, None),
         (service(), false, Towards::OwnAuthorizationOnly, own, None, None),
         (service(), true, Towards::OwnAuthorizationOnly, own, None, None),
         (Credentials::None, false, Towards::OwnAuthorizationOnly, own, None, None),
