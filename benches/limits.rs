@@ -11,7 +11,7 @@ use divan::{AllocProfiler, Bencher, black_box};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
 use eliza_gatekeeper::gates::rate_limit::{EndpointTicket, RateLimiter, Subject};
 use eliza_gatekeeper::identity::{Action, Endpoint, NamePattern, SourceName, TargetName};
-use eliza_gatekeeper::policy::{Allowance, Burst, Limits, Source, Window};
+use eliza_gatekeeper::policy::{Allowance, Burst, Counted, Limits, Source, Window};
 use eliza_gatekeeper::verdict::Verdict;
 
 #[global_allocator]
@@ -44,7 +44,16 @@ impl House {
         let listed = (0..sources).map(|n| {
             let name = SourceName::parse(&format!("source-{n}")).unwrap();
             let pattern = NamePattern::parse(name.as_str()).unwrap();
-            (name, Source { pattern, total: Arc::clone(&allowance), endpoint: Arc::clone(&allowance), overrides: vec![] })
+            (
+                name,
+                Source {
+                    pattern,
+                    total: Arc::clone(&allowance),
+                    endpoint: Arc::clone(&allowance),
+                    overrides: vec![],
+                    counted: Counted::Apart,
+                },
+            )
         });
         let clock = Clock::system();
         let house = Self {
@@ -103,7 +112,7 @@ fn report_memory() {
     let burst = Some(Burst { size: NonZeroU32::MIN, per_second: NonZeroU32::MIN });
     let allowance = Arc::new(Allowance { windows: windows.into(), burst });
     let pattern = NamePattern::parse("bot-*").unwrap();
-    let policy = Source { pattern, total: Arc::clone(&allowance), endpoint: allowance, overrides: vec![] };
+    let policy = Source { pattern, total: Arc::clone(&allowance), endpoint: allowance, overrides: vec![], counted: Counted::Apart };
     let limits = Limits { endpoints_per_source: 64, buckets: BUCKETS, stranger_records_per_minute: 10, window_lengths: vec![60, 3600] };
     let limiter = RateLimiter::new(Clock::system());
     let target = TargetName::parse("gemini-chat").unwrap();

@@ -118,6 +118,10 @@ impl NamePattern {
         &self.0
     }
 
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     pub fn is_single(&self) -> bool {
         !self.0.contains('*')
     }

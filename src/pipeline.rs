@@ -10,7 +10,7 @@ use http::{HeaderMap, Method};
 use http_body::Body;
 use tokio::sync::Semaphore;
 
-use crate::call::{Envelope, Head};
+use crate::call::{CUT, Envelope, Head};
 use crate::clock::Clock;
 use crate::gates::authenticate::{Authenticated, authenticate};
 use crate::gates::authorize::{Authorized, authorize};
@@ -30,7 +30,7 @@ const LONG: usize = 16 * 1024;
 /// Parsing is so much faster than judging.
 const PARSED_FASTER: usize = 32;
 
-/// Stands in records for a key. No source can have this name.
+/// Stands in records for what is, or may be, a key. No source can have this name.
 const A_KEY: &str = "(a key)";
 
 /// What every call goes through: the long-lived parts, shared by all doors.
@@ -147,7 +147,9 @@ impl Pipeline {
         let secret = Secret::new(claimed);
         let on_the_ring = !matches!(snapshot.keys.find(&secret, head.at), Err(AuthFault::WrongKey));
         let is_key = on_the_ring || self.service_role.is_some_and(|hash| hash == secret.hash());
-        Some(if is_key { A_KEY.into() } else { Arc::clone(claimed) })
+        // What was too long for a name was cut, and may be the better part of a key.
+        let is_cut = claimed.ends_with(CUT);
+        Some(if is_key || is_cut { A_KEY.into() } else { Arc::clone(claimed) })
     }
 
     /// Notes a call that was refused before anybody was known to stand behind it.
@@ -246,7 +248,10 @@ impl Pipeline {
         headers: &HeaderMap,
         trail: &mut Trail,
     ) -> Result<Settled, Refusal> {
+        let shown = [&head.credentials.bearer, &head.credentials.apikey];
+        let service_key = shown.iter().any(|token| token.as_ref().is_some_and(|token| self.service_role == Some(token.hash())));
         let towards = match admitted.caller.caller() {
+            Caller::Source { .. } | Caller::ServiceRole { .. } if service_key => Towards::InjectedAlone,
             Caller::Source { .. } | Caller::ServiceRole { .. } => Towards::Injected,
             Caller::Stranger { .. } => self.strangers_towards,
         };

@@ -6,6 +6,9 @@
 set local search_path = pg_catalog;
 set local timezone = 'UTC';
 set local client_min_messages = warning;
+-- Building indexes may take longer than a server lets ordinary statements take; waiting for others' locks may not.
+set local statement_timeout = 0;
+set local lock_timeout = '10s';
 
 create table if not exists public.eliza_activity_log (
     id                uuid        primary key default gen_random_uuid(),
@@ -453,6 +456,8 @@ do $$
 declare
     stranger text;
     reader   name;
+    aside    text;
+    holder   record;
 begin
     for stranger in
         select 'public' union all select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
@@ -461,8 +466,21 @@ begin
             'revoke all on public.eliza_activity_log, public.api_call_logs, public.rate_limits, public.eliza_gatekeeper_stats from %s',
             stranger
         );
+        -- A view shows what its owner may see: those on the logs are closed to the world with them.
+        for aside in select name from gatekeeper.set_aside loop
+            execute format('revoke all on %s from %s', aside, stranger);
+        end loop;
         execute format('revoke all on all tables in schema gatekeeper from %s', stranger);
         execute format('revoke all on all functions in schema gatekeeper from %s', stranger);
+    end loop;
+    -- Whoever may hang a trigger on a table can have it run with its owner's rights, when the owner's routines keep house.
+    for holder in
+        select distinct pg_class.oid::regclass as log, rolname
+        from pg_class cross join aclexplode(relacl) join pg_roles on pg_roles.oid = grantee
+        where pg_class.oid in ('public.eliza_activity_log'::regclass, 'public.api_call_logs'::regclass, 'public.rate_limits'::regclass)
+          and grantee <> relowner and privilege_type in ('TRIGGER', 'REFERENCES')
+    loop
+        execute format('revoke trigger, references on %s from %I', holder.log, holder.rolname);
     end loop;
     if exists (select from pg_roles where rolname = 'service_role') then
         perform gatekeeper.admit('service_role');

@@ -18,6 +18,9 @@ use crate::verdict::Failure;
 /// How many strings of SQL one call may carry. What they cost beside the body itself is bounded by it.
 const SQL_TEXTS: usize = 16_384;
 
+/// How long they may be together, pieces and what they are joined to. Judging takes a thousand times as long as reading.
+const SQL_BYTES: usize = 2 << 20;
+
 /// A longer pointer is cut: it is for people, and a body of nothing but names must not grow while it is read.
 const POINTER_LIMIT: usize = 256;
 
@@ -92,6 +95,9 @@ struct Walk<'de, 'f> {
     action: Option<Action>,
     payload_action: Option<Action>,
     sql: Vec<SqlText>,
+    sql_bytes: usize,
+    /// Which of them stand in the arrays that are still open, at any depth of them.
+    pieces: Vec<usize>,
     /// Why the walk ended early, if it was not the JSON.
     failure: Option<Failure>,
 }
@@ -112,6 +118,8 @@ impl<'f> Walk<'_, 'f> {
             action: None,
             payload_action: None,
             sql: Vec::new(),
+            sql_bytes: 0,
+            pieces: Vec::new(),
             failure: None,
         }
     }
@@ -151,16 +159,32 @@ impl<'f> Walk<'_, 'f> {
         if self.sql.len() == SQL_TEXTS {
             return Err(self.fail(Failure::InvalidEnvelope { what: format!("more than {SQL_TEXTS} strings of SQL") }));
         }
+        self.hold(text.len())?;
         let pointer = self.pointer();
         self.sql.push(SqlText { pointer, text });
         Ok(())
     }
 
-    /// The items of an array may be the pieces of one statement. A blank between them is how they are mostly put together;
-    /// where an item has a comment, the next line is another reading of what follows.
-    fn collect_joined<E: de::Error>(&mut self, items: &[usize]) -> Result<(), E> {
+    fn hold<E: de::Error>(&mut self, bytes: usize) -> Result<(), E> {
+        self.sql_bytes += bytes;
+        if self.sql_bytes > SQL_BYTES { Err(self.too_much_sql()) } else { Ok(()) }
+    }
+
+    fn too_much_sql<E: de::Error>(&mut self) -> E {
+        self.fail(Failure::InvalidEnvelope { what: format!("more than {} MiB of SQL", SQL_BYTES >> 20) })
+    }
+
+    /// The items of an array, and of arrays in it, may be the pieces of one statement: those from `mark` on. A blank between them is how
+    /// they are mostly put together; where an item has a comment, the next line is another reading of what follows.
+    fn collect_joined<E: de::Error>(&mut self, mark: usize) -> Result<(), E> {
+        let items = self.pieces.get(mark..).unwrap_or_default();
         if items.len() < 2 {
             return Ok(());
+        }
+        // Arrays in arrays are joined at every depth; what they come to is counted before it is made.
+        let length: usize = items.iter().filter_map(|at| self.sql.get(*at)).map(|piece| piece.text.len() + 1).sum();
+        if self.sql_bytes + length > SQL_BYTES {
+            return Err(self.too_much_sql());
         }
         let pieces: Vec<&str> = items.iter().filter_map(|at| self.sql.get(*at)).map(|piece| piece.text.as_str()).collect();
         let by_lines = pieces.iter().any(|piece| piece.contains("--")).then(|| pieces.join("\n"));
@@ -208,13 +232,6 @@ enum Sql {
     No,
 }
 
-/// What a value turned out to be, as far as an array around it cares.
-enum Seen {
-    /// A string that was gathered as SQL, at this place.
-    Sql(usize),
-    Other,
-}
-
 /// One value of the body, about to be read.
 struct Node<'w, 'de, 'f> {
     walk: &'w mut Walk<'de, 'f>,
@@ -224,13 +241,13 @@ struct Node<'w, 'de, 'f> {
 
 impl Node<'_, '_, '_> {
     /// A value that is no string stands where the envelope asks for one, or no object where it asks for that.
-    fn check<E: de::Error>(self, fits: impl FnOnce(Role) -> bool) -> Result<Seen, E> {
+    fn check<E: de::Error>(self, fits: impl FnOnce(Role) -> bool) -> Result<(), E> {
         let what = match self.role {
-            role if fits(role) => return Ok(Seen::Other),
+            role if fits(role) => return Ok(()),
             Role::Root => "the body must be a JSON object",
             Role::Target => "\"target\" must be a string",
             Role::Action => "\"action\" must be a string or null",
-            Role::Payload | Role::PayloadAction | Role::Other => return Ok(Seen::Other),
+            Role::Payload | Role::PayloadAction | Role::Other => return Ok(()),
         };
         Err(self.walk.fail(invalid(what)))
     }
@@ -251,41 +268,41 @@ impl Node<'_, '_, '_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_, 'de, '_> {
-    type Value = Seen;
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Seen, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
-    type Value = Seen;
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Seen, E> {
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
         self.check(|role| role == Role::Action)
     }
 
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Seen, E> {
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
         self.check(|_| false)
     }
 
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Seen, E> {
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<(), E> {
         self.check(|_| false)
     }
 
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Seen, E> {
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<(), E> {
         self.check(|_| false)
     }
 
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Seen, E> {
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<(), E> {
         self.check(|_| false)
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Seen, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
         let walk = self.walk;
         match self.role {
             Role::Root => return Err(walk.fail(invalid("the body must be a JSON object"))),
@@ -301,34 +318,32 @@ impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
             Role::Payload | Role::Other => {}
         }
         if self.sql == Sql::No || text.trim().is_empty() {
-            return Ok(Seen::Other);
+            return Ok(());
         }
-        walk.collect(text.to_owned())?;
-        Ok(Seen::Sql(walk.sql.len() - 1))
+        walk.pieces.push(walk.sql.len());
+        walk.collect(text.to_owned())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Seen, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let Self { walk, role, sql } = self;
         Node { walk: &mut *walk, role, sql }.check(|_| false)?;
-        let mut pieces = Vec::new();
+        let mark = walk.pieces.len();
         for index in 0.. {
             walk.path.push(Step::Item(index));
             let item = items.next_element_seed(Node { walk: &mut *walk, role: Role::Other, sql })?;
             walk.path.pop();
-            match item {
-                None => break,
-                Some(Seen::Sql(at)) => pieces.push(at),
-                Some(Seen::Other) => {}
+            if item.is_none() {
+                break;
             }
         }
-        walk.collect_joined(&pieces)?;
-        Ok(Seen::Other)
+        walk.collect_joined(mark)?;
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Seen, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let Self { walk, role, sql } = self;
         Node { walk: &mut *walk, role, sql }.check(|role| role == Role::Root)?;
-        let mark = walk.names.len();
+        let (mark, pieces) = (walk.names.len(), walk.pieces.len());
         while let Some(Name(name)) = members.next_key()? {
             let (role, sql) = Node { walk: &mut *walk, role, sql }.child(&name);
             let reserved = name.starts_with(RESERVED);
@@ -341,8 +356,8 @@ impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
             members.next_value_seed(Node { walk: &mut *walk, role, sql })?;
             walk.path.pop();
         }
-        walk.close_object(mark)?;
-        Ok(Seen::Other)
+        walk.pieces.truncate(pieces);
+        walk.close_object(mark)
     }
 }
 

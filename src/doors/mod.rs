@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
-use axum::routing::{any, get};
+use axum::routing::any;
 use http::{Method, StatusCode};
 
 use crate::clock::Timestamp;
@@ -32,12 +32,7 @@ pub fn router(gatekeeper: Arc<Gatekeeper>) -> Router {
     Router::new()
         .route("/", any(envelope::call))
         .route("/functions/v1/eliza-gatekeeper", any(envelope::call))
-        .route("/livez", get(probes::live))
-        .route("/readyz", get(probes::ready))
-        .route("/healthz", get(probes::ready))
-        .route("/health", get(probes::health))
-        .route("/api/health", get(probes::api_health))
-        .route("/api/monitoring/health", get(probes::api_health))
+        .merge(probes::routes())
         .method_not_allowed_fallback(probes::wrong_method)
         .fallback(nothing_here)
         .with_state(gatekeeper)

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
+use axum::routing::get;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::json;
 
@@ -13,13 +15,24 @@ use crate::health::Database;
 use crate::reply;
 use crate::verdict::Failure;
 
+/// The addresses, the same on both listeners.
+pub fn routes() -> Router<Arc<Gatekeeper>> {
+    Router::new()
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .route("/healthz", get(ready))
+        .route("/health", get(health))
+        .route("/api/health", get(api_health))
+        .route("/api/monitoring/health", get(api_health))
+}
+
 /// The process runs.
-pub async fn live() -> Response {
+async fn live() -> Response {
     whole(reply::json_answer(StatusCode::OK, HeaderMap::new(), &json!({ "status": "ok" })))
 }
 
 /// Calls should be sent here: they would not be refused. A database that is away is no reason against it: calls go on without it.
-pub async fn ready(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
+async fn ready(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
     let has_room = gatekeeper.pipeline.places.available_permits() > 0;
     let (status, word) =
         if gatekeeper.health.is_ready() && has_room { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not_ready") };
@@ -27,7 +40,7 @@ pub async fn ready(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
 }
 
 /// For people and monitors: 503 while something that operators rely on is away.
-pub async fn health(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
+async fn health(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
     let database = gatekeeper.health.database();
     let latency = match &database {
         Database::Connected { latency } => Some(latency.as_secs_f64() * 1000.0),
@@ -42,7 +55,7 @@ pub async fn health(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
     whole(reply::json_answer(status(healthy), HeaderMap::new(), &body))
 }
 
-pub async fn api_health(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
+async fn api_health(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
     let healthy = gatekeeper.health.database().is_connected();
     let body = json!({
         "status": if healthy { "ok" } else { "degraded" },

@@ -100,6 +100,8 @@ pub struct Source {
     pub tier: Option<Text>,
     pub total: Option<List>,
     pub total_burst: Option<Text>,
+    #[serde(default)]
+    pub together: bool,
 }
 
 /// `[tiers.NAME]`

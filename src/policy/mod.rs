@@ -50,6 +50,17 @@ pub struct Source {
     pub endpoint: Arc<Allowance>,
     /// Endpoints with an allowance of their own, in file order; the first match counts.
     pub overrides: Vec<EndpointOverride>,
+    pub counted: Counted,
+}
+
+/// How the names that a pattern lets in are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counted {
+    /// Each by itself.
+    #[default]
+    Apart,
+    /// All as one, so that inventing names gains nothing.
+    Together,
 }
 
 #[derive(Debug)]

@@ -67,6 +67,11 @@ async fn write(store: &dyn Store, batch: &[CallRecord], metrics: &Metrics) {
             }
             Err(StoreError::Refused(why)) => match part {
                 [] => {}
+                // Asked once more: what was in the way, such as a partition being attached, may be gone.
+                [one] if store.write(part).await.is_ok() => {
+                    metrics.records_written.inc();
+                    tracing::debug!(call_id = %one.id, "written at the second try");
+                }
                 [one] => {
                     metrics.records_dropped.inc_by(u64::from(one.times));
                     tracing::error!(%why, call_id = %one.id, "the database refuses this record: it is lost");

@@ -37,6 +37,7 @@ impl From<StoreError> for BringUpError {
 }
 
 /// Schema, then a cursor, then what was counted and which keys there are: a change made in between is heard of twice rather than never.
+/// (Counts deleted in that moment are taken back twice: whoever is unblocked then may get a few calls more.)
 async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCursor, BringUpError> {
     let store = &gatekeeper.store;
     match migrate {

@@ -13,6 +13,7 @@ const APIKEY: HeaderName = HeaderName::from_static("apikey");
 const ELIZA_HOPS: HeaderName = HeaderName::from_static("x-eliza-hops");
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Whose credentials a target is shown.
@@ -22,6 +23,9 @@ pub enum Towards {
     Injected,
     /// The caller's own `Authorization` and nothing of ours: it failed authentication, and only goes on because enforcement is off.
     OwnAuthorizationOnly,
+    /// What the target's policy says, but nothing of what the caller showed: that is the service role key, which belongs to the
+    /// platform and must not travel to whoever a target is.
+    InjectedAlone,
 }
 
 /// Whether the body is of the gatekeeper's making.
@@ -58,13 +62,24 @@ pub fn towards_target(
     }
     say(&mut out, CALL_ID, &head.id.to_string());
     say(&mut out, FORWARDED_FOR, &head.peer.to_canonical().to_string());
-    let trace = head.trace;
-    say(&mut out, TRACEPARENT, &format!("00-{:032x}-{:016x}-{:02x}", trace.trace_id, trace.span_id, trace.flags));
+    let trace = head.trace.traceparent();
+    if !continues(caller, &trace) {
+        // It belongs to a trace that ends here.
+        out.remove(TRACESTATE);
+    }
+    say(&mut out, TRACEPARENT, &trace);
     out.insert(ELIZA_HOPS, u16::from(head.hops).saturating_add(1).into());
-    if towards == Towards::Injected && !target.pass_authorization {
+    if matches!(towards, Towards::Injected | Towards::InjectedAlone) && !target.pass_authorization {
         inject(&mut out, &target.credentials)?;
     }
     Ok(out)
+}
+
+/// Whether the trace that goes on is the one that came.
+fn continues(caller: &HeaderMap, traceparent: &str) -> bool {
+    let trace_id = |text: &str| text.split('-').nth(1).map(str::to_owned);
+    let came = caller.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(trace_id);
+    came.is_some() && came == trace_id(traceparent)
 }
 
 /// Takes out of an answer's headers what concerned only our connection to the target, and what the gatekeeper says in its own name.
@@ -84,8 +99,8 @@ fn passes(name: &HeaderName, target: &Target, towards: Towards) -> bool {
     if is_hop_by_hop(name) || is_about_this_hop(name) || name.as_str().contains('_') {
         return false;
     }
-    let own_authorization = target.pass_authorization || towards == Towards::OwnAuthorizationOnly;
     let own_credentials = target.pass_authorization && towards == Towards::Injected;
+    let own_authorization = own_credentials || towards == Towards::OwnAuthorizationOnly;
     match name.as_str() {
         "authorization" => own_authorization,
         "x-eliza-key" => false,

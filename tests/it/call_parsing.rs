@@ -267,7 +267,7 @@ fn the_payloads_own_action_is_seen() {
 
 #[test]
 fn sql_is_found_wherever_it_stands() {
-    let cases: [(&str, &[(&str, &str)]); 13] = [
+    let cases: [(&str, &[(&str, &str)]); 14] = [
         (r#"{"target":"t","operation":"A"}"#, &[("/operation", "A")]),
         (
             r#"{"target":"t","operation":"A","payload":{"sql":"B","query":"C"}}"#,
@@ -280,6 +280,10 @@ fn sql_is_found_wherever_it_stands() {
         (
             r#"{"target":"t","payload":{"sql":["A--","B"]}}"#,
             &[("/payload/sql/0", "A--"), ("/payload/sql/1", "B"), ("/payload/sql", "A-- B"), ("/payload/sql", "A--\nB")],
+        ),
+        (
+            r#"{"target":"t","payload":{"sql":[["A"],["B",{"x":"C"}]]}}"#,
+            &[("/payload/sql/0/0", "A"), ("/payload/sql/1/0", "B"), ("/payload/sql/1/1/x", "C"), ("/payload/sql", "A B")],
         ),
         (r#"{"target":"t","payload":{"sql":["A"]}}"#, &[("/payload/sql/0", "A")]),
         (r#"{"target":"t","payload":{"sql":{"text":"A","values":["B"]}}}"#, &[("/payload/sql/text", "A"), ("/payload/sql/values/0", "B")]),
@@ -300,6 +304,11 @@ fn what_is_gathered_is_bounded() {
     let items = |count: usize| format!(r#"{{"target":"t","operation":[{}]}}"#, vec!["\"a\""; count].join(","));
     assert_eq!(parse(items(16_383)).unwrap().sql.len(), 16_384);
     assert_eq!(parse(items(16_384)).unwrap_err().code(), "invalid_envelope");
+    let text = |bytes: usize| format!(r#"{{"target":"t","payload":{{"sql":"{}"}}}}"#, "a".repeat(bytes));
+    assert!(parse(text(2 << 20)).is_ok());
+    assert_eq!(parse(text((2 << 20) + 1)).unwrap_err().code(), "invalid_envelope");
+    let deep = format!(r#"{{"target":"t","operation":{}"{}","b"{}}}"#, "[".repeat(100), "a".repeat(30_000), "]".repeat(100));
+    assert_eq!(parse(deep).unwrap_err().code(), "invalid_envelope", "what is joined again at every depth counts too");
     let name = "n".repeat(100_000);
     let envelope = parse(format!(r#"{{"target":"{name}","payload":{{"{name}":{{"sql":"A"}}}}}}"#)).unwrap();
     assert!(envelope.sql[0].pointer.len() <= 256 && envelope.target.len() <= 128);

@@ -295,16 +295,6 @@ async fn a_caller_hears_of_its_targets_failure() {
     assert_eq!((read.reply.status, read.error.as_deref()), (500, Some("Target error")));
 }
 
-/// B4: these read `{action, data}`, and the original dropped the action on the way.
-#[tokio::test]
-async fn an_action_reaches_the_targets_that_read_one() {
-    let house = House::open().await;
-    for target in ["github-integration", "task-orchestrator", "knowledge-manager", "schema-manager"] {
-        let read = Client::of(&house, "agent-manager").invoke(target, Some("list_all"), Some(&json!({"page": 2}))).await;
-        assert_eq!(read.data, json!({"action": "list_all", "received": {"page": 2}}), "{target}");
-    }
-}
-
 /// B5: the original's `|| true` could not be told `false`, and an absent payload was a 500.
 #[tokio::test]
 async fn agent_manager_is_told_whether_it_may_act_alone() {
@@ -362,13 +352,13 @@ async fn sound_and_streams_come_through_as_they_are() {
     let body = r#"{"target":"gemini-chat"}"#;
     let head =
         format!("POST / HTTP/1.1\r\nhost: h\r\nx-eliza-key: {KEY}\r\nx-eliza-source: lovable-chat\r\ncontent-length: {}", body.len());
-    let mut line = Line::to(house.data).await;
-    line.say(format!("{head}\r\n\r\n{body}")).await;
-    assert!(!line.hear("text/event-stream").await.contains("data:"));
+    let mut wire = Line::to(house.data).await;
+    wire.say(format!("{head}\r\n\r\n{body}")).await;
+    assert!(!wire.hear("text/event-stream").await.contains("data:"));
     gate.let_one();
-    assert!(!line.hear("data: one\n\n").await.contains("two"));
+    assert!(!wire.hear("data: one\n\n").await.contains("two"));
     gate.let_one();
-    line.hear("data: two\n\n").await;
+    wire.hear("data: two\n\n").await;
 }
 
 /// B27: the client takes an empty `data` for no data and reads the whole body. The gatekeeper's part is not to change the body.
@@ -400,6 +390,7 @@ async fn every_listed_source_may_call_with_its_tiers_limit() {
     }
 }
 
+/// And each with the body that it reads: the original dropped the action on the way to those that read `{action, data}` (B4).
 #[tokio::test]
 async fn every_target_is_routed() {
     let house = House::open().await;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::support::house::{KEY, SERVICE_KEY, ask, call_at, eventually, http_client};
+use crate::support::line::Line;
 use crate::support::postgres;
 use crate::support::program::{Program, Ran};
 use crate::support::targets::{Conduct, Gate, Targets};
@@ -251,7 +252,7 @@ async fn a_running_gatekeeper_is_looked_after_by_commands(database: Database) {
     let program = program.clone().variable("DATABASE_URL", &url_of(database, &program));
     let serving = program.serve().await;
     let url = format!("http://{}", serving.data);
-    let call = async || call_at(serving.data, KEY, "superduper-a", &envelope()).await;
+    let call = async || call_at(serving.data, KEY, "superduper-router", &envelope()).await;
     for _ in 0..3 {
         call().await.expect(200);
     }
@@ -263,14 +264,14 @@ async fn a_running_gatekeeper_is_looked_after_by_commands(database: Database) {
     assert_eq!(tail.lines().count(), 2, "{tail}");
     assert!(program.run(&["calls", "tail", "--json", "--source", "nobody"]).await.expect(0).values().is_empty());
 
-    let used = program.run(&["limits", "show", "superduper-a", "--json"]).await.expect(0).value();
+    let used = program.run(&["limits", "show", "superduper-router", "--json"]).await.expect(0).value();
     let rows = used["limits"].as_array().unwrap();
     assert_eq!(rows.iter().map(|row| row["calls"].as_u64().unwrap()).sum::<u64>(), 3, "{used}");
     assert!(rows.iter().all(|row| row["endpoint"] == "agent-manager:list_agents"), "{used}");
-    assert!(program.run(&["limits", "show"]).await.expect(0).out.contains("superduper-a"));
-    let cleared = program.run(&["limits", "clear", "superduper-a", "--json"]).await.expect(0).value();
-    assert_eq!((&cleared["source"], cleared["rows"].as_u64()), (&json!("superduper-a"), Some(rows.len() as u64)));
-    program.run(&["limits", "clear", "superduper-a"]).await.expect(1);
+    assert!(program.run(&["limits", "show"]).await.expect(0).out.contains("superduper-router"));
+    let cleared = program.run(&["limits", "clear", "superduper-router", "--json"]).await.expect(0).value();
+    assert_eq!((&cleared["source"], cleared["rows"].as_u64()), (&json!("superduper-router"), Some(rows.len() as u64)));
+    program.run(&["limits", "clear", "superduper-router"]).await.expect(1);
     assert_eq!(program.run(&["limits", "show", "--json"]).await.expect(0).value()["limits"], json!([]));
     // What this asks with counts too.
     let asked = AtomicU32::new(0);
@@ -311,17 +312,17 @@ async fn told_to_stop_it_ends_what_it_began(database: Database) {
     // A call that takes longer than the drain is cut off, and recorded too.
     targets.let_be("agent-manager", Conduct::Hang(Gate::shut()));
     let serving = program.clone().variable("GATEKEEPER_DRAIN_SECONDS", "1").serve().await;
-    let mut wire = crate::support::wire::Wire::to(serving.data).await;
-    wire.call("gemini-chat", &envelope()).await;
+    let mut line = Line::to(serving.data).await;
+    line.call("gemini-chat", &envelope()).await;
     targets.arrival("agent-manager", 2).await;
     serving.stop().await.expect(0);
-    assert_eq!(wire.hear_the_end().await, "");
+    assert_eq!(line.hear_the_end().await, "");
     let last = program.run(&["calls", "tail", "-n", "1", "--json"]).await.expect(0).value();
     assert_eq!((&last["type"], &last["metadata"]["code"]), (&json!("gatekeeper_error"), &json!("abandoned")));
 }
 
 #[tokio::test]
-async fn at_a_hangup_policies_are_read_again_and_mistakes_change_nothing() {
+async fn b22_at_a_hangup_policies_are_read_again_and_mistakes_change_nothing() {
     let targets = Targets::like_the_platform().asking_for(SERVICE_KEY).start().await;
     let program = Program::new().variable("SUPABASE_URL", &targets.origin()).variable("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY);
     let policies = program.folder().join("policies");

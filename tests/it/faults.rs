@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 
 use crate::support::Database;
 use crate::support::house::{House, eventually, midnight, soon};
+use crate::support::line::Line;
 use crate::support::on_each_database;
 use crate::support::operator::{self, Stat};
 use crate::support::postgres::Cluster;
 use crate::support::targets::{Conduct, Gate, Targets};
-use crate::support::wire::Wire;
 
 const CHAT: &str = "gemini-chat";
 
@@ -32,7 +32,7 @@ fn of<'r>(row: &'r CallRow, member: &str) -> &'r Value {
 // The database.
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_killed_costs_no_call_and_no_record() {
+async fn b14_a_database_that_is_killed_costs_no_call_and_no_record() {
     let server = Cluster::private();
     let url = server.database();
     // What the server said was committed must be there after a kill.
@@ -144,9 +144,9 @@ struct Mishap {
     code: &'static str,
 }
 
-on_each_database!(a_target_at_fault_is_told_and_recorded, a_flood_of_strangers_is_bounded_and_harms_nobody);
+on_each_database!(b11_a_target_at_fault_is_told_and_recorded, a_flood_of_strangers_is_bounded_and_harms_nobody);
 
-async fn a_target_at_fault_is_told_and_recorded(database: Database) {
+async fn b11_a_target_at_fault_is_told_and_recorded(database: Database) {
     let closed_port = tokio::net::TcpSocket::new_v4().unwrap();
     closed_port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let gate = Gate::shut();
@@ -203,10 +203,10 @@ async fn a_target_at_fault_is_told_and_recorded(database: Database) {
 async fn a_caller_that_hangs_up_is_recorded_once() {
     let gate = Gate::shut();
     let house = House::plan().targets(Targets::like_the_platform().but(CHAT, Conduct::Hang(gate))).open().await;
-    let mut wire = Wire::to(house.data).await;
-    wire.call(CHAT, &chat_envelope()).await;
+    let mut line = Line::to(house.data).await;
+    line.call(CHAT, &chat_envelope()).await;
     house.targets.arrival(CHAT, 1).await;
-    drop(wire);
+    drop(line);
 
     eventually("the call is recorded", || async { house.records().await.len() == 1 }).await;
     let row = house.records().await.remove(0);
@@ -220,16 +220,16 @@ async fn a_caller_that_hangs_up_in_mid_stream_is_recorded_once() {
     let gate = Gate::shut();
     let stream = Conduct::Drip { gate: gate.clone(), content_type: "text/event-stream", pieces: vec!["data: one\n\n", "data: two\n\n"] };
     let house = House::plan().targets(Targets::like_the_platform().but(CHAT, stream)).open().await;
-    let mut wire = Wire::to(house.data).await;
-    wire.call(CHAT, &chat_envelope()).await;
+    let mut line = Line::to(house.data).await;
+    line.call(CHAT, &chat_envelope()).await;
     gate.let_one();
-    wire.hear("data: one").await;
+    line.hear("data: one").await;
     assert_eq!(house.gatekeeper.metrics.in_flight.get(), 1, "the call goes on until its stream ends");
-    drop(wire);
+    drop(line);
 
     eventually("the call is recorded", || async { house.records().await.len() == 1 }).await;
     let row = house.records().await.remove(0);
-    assert_eq!((row.activity_type.as_str(), row.status.as_str()), ("gatekeeper_call", "error"));
+    assert_eq!((row.activity_type.as_str(), row.status.as_str()), ("gatekeeper_call", "completed"), "the target did its part");
     assert_eq!((of(&row, "code"), of(&row, "status")), (&json!("abandoned"), &json!(200)));
     assert_eq!(of(&row, "response_bytes"), &json!("data: one\n\n".len()));
 }
@@ -238,11 +238,11 @@ async fn a_caller_that_hangs_up_in_mid_stream_is_recorded_once() {
 async fn a_stream_that_breaks_is_recorded_as_broken() {
     let gate = Gate::shut();
     let house = House::plan().targets(Targets::like_the_platform().but(CHAT, Conduct::reset_mid_body(&gate))).open().await;
-    let mut wire = Wire::to(house.data).await;
-    wire.call(CHAT, &chat_envelope()).await;
-    wire.hear("half.").await;
+    let mut line = Line::to(house.data).await;
+    line.call(CHAT, &chat_envelope()).await;
+    line.hear("half.").await;
     gate.open();
-    wire.hear_the_end().await;
+    line.hear_the_end().await;
 
     eventually("the call is recorded", || async { house.records().await.len() == 1 }).await;
     let row = house.records().await.remove(0);
@@ -300,10 +300,10 @@ async fn whoever_never_finishes_a_head_is_cut_off() {
         "GET /livez HTTP/1.1\r\nhost: gatekeeper\r\n\r\nGET /livez HT",
     ];
     let held = join_all(heads.map(|head| async move {
-        let mut wire = Wire::to(house.data).await;
-        wire.say(head).await;
+        let mut line = Line::to(house.data).await;
+        line.say(head).await;
         let begun = Instant::now();
-        wire.hear_the_end().await;
+        line.hear_the_end().await;
         (head, begun.elapsed())
     }))
     .await;
@@ -315,12 +315,12 @@ async fn whoever_never_finishes_a_head_is_cut_off() {
 #[tokio::test]
 async fn a_head_that_drips_is_cut_off_too() {
     let house = House::plan().head_within(Duration::from_millis(300)).open().await;
-    let mut wire = Wire::to(house.data).await;
+    let mut line = Line::to(house.data).await;
     let dripping = async {
-        wire.say("POST / HTTP/1.1\r\n").await;
+        line.say("POST / HTTP/1.1\r\n").await;
         for n in 0..200 {
             tokio::time::sleep(Duration::from_millis(50)).await;
-            if !wire.try_say(&format!("x-{n}: y\r\n")).await {
+            if !line.try_say(&format!("x-{n}: y\r\n")).await {
                 return n;
             }
         }
@@ -333,10 +333,10 @@ async fn a_head_that_drips_is_cut_off_too() {
 async fn a_slow_body_is_answered_408() {
     let service = include_str!("../../policies/service.toml").replace(r#"read_timeout = "30s""#, r#"read_timeout = "300ms""#);
     let house = House::plan().policy("service.toml", &service).open().await;
-    let mut wire = Wire::to(house.data).await;
-    wire.begin_call(CHAT, 1000).await;
-    wire.say(r#"{"target":"#).await;
-    let answer = wire.hear_the_end().await;
+    let mut line = Line::to(house.data).await;
+    line.begin_call(CHAT, 1000).await;
+    line.say(r#"{"target":"#).await;
+    let answer = line.hear_the_end().await;
     assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains(r#""code":"body_too_slow""#), "{answer}");
     let row = house.records().await.remove(0);
     assert_eq!((row.activity_type.as_str(), row.status.as_str()), ("gatekeeper_denied", "blocked"));

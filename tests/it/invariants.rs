@@ -147,23 +147,27 @@ impl Tree {
         }
     }
 
+    /// What arrays in arrays may be put together from.
+    fn pieces(&self) -> Vec<&str> {
+        match self {
+            Self::Text(text) if !text.trim().is_empty() => vec![text],
+            Self::List(items) => items.iter().flat_map(Self::pieces).collect(),
+            Self::Null | Self::Other | Self::Text(_) | Self::Map(_) => Vec::new(),
+        }
+    }
+
     fn gather(&self, pointer: &mut String, within: bool, out: &mut Vec<SqlText>) {
         let base = pointer.len();
         match self {
             Self::Text(text) if within && !text.trim().is_empty() => out.push(SqlText { pointer: pointer.clone(), text: text.clone() }),
             Self::Null | Self::Other | Self::Text(_) => {}
             Self::List(items) => {
-                let mut pieces = Vec::new();
                 for (index, item) in items.iter().enumerate() {
                     *pointer += &format!("/{index}");
                     item.gather(pointer, within, out);
                     pointer.truncate(base);
-                    if let Self::Text(text) = item
-                        && !text.trim().is_empty()
-                    {
-                        pieces.push(text.as_str());
-                    }
                 }
+                let pieces = self.pieces();
                 if within && pieces.len() > 1 {
                     out.push(SqlText { pointer: pointer.clone(), text: pieces.join(" ") });
                     if pieces.iter().any(|piece| piece.contains("--")) {

@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 on_each_database!(
     a_new_key_is_good_within_a_second_and_a_revoked_one_no_more,
-    a_key_is_good_for_what_it_was_made_for,
+    b08_a_key_is_good_for_what_it_was_made_for,
     both_keys_are_good_until_the_overlap_ends,
     a_key_is_good_from_its_beginning_to_its_end,
     the_list_shows_when_a_key_was_last_used,
@@ -67,7 +67,7 @@ async fn a_new_key_is_good_within_a_second_and_a_revoked_one_no_more(database: D
     assert_eq!(keys(&house, &["list"]).await["keys"][0]["state"], "revoked");
 }
 
-async fn a_key_is_good_for_what_it_was_made_for(database: Database) {
+async fn b08_a_key_is_good_for_what_it_was_made_for(database: Database) {
     let house = House::plan().on(database).open().await;
     let scope =
         ["--source", "gemini-chat", "--target", "agent-manager", "--target", "python-executor", "--action", "list_*", "--action", "run"];
@@ -204,7 +204,7 @@ async fn a_key_is_shown_once_and_kept_nowhere(database: Database) {
 }
 
 #[tokio::test]
-async fn the_previous_key_is_good_beside_the_current_and_records_tell_them_apart() {
+async fn b07_the_previous_key_is_good_beside_the_current_and_records_tell_them_apart() {
     let house = House::plan().variable("INTERNAL_ELIZA_KEY_PREVIOUS", "the-key-before-this-one-0a1b").open().await;
     for (key, known_as) in [(KEY, "env:current"), ("the-key-before-this-one-0a1b", "env:previous")] {
         let reply = list_agents(&house, key).await.expect(200);

@@ -13,10 +13,12 @@
 
 mod support;
 
+mod answers;
 mod bugs;
 mod call_parsing;
 mod call_sites;
 mod commands;
+mod enforcement;
 mod faults;
 mod invariants;
 mod keys;

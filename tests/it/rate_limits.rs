@@ -13,7 +13,7 @@ use eliza_gatekeeper::clock::{Clock, ManualClock, Timestamp};
 use eliza_gatekeeper::gates::rate_limit::strangers::{Fold, Strangers};
 use eliza_gatekeeper::gates::rate_limit::{RateLimiter, Subject};
 use eliza_gatekeeper::identity::{Action, Endpoint, NamePattern, Network, SourceName, TargetName};
-use eliza_gatekeeper::policy::{Allowance, Burst, EndpointOverride, Limits, Source, Sources, Window};
+use eliza_gatekeeper::policy::{Allowance, Burst, Counted, EndpointOverride, Limits, Source, Sources, Window};
 use eliza_gatekeeper::verdict::{Denial, LimitRule, LimitScope, Limited, Standing, Verdict};
 use proptest::prelude::*;
 
@@ -108,7 +108,7 @@ fn plenty() -> Arc<Allowance> {
 }
 
 fn source(pattern: &str, total: Arc<Allowance>, endpoint: Arc<Allowance>) -> Source {
-    Source { pattern: NamePattern::parse(pattern).unwrap(), total, endpoint, overrides: vec![] }
+    Source { pattern: NamePattern::parse(pattern).unwrap(), total, endpoint, overrides: vec![], counted: Counted::Apart }
 }
 
 fn but(mut source: Source, endpoint: &str, allowance: Arc<Allowance>) -> Source {
@@ -556,6 +556,14 @@ fn guests_cannot_crowd_out_who_is_listed() {
     for n in 0..40 {
         assert_eq!(scene.passing(9, "ada", &format!("act-{n}")), 3);
     }
+}
+
+#[test]
+fn names_that_are_counted_together_gain_nothing_by_being_many() {
+    let together = Source { counted: Counted::Together, ..source("bot-*", allow(&[(5, MINUTE)]), plenty()) };
+    let scene = Scene::new([together]);
+    let passed = (0..100).filter(|n| scene.call(&format!("bot-{n}"), "chat").refused.is_none()).count();
+    assert_eq!(passed, 5);
 }
 
 // Properties.

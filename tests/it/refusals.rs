@@ -1,10 +1,10 @@
 //! Every refusal says in one form what was refused and how to find it again, is recorded, and gives nothing away: neither its answer,
 //! nor its record, nor the log holds a key, what a body held, or where anything lies.
 
-mod table;
-mod world;
+pub mod table;
+pub mod world;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use eliza_gatekeeper::clock::ManualClock;
@@ -22,7 +22,7 @@ use world::{SECRETS, World};
 /// What no answer may hold, beside the secrets and the addresses of the world.
 const INSIDES: [&str; 8] = ["127.0.0.1", "localhost", "SELECT", "src/", ".rs:", "sqlx", "hyper", "sqlite"];
 
-async fn send(at: SocketAddr, row: &Row) -> Reply {
+pub async fn send(at: SocketAddr, row: &Row) -> Reply {
     Line::to(at).await.say(&row.says).await.reply().await
 }
 
@@ -33,7 +33,7 @@ fn leaks_nothing(name: &str, text: &str, secrets: &[&str]) {
 }
 
 /// What holds of every refusal, whatever it is about.
-fn is_well_formed(row: &Row, reply: &Reply, secrets: &[&str]) {
+pub fn is_well_formed(row: &Row, reply: &Reply, secrets: &[&str]) {
     let name = &row.name;
     let body = reply.json();
     let ours = json!({"error": row.error, "message": row.message, "code": row.code, "call_id": reply.call_id()});
@@ -164,4 +164,27 @@ async fn neither_the_log_nor_the_file_holds_a_secret() {
         let bytes = std::fs::read(&file).unwrap();
         leaks_nothing(&file.display().to_string(), &String::from_utf8_lossy(&bytes), &SECRETS);
     }
+}
+
+/// Its answer has no body, so nothing of it is ever asked for.
+#[tokio::test]
+async fn a_head_is_refused_and_recorded_like_any_other_method() {
+    let house = House::open().await;
+    let reply = house.call("gemini-chat").method(http::Method::HEAD).raw("").send().await.expect(405);
+    assert_eq!((reply.header("allow"), reply.body.len()), (Some("POST, OPTIONS"), 0));
+    assert_eq!(house.record_of(&reply).await.metadata["code"], "method_not_allowed");
+}
+
+#[test]
+fn the_readme_and_the_table_know_the_same_refusals() {
+    let readme = include_str!("../../README.md");
+    let lines = readme.lines().skip_while(|line| !line.starts_with("| status | code |")).take_while(|line| line.starts_with('|'));
+    let named: BTreeSet<&str> = lines.flat_map(|line| line.split('|').nth(2).unwrap().split('`').skip(1).step_by(2)).collect();
+    let rows = table::all();
+    let mut held: BTreeSet<&str> = rows.iter().chain(&[table::overloaded()]).map(|row| row.code).collect();
+    // No refusals of calls: an answer, a target's own error, an address that is none.
+    for other in ["answered", "target_error", "no_such_address"] {
+        assert!(held.remove(other));
+    }
+    assert_eq!(named, held);
 }

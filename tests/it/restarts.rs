@@ -11,7 +11,7 @@ use crate::support::{Database, on_each_database};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// As shipped: a hundred a minute.
-const SOURCE: &str = "superduper-a";
+const SOURCE: &str = "superduper-router";
 
 on_each_database!(
     of_a_thousand_at_once_exactly_the_limit_pass,

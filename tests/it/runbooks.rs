@@ -48,7 +48,7 @@ async fn block_000_03_finds_who_called_more_than_a_hundred_times_an_hour() {
     for _ in 0..60 {
         house.call("gemini-chat").to("openai-chat").send().await;
     }
-    let noisy = list_agents(&house, "superduper-noisy", 250).await;
+    let noisy = list_agents(&house, "superduper-router", 250).await;
     assert_eq!(noisy.iter().filter(|reply| reply.status == 200).count(), 100);
     house.settle().await;
 
@@ -56,11 +56,11 @@ async fn block_000_03_finds_who_called_more_than_a_hundred_times_an_hour() {
     let found: Vec<_> = rows.iter().map(|row| (row.get::<String, _>(0), row.get::<String, _>(1), row.get::<i64, _>(2))).collect();
     let mut found: Vec<_> = found.iter().map(|(who, what, sum)| (who.as_str(), what.as_str(), *sum)).collect();
     found.sort_unstable();
-    assert_eq!(found, [("gemini-chat", "agent-manager:list_agents", 150), ("superduper-noisy", "*", 150)]);
+    assert_eq!(found, [("gemini-chat", "agent-manager:list_agents", 150), ("superduper-router", "*", 150)]);
 
     let latest = ask(&house.database, include_str!("runbook_sql/000_08_L294.sql")).await;
     let largest = (latest[0].get::<String, _>("identifier"), latest[0].get::<i32, _>("request_count"));
-    assert_eq!(largest, ("superduper-noisy".into(), 150));
+    assert_eq!(largest, ("superduper-router".into(), 150));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +115,7 @@ async fn block_000_01_is_right_to_the_call() {
     for _ in 0..3 {
         house.call("gemini-chat").to("nobody").send().await.expect(404);
     }
-    list_agents(&house, "superduper-noisy", 130).await;
+    list_agents(&house, "superduper-router", 130).await;
     for _ in 0..20 {
         house.call("gemini-chat").without("x-eliza-key").to("agent-manager").send().await.expect(401);
     }
@@ -132,8 +132,8 @@ async fn block_000_01_is_right_to_the_call() {
         Stat::of("gemini-chat", "", [0, 0, 3]),
         Stat::of("gemini-chat", "agent-manager", [25, 0, 5]),
         Stat::of("gemini-chat", "python-executor", [0, 10, 0]),
-        Stat::of("superduper-noisy", "", [0, 0, 30]),
-        Stat::of("superduper-noisy", "agent-manager", [100, 0, 0]),
+        Stat::of("superduper-router", "", [0, 0, 30]),
+        Stat::of("superduper-router", "agent-manager", [100, 0, 0]),
         Stat::of("unauthenticated", "", [0, 0, 20]),
     ];
     assert_eq!(operator::stats(&closed.database).await, expected);
@@ -145,13 +145,13 @@ on_each_database!(block_000_09_unblocks_a_source_within_a_second, old_rows_go_an
 
 async fn block_000_09_unblocks_a_source_within_a_second(database: Database) {
     let house = House::plan().on(database).at(&next_minute()).open().await;
-    let call = || house.call("superduper-noisy").to("agent-manager").action("list_agents").send();
-    list_agents(&house, "superduper-noisy", 120).await;
+    let call = || house.call("superduper-router").to("agent-manager").action("list_agents").send();
+    list_agents(&house, "superduper-router", 120).await;
     list_agents(&house, "superduper-other", 100).await;
     call().await.expect(429);
     house.settle().await;
 
-    let block = include_str!("runbook_sql/000_09_L319.sql").replace("trusted-ip-address", "superduper-noisy");
+    let block = include_str!("runbook_sql/000_09_L319.sql").replace("trusted-ip-address", "superduper-router");
     let deleting = Instant::now();
     assert_eq!(operator::run(&house.database, &block).await, 2, "the calls that passed, and those that were refused");
     // What is refused meanwhile counts, so it is asked less often than the limit is large.
@@ -166,12 +166,12 @@ async fn old_rows_go_and_neither_stats_nor_limits_change(database: Database) {
     let house = House::plan().on(database).at(&clock).open().await;
     for days_ago in [50, 40, 0] {
         clock.set(today.minus(days_ago * DAY));
-        list_agents(&house, "superduper-a", 60).await;
+        list_agents(&house, "superduper-router", 60).await;
     }
-    list_agents(&house, "superduper-a", 41).await;
+    list_agents(&house, "superduper-router", 41).await;
     house.settle().await;
     let stats = operator::stats(&house.database).await;
-    assert_eq!(stats, [Stat::of("superduper-a", "", [0, 0, 1]), Stat::of("superduper-a", "agent-manager", [220, 0, 0])]);
+    assert_eq!(stats, [Stat::of("superduper-router", "", [0, 0, 1]), Stat::of("superduper-router", "agent-manager", [220, 0, 0])]);
     let left = async |table: &str| operator::number(&house.database, &format!("select count(*) from {table}")).await;
     assert_eq!((left("eliza_activity_log").await, left("api_call_logs").await, left("rate_limits").await), (221, 221, 4));
     let cursor = house.store.signal_cursor().await.unwrap();
@@ -187,10 +187,10 @@ async fn old_rows_go_and_neither_stats_nor_limits_change(database: Database) {
     assert_eq!((left("eliza_activity_log").await, left("api_call_logs").await, left("rate_limits").await), (101, 101, 2));
     assert_eq!(operator::stats(&house.database).await, stats);
     assert_eq!(house.store.signals_after(&cursor).await.unwrap().0, [], "nothing that a limit would hear of");
-    house.call("superduper-a").to("agent-manager").send().await.expect(429);
+    house.call("superduper-router").to("agent-manager").send().await.expect(429);
 
     // Nor does a restart find other limits than before.
     let house = House::plan().at(&clock).in_place_of(&house.close().await).open().await;
-    house.call("superduper-a").to("agent-manager").send().await.expect(429);
+    house.call("superduper-router").to("agent-manager").send().await.expect(429);
     house.call("superduper-b").to("agent-manager").action("list_agents").send().await.expect(200);
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::call::Count;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{Endpoint, SERVICE_ROLE, SourceName};
-use crate::policy::{Limits, Source};
+use crate::policy::{Counted, Limits, Source};
 use crate::verdict::{Denial, LimitScope, Limited, Standings, Verdict};
 use bucket::Refused;
 use entry::{BASE_BUCKETS, Entry, Home, Terms};
@@ -190,6 +190,9 @@ impl RateLimiter {
 
     /// Finds or makes the entry that this source is counted in.
     fn with_entry<T>(&self, name: &SourceName, terms: Terms<'_>, act: impl FnOnce(&mut Entry) -> T) -> T {
+        if terms.source.counted == Counted::Together {
+            return self.with_home(Home::Shared, &terms.source.pattern.shared(), act);
+        }
         let shard = self.shard(name.as_str());
         if let Some(entry) = lock(shard).get_mut(name.as_str()) {
             return act(entry);

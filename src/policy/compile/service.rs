@@ -59,8 +59,16 @@ pub fn body(section: file::Body, report: &mut Report<'_>) -> Option<BodyPolicy> 
 }
 
 /// Counts of rows are what limits know after a restart, so none may go before its longest window is over.
+/// A slip of the unit must not cost the history.
+const SHORTEST_KEPT: Duration = Duration::from_secs(86_400);
+
 pub fn retention(section: file::Retention, longest_window: u32, report: &mut Report<'_>) -> Option<Retention> {
-    let mut kept = |text: Option<file::Text>| report.parsed(&text?, values::duration);
+    let mut kept = |text: Option<file::Text>| {
+        report.parsed(&text?, |text| match values::duration(text)? {
+            kept if kept < SHORTEST_KEPT => Err(format!("`{text}` would let go of what was recorded today: write at least 1d")),
+            kept => Ok(kept),
+        })
+    };
     let (activity, api_calls) = (kept(section.activity), kept(section.api_calls));
     let longest = Duration::from_secs(u64::from(longest_window));
     let rate_limits = section.rate_limits.and_then(|text| {

@@ -11,7 +11,7 @@ use super::limits::{allowance, is_below, raised};
 use crate::identity::{NAME_LIMIT, NamePattern};
 use crate::policy::file::{self, Text};
 use crate::policy::problems::Report;
-use crate::policy::{Allowance, EndpointOverride, RESERVED, Source, Sources, values};
+use crate::policy::{Allowance, Counted, EndpointOverride, RESERVED, Source, Sources, values};
 
 /// The tier of a source that names none.
 const DEFAULT_TIER: &str = "user";
@@ -32,6 +32,7 @@ struct Listed {
     span: Range<usize>,
     pattern: NamePattern,
     terms: Option<Terms>,
+    counted: Counted,
 }
 
 struct Override {
@@ -112,6 +113,7 @@ fn listed(entries: &[Spanned<file::Source>], tiers: &BTreeMap<&str, Option<Terms
     let mut places: HashMap<String, Range<usize>> = HashMap::new();
     for entry in entries {
         let terms = terms_of_source(entry, tiers, report);
+        let counted = if entry.get_ref().together { Counted::Together } else { Counted::Apart };
         for name in entry.get_ref().names.get_ref() {
             let Some(pattern) = report.parsed(name, source_pattern) else { continue };
             if let Some(before) = places.insert(name.get_ref().clone(), name.span()) {
@@ -124,7 +126,7 @@ fn listed(entries: &[Spanned<file::Source>], tiers: &BTreeMap<&str, Option<Terms
                 let (place, wider) = (report.place(name.span()), wider.pattern.as_str());
                 report.warn(format!("{place}: `{}` never counts, for `{wider}` stands before it: put it first", pattern.as_str()));
             }
-            listed.push(Listed { span: name.span(), pattern, terms: terms.clone() });
+            listed.push(Listed { span: name.span(), pattern, terms: terms.clone(), counted });
         }
     }
     listed
@@ -205,5 +207,7 @@ fn one_source(source: &Listed, terms: &Terms, overrides: &[Override], report: &m
         }
         own.push(EndpointOverride { endpoint: one.endpoint.clone(), allowance: Arc::clone(&one.allowance) });
     }
-    Source { pattern: source.pattern.clone(), total, endpoint: Arc::clone(&terms.endpoint), overrides: own }
+    // One name has nobody to be counted together with.
+    let counted = if source.pattern.is_single() { Counted::Apart } else { source.counted };
+    Source { pattern: source.pattern.clone(), total, endpoint: Arc::clone(&terms.endpoint), overrides: own, counted }
 }

@@ -18,13 +18,14 @@ pub(super) async fn maintain(pool: &PgPool, now: Timestamp, keep: &Keep) -> Resu
     let [activity, api_calls, rate_limits, signals]: [OffsetDateTime; 4] =
         [cutoffs.activity, cutoffs.api_calls, cutoffs.rate_limits, cutoffs.signals].map(Timestamp::to_datetime);
 
-    let made: i32 = sqlx::query_scalar("select gatekeeper.make_partitions($1, $2)")
+    // Each step is done whatever becomes of the others; the first trouble is told at the end.
+    let made: Result<i32, sqlx::Error> = sqlx::query_scalar("select gatekeeper.make_partitions($1, $2)")
         .bind(now.to_datetime().date())
         .bind(DAYS_AHEAD)
         .fetch_one(pool)
-        .await?;
-    let dropped: i32 =
-        sqlx::query_scalar("select gatekeeper.drop_partitions($1, $2)").bind(activity).bind(api_calls).fetch_one(pool).await?;
+        .await;
+    let dropped: Result<i32, sqlx::Error> =
+        sqlx::query_scalar("select gatekeeper.drop_partitions($1, $2)").bind(activity).bind(api_calls).fetch_one(pool).await;
 
     let mut rows_deleted = 0;
     for _ in 0..STEPS {
@@ -41,5 +42,5 @@ pub(super) async fn maintain(pool: &PgPool, now: Timestamp, keep: &Keep) -> Resu
         }
         rows_deleted += deleted.unsigned_abs();
     }
-    Ok(Maintained { partitions_made: made.unsigned_abs(), partitions_dropped: dropped.unsigned_abs(), rows_deleted })
+    Ok(Maintained { partitions_made: made?.unsigned_abs(), partitions_dropped: dropped?.unsigned_abs(), rows_deleted })
 }

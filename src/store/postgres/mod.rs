@@ -49,12 +49,12 @@ fn migrator() -> Migrator {
 
 async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
     let mut connection = pool.acquire().await?;
-    let migrated = migrator().run_direct(None, &mut *connection, false).await;
+    let migrated = within(HOUSEWORK, async { Ok(migrator().run_direct(None, &mut *connection, false).await?) }).await;
     if migrated.is_err() {
         // The migrator's lock lives as long as the connection, and after an error it is still held.
         let _ = connection.detach().close().await;
     }
-    Ok(migrated?)
+    migrated
 }
 
 async fn migrations(pool: &PgPool) -> Result<Vec<Migration>, StoreError> {
@@ -77,7 +77,7 @@ async fn ping(pool: &PgPool) -> Result<(), StoreError> {
 
 impl Store for Postgres {
     fn migrate(&self) -> StoreFuture<'_, ()> {
-        Box::pin(within(HOUSEWORK, migrate(&self.pool)))
+        Box::pin(migrate(&self.pool))
     }
 
     fn migrations(&self) -> StoreFuture<'_, Vec<Migration>> {

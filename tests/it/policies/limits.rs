@@ -1,6 +1,6 @@
 //! What operators rely on when they change limits: an override reaches whom it names, once, and nobody else.
 
-use eliza_gatekeeper::policy::Policy;
+use eliza_gatekeeper::policy::{Counted, Policy};
 
 use super::{given, shown, source};
 
@@ -38,6 +38,15 @@ fn an_override_reaches_whom_it_names() {
             let limit = source(&policy, name).allowance_of("mining-proxy:x").windows[0].limit;
             assert_eq!(limit == 7, reached.contains(&name), "{named} on {name}");
         }
+    }
+}
+
+#[test]
+fn one_name_is_never_counted_together_with_others() {
+    let overrides = "[[override]]\nsource = 'carl-1'\nendpoint = 'mining-proxy:*'\nlimit = ['7/1m']\n";
+    let policy = with_overrides(&format!("[[source]]\nnames = ['carl-*', 'dora']\ntogether = true\n{overrides}"));
+    for (name, counted) in [("carl-2", Counted::Together), ("carl-1", Counted::Apart), ("dora", Counted::Apart)] {
+        assert_eq!(source(&policy, name).counted, counted, "{name}");
     }
 }
 

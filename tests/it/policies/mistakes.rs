@@ -62,6 +62,7 @@ fn every_kind_of_mistake_is_named_with_its_line() {
         ("[body]\nmax = '10MB'", "6:7", "is no size"),
         ("[body]\nmax_hops = 0", "6:12", "write 1 or more"),
         ("[retention]\nactivity = '30 days'", "6:12", "is no duration"),
+        ("[retention]\nactivity = '30s'", "6:12", "write at least 1d"),
         ("[retention]\nrate_limits = '30s'", "6:15", "shorter than the longest window in use: write at least 1m"),
         ("[cors]\norigins = ['https://a.example/']", "6:12", "is no origin"),
         ("[cors]\norigins = ['https://a.example', '*']", "6:33", "let it stand alone"),

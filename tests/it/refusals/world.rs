@@ -66,15 +66,17 @@ read_timeout = "300ms"
 
 const OWN: &str = r#"
 [tiers.window]
-limit = ["1/1m"]
+limit = ["100/1m"]
 burst = "off"
+total = ["1/1m"]
 [tiers.endpoint]
 limit = ["1/1h"]
 burst = "off"
 total = ["100/1m"]
 [tiers.burst]
 limit = ["100/1m"]
-burst = "1 then 1/s"
+burst = "off"
+total_burst = "1 then 1/s"
 
 [[source]]
 names = ["window-test"]

@@ -1,14 +1,15 @@
-//! A bare connection: for what no HTTP client would send, and for watching an answer arrive.
+//! A bare connection: for what no HTTP client would send or leave unsaid, and for watching an answer arrive.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::house::Reply;
+use super::house::{KEY, Reply};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -27,6 +28,25 @@ impl Line {
         self
     }
 
+    /// False once the other side has ended the connection.
+    pub async fn try_say(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).await.is_ok()
+    }
+
+    /// The head of a call with the house's key, announcing a body of this length.
+    pub async fn begin_call(&mut self, source: &str, length: usize) -> &mut Self {
+        self.say(format!(
+            "POST /functions/v1/eliza-gatekeeper HTTP/1.1\r\nhost: gatekeeper\r\ncontent-type: application/json\r\n\
+             x-eliza-key: {KEY}\r\nx-eliza-source: {source}\r\ncontent-length: {length}\r\n\r\n"
+        ))
+        .await
+    }
+
+    pub async fn call(&mut self, source: &str, envelope: &Value) -> &mut Self {
+        let body = envelope.to_string();
+        self.begin_call(source, body.len()).await.say(body).await
+    }
+
     /// Waits until this has arrived, and returns what else has by then.
     pub async fn hear(&mut self, text: &str) -> String {
         loop {
@@ -36,6 +56,12 @@ impl Line {
             }
             assert!(self.more().await, "the connection closed before {text:?} came: {heard}");
         }
+    }
+
+    /// Waits until the other side ends the connection, in order or not; returns what came before.
+    pub async fn hear_the_end(&mut self) -> String {
+        while self.more().await {}
+        String::from_utf8_lossy(&self.heard).into_owned()
     }
 
     /// The answer, which must say how long it is.

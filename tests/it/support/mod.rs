@@ -8,7 +8,6 @@ pub mod postgres;
 pub mod program;
 pub mod rows;
 pub mod targets;
-pub mod wire;
 
 /// Which database a house keeps its records in.
 #[derive(Clone, Copy, Debug)]

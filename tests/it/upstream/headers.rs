@@ -44,6 +44,8 @@ async fn whose_credentials_a_target_sees() {
         (Credentials::None, false, Towards::Injected, None, None, None),
         (Credentials::None, true, Towards::Injected, own, Some("callers-own-apikey"), Some("gemini-chat")),
         (service(), true, Towards::Injected, own, Some("callers-own-apikey"), Some("gemini-chat")),
+        (service(), false, Towards::InjectedAlone, Some(bearer.as_str()), Some(SERVICE_KEY), None),
+        (service(), true, Towards::InjectedAlone, None, None, None),
         (service(), false, Towards::OwnAuthorizationOnly, own, None, None),
         (service(), true, Towards::OwnAuthorizationOnly, own, None, None),
         (Credentials::None, false, Towards::OwnAuthorizationOnly, own, None, None),
@@ -102,7 +104,6 @@ async fn what_passes_and_what_stops() {
         ("if-none-match", "\"e\""),
         ("prefer", "return=minimal"),
         ("range", "bytes=0-1"),
-        ("tracestate", "vendor=1"),
         ("user-agent", "supabase-js"),
         ("x-client-info", "supabase-js/2"),
         ("x-region", "eu"),
@@ -145,6 +146,24 @@ async fn what_passes_and_what_stops() {
     }
     assert_eq!(got.header("authorization"), Some(format!("Bearer {SERVICE_KEY}").as_str()), "naming it takes nothing of ours away");
     assert_eq!(got.body, "body");
+}
+
+#[tokio::test]
+async fn what_a_tracer_noted_travels_with_its_own_trace_alone() {
+    let targets = Targets::like_the_platform().start().await;
+    let target = super::target("brain", targets.url("brain"));
+    let ours = "00-0af7651916cd43dd8448eb211c80319c-1111111111111111-01";
+    for (traceparent, passes) in
+        [(Some(ours), true), (Some("00-22222222222222222222222222222222-1111111111111111-01"), false), (None, false)]
+    {
+        let mut calling = call(&target).directly(Method::POST, "", "body").header("tracestate", "vendor=1");
+        if let Some(traceparent) = traceparent {
+            calling = calling.header("traceparent", traceparent);
+        }
+        calling.through(&upstream()).await.unwrap();
+        let got = targets.received("brain").pop().unwrap();
+        assert_eq!(got.header("tracestate").is_some(), passes, "{traceparent:?}");
+    }
 }
 
 #[tokio::test]
