@@ -80,7 +80,6 @@ impl Listeners {
 }
 
 /// The two planes, and which of them a request is for.
-#[derive(Clone)]
 struct Planes {
     gatekeeper: Arc<Gatekeeper>,
     data: Router,
@@ -100,13 +99,13 @@ enum Serving {
 
 /// Serves until `stop` says so, then lets the calls under way end, at most `bounds.drain` long.
 pub async fn serve(gatekeeper: Arc<Gatekeeper>, listeners: Listeners, bounds: Bounds, mut stop: watch::Receiver<bool>) {
-    let planes = Planes {
+    let planes = Arc::new(Planes {
         data: doors::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         ops: admin::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         gatekeeper: Arc::clone(&gatekeeper),
         head: bounds.head,
         cut: watch::Sender::new(false),
-    };
+    });
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(bounds.connections));
     // Operators must get in when callers fill every place.
@@ -129,19 +128,19 @@ pub async fn serve(gatekeeper: Arc<Gatekeeper>, listeners: Listeners, bounds: Bo
     }
 }
 
-async fn accept_ops(listener: Option<&TcpListener>, planes: &Planes, places: &Arc<Semaphore>, connections: &GracefulShutdown) {
+async fn accept_ops(listener: Option<&TcpListener>, planes: &Arc<Planes>, places: &Arc<Semaphore>, connections: &GracefulShutdown) {
     match listener {
         Some(listener) => accept(listener, Serving::Ops, planes, places, connections).await,
         None => std::future::pending().await,
     }
 }
 
-async fn accept(listener: &TcpListener, serving: Serving, planes: &Planes, places: &Arc<Semaphore>, connections: &GracefulShutdown) {
+async fn accept(listener: &TcpListener, serving: Serving, planes: &Arc<Planes>, places: &Arc<Semaphore>, connections: &GracefulShutdown) {
     loop {
         let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let connection = serve_connection(stream, peer, serving, planes.clone(), connections.watcher());
+                let connection = serve_connection(stream, peer, serving, Arc::clone(planes), connections.watcher());
                 tokio::spawn(async move {
                     connection.await;
                     drop(place);
@@ -159,7 +158,7 @@ async fn serve_connection(
     stream: TcpStream,
     peer: SocketAddr,
     serving: Serving,
-    planes: Planes,
+    planes: Arc<Planes>,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     // Small answers must not wait for company; a socket that cannot be told so still works.
@@ -178,7 +177,7 @@ async fn serve_connection(
     let calls = Arc::clone(&called);
     let service = service_fn(move |request| {
         calls.store(true, Ordering::Relaxed);
-        let planes = planes.clone();
+        let planes = Arc::clone(&planes);
         async move { Ok::<_, Infallible>(planes.answer(request, peer, serving).await) }
     });
     let connection = builder.serve_connection(TokioIo::new(Watched::new(stream, PATIENCE)), service).into_owned();
@@ -205,7 +204,7 @@ async fn silence(patience: Duration, called: &AtomicBool) {
 }
 
 impl Planes {
-    async fn answer(self, request: Request<Incoming>, peer: SocketAddr, serving: Serving) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, serving: Serving) -> Response<Body> {
         let id = CallId::new();
         let at = self.gatekeeper.pipeline.clock.now();
         let mut request = request.map(Body::new);
@@ -216,8 +215,8 @@ impl Planes {
             Serving::Both => admin::is_ops(request.method(), request.uri().path()),
         };
         let origin = request.headers().get(ORIGIN).cloned();
-        let router = if for_ops { self.ops } else { self.data };
-        let mut response = match router.oneshot(request).await {
+        let router = if for_ops { &self.ops } else { &self.data };
+        let mut response = match router.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };
