@@ -81,6 +81,11 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A wait in whole seconds, rounded up: whoever waits that long has waited enough.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0))
+}
+
 /// Where the time comes from: the machine, or a test's hand.
 #[derive(Clone, Debug)]
 pub enum Clock {

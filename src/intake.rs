@@ -17,7 +17,7 @@ use crate::verdict::Failure;
 /// What the memory budget is counted in, so that a small call takes one permit and a large one few.
 pub const MEMORY_UNIT: usize = 16 * 1024;
 
-/// A body that was read, and the memory it holds until the call ends.
+/// A body that was read, and its share of the memory; whoever takes it holds that until the body has been sent on.
 #[derive(Debug)]
 pub struct Taken {
     pub bytes: Bytes,
@@ -34,16 +34,19 @@ pub async fn read_body<B>(
 where
     B: Body,
 {
-    for encoding in headers.get_all(CONTENT_ENCODING) {
-        if !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity") {
-            return Err(Failure::UnsupportedEncoding);
-        }
+    if !is_plain(headers) {
+        return Err(Failure::UnsupportedEncoding);
     }
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()).and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > max_bytes) {
         return Err(Failure::BodyTooLarge { limit: max_bytes });
     }
     timeout(within, collect(body, max_bytes, memory)).await.unwrap_or(Err(Failure::BodyTooSlow))
+}
+
+/// Whether a body is what its bytes say, with no encoding over it.
+pub fn is_plain(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().all(|encoding| encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
 async fn collect<B: Body>(body: B, max_bytes: usize, memory: &Arc<Semaphore>) -> Result<Taken, Failure> {

@@ -7,6 +7,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
+use crate::clock::whole_seconds;
 use crate::identity::CallId;
 use crate::verdict::{Denial, Failure, Refusal};
 use crate::wording::{Words, words};
@@ -112,8 +113,4 @@ pub fn json_answer(status: StatusCode, mut headers: HeaderMap, body: &impl Seria
 /// Whole seconds, rounded up and at least one: a caller that waits that long finds room.
 fn retry_after(headers: &mut HeaderMap, wait: Duration) {
     headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait).max(1)));
-}
-
-pub fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

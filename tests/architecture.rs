@@ -20,7 +20,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("intake", &[]),
     ("verdict", &[]),
     ("wording", &[]),
-    ("settings", &[]),
+    ("settings", &["telemetry"]),
     ("keys", &[]),
     ("sql", &[]),
     ("health", &[]),

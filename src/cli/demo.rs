@@ -50,7 +50,7 @@ async fn prepare(output: &Output, policies: Option<PathBuf>, options: Options) -
         own.get(name).cloned().or_else(heeded)
     }));
     let settings = Settings::read(&environment).map_err(|problems| {
-        problems.0.iter().for_each(|problem| output.problem(&problem.to_string()));
+        output.problems(&problems.0);
         Exit::Configuration
     })?;
     if !settings.listen.ip().is_loopback() || !settings.ops_listen.ip().is_loopback() {
@@ -59,7 +59,7 @@ async fn prepare(output: &Output, policies: Option<PathBuf>, options: Options) -
     }
     let origin = setup::origin(policies, settings.policies.directory.as_deref());
     let policy = setup::policy(&origin, &environment, &settings).map_err(|problems| {
-        problems.iter().for_each(|problem| output.problem(problem));
+        output.problems(&problems);
         Exit::Configuration
     })?;
     setup::start_log(&settings.log);

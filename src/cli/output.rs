@@ -1,5 +1,6 @@
 //! The commands' one printer: results on standard output, problems on standard error.
 
+use std::fmt::Display;
 use std::io::Write;
 
 use serde_json::Value;
@@ -22,6 +23,10 @@ impl Output {
         if !self.json {
             write(&mut std::io::stdout(), line);
         }
+    }
+
+    pub fn problems<P: Display>(&self, problems: &[P]) {
+        problems.iter().for_each(|problem| self.problem(&problem.to_string()));
     }
 
     pub fn problem(&self, line: &str) {

@@ -25,7 +25,7 @@ pub async fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
     let settings = match Settings::read(&environment) {
         Ok(settings) => settings,
         Err(problems) => {
-            problems.0.iter().for_each(|problem| output.problem(&problem.to_string()));
+            output.problems(&problems.0);
             output.problem("`gatekeeper check` prints every problem at once, those of the policies too");
             return Exit::Configuration;
         }
@@ -34,7 +34,7 @@ pub async fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
     let policy = match setup::policy(&origin, &environment, &settings) {
         Ok(policy) => policy,
         Err(problems) => {
-            problems.iter().for_each(|problem| output.problem(problem));
+            output.problems(&problems);
             return Exit::Configuration;
         }
     };

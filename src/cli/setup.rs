@@ -7,7 +7,7 @@ use super::Exit;
 use super::output::Output;
 use crate::policy::Policy;
 use crate::policy::load::{CredentialInputs, Origin, load};
-use crate::settings::{DatabaseSettings, Environment, LogFormat, LogSettings, Settings};
+use crate::settings::{DatabaseSettings, Environment, LogSettings, Settings};
 use crate::store::{self, OpenOptions, Store, StoreError};
 use crate::telemetry::logging;
 
@@ -29,12 +29,7 @@ pub fn policy(origin: &Origin, environment: &Environment<'_>, settings: &Setting
 }
 
 pub fn start_log(settings: &LogSettings) {
-    let format = match settings.format {
-        LogFormat::Auto => logging::Format::Auto,
-        LogFormat::Text => logging::Format::Text,
-        LogFormat::Json => logging::Format::Json,
-    };
-    logging::start(&settings.level, format);
+    logging::start(&settings.level, settings.format);
 }
 
 /// The store as a command needs it: there, and with its schema complete.
@@ -54,7 +49,7 @@ pub async fn ready_store(output: &Output) -> Result<Arc<dyn Store>, Exit> {
 pub async fn any_store(output: &Output) -> Result<Arc<dyn Store>, Exit> {
     let environment = Environment::process();
     let settings = DatabaseSettings::read(&environment).map_err(|problems| {
-        problems.0.iter().for_each(|problem| output.problem(&problem.to_string()));
+        output.problems(&problems.0);
         Exit::Configuration
     })?;
     open(&settings).await.map_err(|error| failed(output, &error))

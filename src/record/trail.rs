@@ -25,7 +25,7 @@ pub struct Trail {
     started: Instant,
     keep: Keep,
     /// The call's place among those under way; given back when the call ends.
-    permits: Vec<OwnedSemaphorePermit>,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ enum Keep {
 impl Trail {
     pub fn new(notes: Notes, recorder: Recorder) -> Self {
         recorder.metrics().in_flight.inc();
-        Self { notes, recorder, started: Instant::now(), keep: Keep::Record, permits: Vec::new() }
+        Self { notes, recorder, started: Instant::now(), keep: Keep::Record, place: None }
     }
 
     pub fn notes(&self) -> &Notes {
@@ -56,8 +56,8 @@ impl Trail {
         self.notes.would_deny.push(WouldDeny { gate, denial: denial.clone() });
     }
 
-    pub fn hold(&mut self, permit: OwnedSemaphorePermit) {
-        self.permits.push(permit);
+    pub fn hold(&mut self, place: OwnedSemaphorePermit) {
+        self.place = Some(place);
     }
 
     /// Leaves no record of its own: the call is one of a counted many.
@@ -91,7 +91,7 @@ impl Trail {
         if keep == Keep::Record {
             self.recorder.record(compose(&self.notes, &ending, took));
         }
-        self.permits.clear();
+        self.place = None;
     }
 }
 

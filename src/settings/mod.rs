@@ -14,6 +14,7 @@ use std::time::Duration;
 pub use environment::{Environment, Problem, Problems};
 
 use crate::identity::{KeyHash, Secret};
+use crate::telemetry::logging::Format;
 
 /// The key that the original's clients carried in their source code, known to everyone: refused wherever it appears.
 /// Kept as its hash, so that the house holds no default key at all.
@@ -134,14 +135,7 @@ pub struct PolicySettings {
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     pub level: String,
-    pub format: LogFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    Auto,
-    Text,
-    Json,
+    pub format: Format,
 }
 
 impl Settings {
@@ -262,9 +256,9 @@ impl LogSettings {
             }
         });
         let format = environment.parsed(p, "LOG_FORMAT", |text| match text {
-            "auto" => Ok(LogFormat::Auto),
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
+            "auto" => Ok(Format::Auto),
+            "text" => Ok(Format::Text),
+            "json" => Ok(Format::Json),
             _ => Err("must be auto, text or json".into()),
         });
         Some(Self { level: level?, format: format? })

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// How the log is written. (`settings` reads it; this module knows nothing of variables.)
+/// How the log is written: as asked, or text for a terminal and JSON elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Auto,

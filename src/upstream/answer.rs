@@ -4,13 +4,14 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use serde::{Deserialize, Serialize};
 
 use super::client::Answer;
 use crate::identity::CallId;
+use crate::intake::is_plain;
 use crate::policy::Target;
 
 /// The longest error that is read to see whether it is one.
@@ -41,10 +42,6 @@ pub async fn settle(answer: Answer, target: &Target, call: CallId) -> Settled {
         Some(body) => Settled::Error { status, headers, body },
         None => wrap(status, &headers, target, call),
     }
-}
-
-fn is_plain(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"))
 }
 
 fn says_error(body: &[u8]) -> bool {

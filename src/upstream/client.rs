@@ -60,15 +60,12 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: AnswerBody,
-    /// From sending until the head had arrived.
-    pub waited: Duration,
 }
 
 #[derive(Debug)]
 pub struct Upstream {
     client: Client<Connector, Full<Bytes>>,
     breakers: Breakers,
-    clock: Clock,
 }
 
 impl Upstream {
@@ -82,7 +79,7 @@ impl Upstream {
             // dead, before a byte of it was written. Once a connection has taken it, its loss is an error and no second try.
             .retry_canceled_requests(true)
             .build(Connector::new(dial));
-        Self { client, breakers: Breakers::new(clock.clone()), clock }
+        Self { client, breakers: Breakers::new(clock) }
     }
 
     pub async fn forward(&self, order: Order<'_>) -> Result<Answer, Failure> {
@@ -91,7 +88,6 @@ impl Upstream {
         let request = request(order)?;
         let pass = self.breakers.admit(target).map_err(|retry_after| Failure::BreakerOpen { target: target.name.clone(), retry_after })?;
 
-        let started = self.clock.monotonic_nanos();
         let outcome = match tokio::time::timeout(timeout, self.client.request(request)).await {
             // Nothing that is sent from here asks for another protocol.
             Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err((Loss::Nonsense, "101 unasked".to_owned())),
@@ -99,7 +95,6 @@ impl Upstream {
             Ok(Err(error)) => Err((Loss::of(&error), chain(&error))),
             Err(_) => Err((Loss::TooSlow, format!("nothing within {timeout:?}"))),
         };
-        let waited = Duration::from_nanos(self.clock.monotonic_nanos().saturating_sub(started));
         pass.report(match &outcome {
             Ok(response) if is_targets_failure(response.status()) => Conduct::Failed,
             Ok(_) => Conduct::Answered,
@@ -113,7 +108,7 @@ impl Upstream {
         let (mut parts, incoming) = outcome.map_err(lost)?.into_parts();
         headers::towards_caller(&mut parts.headers);
         let body = AnswerBody::new(incoming, id, target);
-        Ok(Answer { status: parts.status, headers: parts.headers, body, waited })
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 
     /// To be told of every policy that comes into force.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::burst::Smoother;
 use super::window::Counter;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Timestamp, whole_seconds};
 use crate::policy::{Allowance, Burst, Window};
 use crate::verdict::{LimitRule, Standing};
 
@@ -133,6 +133,5 @@ impl Bucket {
 
 /// `Retry-After` knows whole seconds; rounding down would invite a call that is refused again.
 fn whole_secs(wait: Duration) -> Duration {
-    let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    Duration::from_secs(secs.max(1))
+    Duration::from_secs(whole_seconds(wait).max(1))
 }

@@ -77,23 +77,16 @@ pub(super) async fn insert(writer: &SqlitePool, key: &StoredKey) -> Result<(), S
 }
 
 pub(super) async fn expire(writer: &SqlitePool, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
-    let mut tx = begin(writer).await?;
-    let updated = sqlx::query("update gatekeeper_keys set expires_at = min(coalesce(expires_at, ?2), ?2) where id = ?1")
-        .bind(id.as_str())
-        .bind(text(at))
-        .execute(&mut *tx)
-        .await?;
-    tx.commit().await?;
-    Ok(updated.rows_affected() > 0)
+    end(writer, "update gatekeeper_keys set expires_at = min(coalesce(expires_at, ?2), ?2) where id = ?1", id, at).await
 }
 
 pub(super) async fn revoke(writer: &SqlitePool, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
+    end(writer, "update gatekeeper_keys set revoked_at = min(coalesce(revoked_at, ?2), ?2) where id = ?1", id, at).await
+}
+
+async fn end(writer: &SqlitePool, how: &'static str, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
     let mut tx = begin(writer).await?;
-    let updated = sqlx::query("update gatekeeper_keys set revoked_at = min(coalesce(revoked_at, ?2), ?2) where id = ?1")
-        .bind(id.as_str())
-        .bind(text(at))
-        .execute(&mut *tx)
-        .await?;
+    let updated = sqlx::query(how).bind(id.as_str()).bind(text(at)).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(updated.rows_affected() > 0)
 }
