@@ -246,19 +246,21 @@ fn envelope(text: &str) -> Envelope {
 fn refusal(status: u16) -> Refusal {
     match status {
         401 => Denial::Unauthorized(AuthFault::WrongKey).into(),
-        403 => Denial::DangerousSql(SqlFinding {
+        403 => Denial::DangerousSql(Box::new(SqlFinding {
             rule: "delete-without-where".into(),
             pattern: r"/DELETE\s+FROM\s+\w+\s*;/i".into(),
             statement: "DELETE FROM memories".into(),
             pointer: "/payload/sql".into(),
             reason: "It deletes every row: say which rows in a WHERE.".into(),
-        })
+            place: None,
+        }))
         .into(),
         404 => Failure::UnknownTarget { name: "brian".into() }.into(),
         429 => Denial::Limited(Limited {
             scope: LimitScope::Source,
             rule: LimitRule::Window { limit: 100, window_secs: 60 },
             retry_after: Duration::from_secs(17),
+            place: None,
         })
         .into(),
         other => panic!("nothing is refused with {other}"),

@@ -16,9 +16,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use divan::{AllocProfiler, Bencher, Divan};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
+use eliza_gatekeeper::control::PolicySource;
 use eliza_gatekeeper::doors::{self, Arrival};
 use eliza_gatekeeper::gatekeeper::{Gatekeeper, Parts};
 use eliza_gatekeeper::identity::CallId;
+use eliza_gatekeeper::policy::load::Origin;
 use eliza_gatekeeper::settings::{Environment, Settings};
 use eliza_gatekeeper::store::{self, OpenOptions};
 use eliza_gatekeeper::upstream::Dial;
@@ -137,6 +139,7 @@ impl House {
         policy.limits.stranger_records_per_minute = case.stranger_records;
         let parts = Parts {
             policy,
+            policies: PolicySource { origin: Origin::Shipped, compile: Arc::new(|| Ok(support::policy())) },
             // Never connected: records are taken off the queue before they get to it, and nothing else asks.
             store: runtime
                 .block_on(store::open("postgres://nobody@127.0.0.1:9/none", OpenOptions { pool_size: 1, max_overflow: 0 }))

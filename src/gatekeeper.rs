@@ -7,14 +7,17 @@ use std::thread::available_parallelism;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use crate::blocklist::Blocklist;
 use crate::clock::{Clock, Timestamp};
+use crate::control::{Control, PolicySource};
+use crate::enforcement::{Enforcement, GateMode};
 use crate::gates::rate_limit::RateLimiter;
 use crate::gates::rate_limit::strangers::Strangers;
 use crate::health::Health;
 use crate::identity::{KeyHash, KeyId, Secret};
 use crate::intake::MEMORY_UNIT;
 use crate::keys::{Key, KeyRing, Scope};
-use crate::live::{Enforcement, GateMode, Live, Snapshot};
+use crate::live::{Live, Snapshot};
 use crate::pipeline::Pipeline;
 use crate::policy::Policy;
 use crate::record::Recorder;
@@ -25,6 +28,7 @@ use crate::upstream::{Dial, Towards, Upstream};
 
 pub struct Gatekeeper {
     pub pipeline: Arc<Pipeline>,
+    pub control: Control,
     pub store: Arc<dyn Store>,
     pub health: Health,
     pub metrics: Arc<Metrics>,
@@ -36,6 +40,8 @@ pub struct Gatekeeper {
 /// What a gatekeeper is made from. Tests bring their own clock and network.
 pub struct Parts {
     pub policy: Policy,
+    /// Where the policy came from and can be read again.
+    pub policies: PolicySource,
     pub store: Arc<dyn Store>,
     pub clock: Clock,
     pub dial: Dial,
@@ -44,17 +50,17 @@ pub struct Parts {
 impl Gatekeeper {
     /// The gatekeeper, and the far end of its queue of records.
     pub fn build(settings: &Settings, parts: Parts) -> (Arc<Self>, mpsc::Receiver<CallRecord>) {
-        let Parts { policy, store, clock, dial } = parts;
+        let Parts { policy, policies, store, clock, dial } = parts;
         let metrics = Arc::new(Metrics::default());
         let (recorder, records) = Recorder::new(Arc::clone(&metrics));
 
         let mut bootstrap = vec![(KeyId::new("env:current"), settings.eliza_key.hash())];
         bootstrap.extend(settings.eliza_key_previous.as_ref().map(|key| (KeyId::new("env:previous"), key.hash())));
-        let enforcement = Enforcement::all(match settings.enforce {
+        let enforcement = Enforcement::starting(match settings.enforce {
             Enforce::On => GateMode::Enforce,
             Enforce::Off => GateMode::Observe,
         });
-        metrics.enforcing.set(i64::from(enforcement.is_on()));
+        metrics.enforcing.set(i64::from(enforcement.start() == GateMode::Enforce));
 
         let keys = Arc::new(KeyRing::new(environment_keys(&bootstrap)));
         let upstream = Upstream::new(dial, clock.clone());
@@ -63,7 +69,13 @@ impl Gatekeeper {
             limiter: RateLimiter::new(clock.clone()),
             strangers: Strangers::default(),
             upstream,
-            live: Live::new(Snapshot { policy: Arc::new(policy), keys, enforcement }),
+            live: Live::new(Snapshot {
+                policy: Arc::new(policy),
+                keys,
+                enforcement: Arc::new(enforcement),
+                switches: Arc::default(),
+                blocklist: Arc::new(Blocklist::default()),
+            }),
             recorder,
             clock,
             service_role: settings.service_role_key.as_ref().map(Secret::hash),
@@ -75,8 +87,10 @@ impl Gatekeeper {
             body_memory: Arc::new(Semaphore::new(settings.bounds.body_memory / MEMORY_UNIT)),
             long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get))),
         };
+        let pipeline = Arc::new(pipeline);
         let gatekeeper = Self {
-            pipeline: Arc::new(pipeline),
+            control: Control::new(Arc::clone(&pipeline), Arc::clone(&store), Arc::clone(&metrics), policies),
+            pipeline,
             store,
             health: Health::default(),
             metrics,
@@ -84,13 +98,6 @@ impl Gatekeeper {
             bootstrap,
         };
         (Arc::new(gatekeeper), records)
-    }
-
-    /// Puts another policy in force. Calls under way end with the one they began with.
-    pub fn use_policy(&self, policy: Policy) {
-        self.pipeline.upstream.follow(&policy.targets);
-        let policy = Arc::new(policy);
-        self.pipeline.live.change(|snapshot| snapshot.policy = policy);
     }
 
     /// Puts the stored keys on the ring beside the environment's. A stored key that cannot be read in full is left off: less access, never more.

@@ -104,6 +104,26 @@ impl Endpoint {
     }
 }
 
+/// Where something that decides is written down: `limits.toml:12`, or the row of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place(Arc<str>);
+
+impl Place {
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// A pattern over names: a name, or a text with `*` standing for any run of characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NamePattern(Arc<str>);

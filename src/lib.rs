@@ -1,10 +1,14 @@
 //! The gatekeeper between AI agents, in the order a call meets it. `ARCHITECTURE.md` is the map.
 
 // The vocabulary: imports nothing of ours but itself.
+pub mod audit;
+pub mod blocklist;
 pub mod call;
 pub mod clock;
+pub mod enforcement;
 pub mod identity;
 pub mod intake;
+pub mod switches;
 pub mod verdict;
 pub mod wording;
 
@@ -30,6 +34,7 @@ pub mod store;
 // Around it.
 pub mod admin;
 pub mod cli;
+pub mod control;
 pub mod gatekeeper;
 pub mod health;
 pub mod telemetry;

@@ -93,7 +93,7 @@ impl Pipeline {
         let Arriving { head, headers, body } = call;
         let snapshot = self.live.snapshot();
         let policy = &snapshot.policy;
-        trail.note().enforced = snapshot.enforcement.is_on();
+        trail.note().enforced = snapshot.modes(head.at).is_on();
 
         let caller = self.identify(head, &snapshot, trail)?;
         // First of all that a caller can provoke: whatever else refuses the call, it is counted.
@@ -220,7 +220,7 @@ impl Pipeline {
         let verdict = self.apart_if_long(length, move || sql_filter(&caller, &envelope, &policy.sql)).await?;
         // Rules that only observe leave their mark and nothing else.
         for finding in verdict.proof().observed() {
-            trail.would_deny(GateName::SqlFilter, &Denial::DangerousSql(finding.clone()));
+            trail.would_deny(GateName::SqlFilter, &Denial::DangerousSql(Box::new(finding.clone())));
         }
         weigh(snapshot, trail, GateName::SqlFilter, verdict)
     }
@@ -286,5 +286,6 @@ fn find_route<'a>(envelope: &'a Arc<Envelope>, snapshot: &'a Snapshot, trail: &m
 
 /// What enforcement makes of a verdict.
 fn weigh<P>(snapshot: &Snapshot, trail: &mut Trail, gate: GateName, verdict: Verdict<P>) -> Result<P, Refusal> {
-    snapshot.enforcement.weigh(gate, verdict, |gate, denial: &Denial| trail.would_deny(gate, denial)).map_err(Refusal::from)
+    let modes = snapshot.modes(trail.notes().at);
+    modes.weigh(gate, verdict, |gate, denial: &Denial| trail.would_deny(gate, denial)).map_err(Refusal::from)
 }

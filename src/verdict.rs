@@ -6,28 +6,37 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::identity::TargetName;
+use crate::identity::{Place, TargetName};
 
 /// The gates, in the order a call meets them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum GateName {
     Authenticate,
+    Blocklist,
     SourceLimit,
     Authorize,
     EndpointLimit,
     SqlFilter,
+    SchemaCheck,
 }
 
 impl GateName {
-    pub const ALL: [Self; 5] = [Self::Authenticate, Self::SourceLimit, Self::Authorize, Self::EndpointLimit, Self::SqlFilter];
+    pub const ALL: [Self; 7] =
+        [Self::Authenticate, Self::Blocklist, Self::SourceLimit, Self::Authorize, Self::EndpointLimit, Self::SqlFilter, Self::SchemaCheck];
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|gate| gate.as_str() == text)
+    }
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Authenticate => "authenticate",
+            Self::Blocklist => "blocklist",
             Self::SourceLimit => "source_limit",
             Self::Authorize => "authorize",
             Self::EndpointLimit => "endpoint_limit",
             Self::SqlFilter => "sql_filter",
+            Self::SchemaCheck => "schema_check",
         }
     }
 }
@@ -40,6 +49,13 @@ pub enum Verdict<P> {
 }
 
 impl<P> Verdict<P> {
+    pub fn denial(&self) -> Option<&Denial> {
+        match self {
+            Self::Allow(_) => None,
+            Self::Deny { denial, .. } => Some(denial),
+        }
+    }
+
     /// What the next step asks for, whether or not the call may take it.
     pub fn proof(&self) -> &P {
         match self {
@@ -60,8 +76,44 @@ pub enum Denial {
     /// Policy does not let this source call this target.
     CallerNotAllowed {
         target: TargetName,
+        place: Option<Place>,
     },
-    DangerousSql(SqlFinding),
+    DangerousSql(Box<SqlFinding>),
+    /// An operator keeps this network or source out.
+    Blocked(Blocked),
+    /// The validator did not let the schema operation pass.
+    SchemaRejected(SchemaRejection),
+    /// The validator gave no answer that can be used, and policy says to refuse then.
+    ValidatorUnavailable {
+        validator: TargetName,
+    },
+}
+
+/// What an operator keeps out, and where that is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    pub what: BlockedWhat,
+    /// The operator's words: for the record, not for the caller.
+    pub reason: String,
+    pub place: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockedWhat {
+    Network,
+    Source,
+}
+
+/// Why a schema operation is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaRejection {
+    /// The validator's own words, bounded and legible.
+    pub reason: String,
+    /// What kind of statement it is, in words that stay the same under other names and literals.
+    pub fingerprint: String,
+    /// Whether somebody is at work on it: a fix was triggered by this call or, a short while ago, by one like it.
+    pub fix_triggered: bool,
+    pub place: Option<Place>,
 }
 
 /// Why credentials were not accepted. For the record and the log; the caller is told one sentence for all of them.
@@ -102,6 +154,8 @@ pub struct Limited {
     pub scope: LimitScope,
     pub rule: LimitRule,
     pub retry_after: Duration,
+    /// The line of policy that sets the limit.
+    pub place: Option<Place>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +219,8 @@ pub struct SqlFinding {
     /// Where the text stood, as a JSON pointer.
     pub pointer: String,
     pub reason: String,
+    /// The line of policy where the rule stands.
+    pub place: Option<Place>,
 }
 
 /// The call could not be understood or carried out. Enforcement has no say in these.
@@ -196,6 +252,10 @@ pub enum Failure {
     LoopDetected,
     Overloaded,
     TargetNotConfigured {
+        target: TargetName,
+    },
+    /// An operator has switched it off.
+    TargetDisabled {
         target: TargetName,
     },
     BreakerOpen {
@@ -249,6 +309,18 @@ impl Refusal {
 }
 
 impl Denial {
+    /// Where what decided is written down.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Limited(Limited { place, .. })
+            | Self::CallerNotAllowed { place, .. }
+            | Self::Blocked(Blocked { place, .. })
+            | Self::SchemaRejected(SchemaRejection { place, .. }) => place.as_ref(),
+            Self::DangerousSql(finding) => finding.place.as_ref(),
+            Self::Unauthorized(_) | Self::KeyNotScoped { .. } | Self::ValidatorUnavailable { .. } => None,
+        }
+    }
+
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unauthorized(_) => "unauthorized",
@@ -257,14 +329,20 @@ impl Denial {
             Self::KeyNotScoped { .. } => "key_not_scoped",
             Self::CallerNotAllowed { .. } => "caller_not_allowed",
             Self::DangerousSql(_) => "dangerous_operation",
+            Self::Blocked(Blocked { what: BlockedWhat::Network, .. }) => "network_blocked",
+            Self::Blocked(Blocked { what: BlockedWhat::Source, .. }) => "source_disabled",
+            Self::SchemaRejected(_) => "schema_rejected",
+            Self::ValidatorUnavailable { .. } => "validator_unavailable",
         }
     }
 
     pub fn status(&self) -> u16 {
         match self {
+            Self::SchemaRejected(_) => 400,
             Self::Unauthorized(_) => 401,
+            Self::KeyNotScoped { .. } | Self::CallerNotAllowed { .. } | Self::DangerousSql(_) | Self::Blocked(_) => 403,
             Self::Limited(_) => 429,
-            Self::KeyNotScoped { .. } | Self::CallerNotAllowed { .. } | Self::DangerousSql(_) => 403,
+            Self::ValidatorUnavailable { .. } => 503,
         }
     }
 }
@@ -285,6 +363,7 @@ impl Failure {
             Self::LoopDetected => "loop_detected",
             Self::Overloaded => "overloaded",
             Self::TargetNotConfigured { .. } => "target_not_configured",
+            Self::TargetDisabled { .. } => "target_disabled",
             Self::BreakerOpen { .. } => "breaker_open",
             Self::Unreachable { .. } => "upstream_unreachable",
             Self::TargetTooSlow { .. } => "upstream_timeout",
@@ -308,7 +387,7 @@ impl Failure {
             Self::UnsupportedEncoding => 415,
             Self::Internal => 500,
             Self::Unreachable { .. } | Self::TargetReset { .. } | Self::TargetNonsense { .. } => 502,
-            Self::Overloaded | Self::TargetNotConfigured { .. } | Self::BreakerOpen { .. } => 503,
+            Self::Overloaded | Self::TargetNotConfigured { .. } | Self::TargetDisabled { .. } | Self::BreakerOpen { .. } => 503,
             Self::TargetTooSlow { .. } => 504,
             Self::LoopDetected => 508,
         }

@@ -4,7 +4,7 @@
 
 use crate::call::legible;
 use crate::identity::NAME_LIMIT;
-use crate::verdict::{Denial, Failure, LimitRule, Refusal};
+use crate::verdict::{Blocked, BlockedWhat, Denial, Failure, LimitRule, Refusal};
 
 /// A refusal in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,9 +33,15 @@ fn denied(denial: &Denial) -> Words {
             },
         ),
         Denial::KeyNotScoped { target } => ("Forbidden", format!("This key is not valid for that action of '{target}'")),
-        Denial::CallerNotAllowed { target } => ("Forbidden", format!("This source may not call '{target}'")),
+        Denial::CallerNotAllowed { target, .. } => ("Forbidden", format!("This source may not call '{target}'")),
         Denial::DangerousSql(finding) => {
             ("Dangerous operation blocked", format!("Schema protection: {} operations are not allowed", finding.pattern))
+        }
+        Denial::Blocked(Blocked { what: BlockedWhat::Network, .. }) => ("Forbidden", "Calls from this network are blocked".into()),
+        Denial::Blocked(Blocked { what: BlockedWhat::Source, .. }) => ("Forbidden", "This source is disabled".into()),
+        Denial::SchemaRejected(rejection) => ("Schema validation failed", rejection.reason.clone()),
+        Denial::ValidatorUnavailable { validator } => {
+            ("Validator unavailable", format!("'{validator}' could not validate this schema operation, so it is not carried out"))
         }
     };
     Words { error, message }
@@ -69,6 +75,7 @@ fn failed(failure: &Failure) -> Words {
         Failure::LoopDetected => ("Loop detected", "The call has passed through too many gatekeepers".into()),
         Failure::Overloaded => ("Overloaded", "The gatekeeper has as many calls under way as it can hold; try again shortly".into()),
         Failure::TargetNotConfigured { target } => ("Target not configured", format!("Target '{target}' has no address yet")),
+        Failure::TargetDisabled { target } => ("Target disabled", format!("Target '{target}' is switched off for now")),
         Failure::BreakerOpen { target, .. } => {
             ("Target unavailable", format!("Target '{target}' keeps failing and is being left alone for a moment"))
         }
@@ -95,6 +102,7 @@ mod tests {
             scope: LimitScope::Source,
             rule: LimitRule::Window { limit: 500, window_secs: 60 },
             retry_after: Duration::from_secs(1),
+            place: None,
         };
         assert_eq!(words(&Denial::Limited(limited).into()).message, "Maximum 500 requests per minute exceeded");
         let unknown = words(&Failure::UnknownTarget { name: "nope".into() }.into());

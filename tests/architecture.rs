@@ -11,13 +11,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-const VOCABULARY: &[&str] = &["call", "clock", "identity", "intake", "verdict", "wording"];
+const VOCABULARY: &[&str] = &["audit", "blocklist", "call", "clock", "enforcement", "identity", "intake", "switches", "verdict", "wording"];
 /// Each module, and what of ours it may import beside the vocabulary and itself.
 const TABLE: &[(&str, &[&str])] = &[
+    ("audit", &[]),
+    ("blocklist", &[]),
     ("call", &[]),
     ("clock", &[]),
+    ("enforcement", &[]),
     ("identity", &[]),
     ("intake", &[]),
+    ("switches", &[]),
     ("verdict", &[]),
     ("wording", &[]),
     ("settings", &["telemetry"]),
@@ -33,6 +37,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("upstream", &["policy", "telemetry"]),
     ("record", &["store", "telemetry"]),
     ("pipeline", &["gates", "live", "policy", "record", "upstream"]),
+    ("control", &["keys", "live", "pipeline", "policy", "record", "store", "telemetry"]),
 ];
 /// The rim: it puts the parts together and may import anything, as long as nothing above imports it.
 const RIM: &[&str] = &["admin", "cli", "doors", "gatekeeper", "main", "server", "upkeep"];

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::output::Output;
 use super::{Exit, demo_targets, serve, setup};
+use crate::control::PolicySource;
 use crate::keys::generate;
 use crate::server::Listeners;
 use crate::settings::{Environment, Settings};
@@ -63,9 +64,9 @@ async fn prepare(output: &Output, policies: Option<PathBuf>, options: Options) -
         Exit::Configuration
     })?;
     setup::start_log(&settings.log);
-    let again = {
-        let settings = settings.clone();
-        move || setup::policy(&origin, &environment, &settings)
+    let policies = {
+        let (origin, settings) = (origin.clone(), settings.clone());
+        PolicySource { origin: origin.clone(), compile: Arc::new(move || setup::policy(&origin, &environment, &settings)) }
     };
     let greeting = |listeners: &Listeners| {
         let (Ok(data), Ok(ops)) = (listeners.data_address(), listeners.ops_address()) else { return };
@@ -94,5 +95,5 @@ Operators look at http://{ops}/health and http://{ops}/metrics. Stop with Ctrl-C
             &json!({ "url": url, "ops": format!("http://{ops}/"), "key": key.reveal(), "source": "gemini-chat", "database": database }),
         );
     };
-    Ok(serve::run_with(output, settings, policy, again, greeting).await)
+    Ok(serve::run_with(output, settings, policy, policies, greeting).await)
 }

@@ -9,7 +9,9 @@ use tokio::sync::watch;
 
 use super::output::Output;
 use super::{Exit, setup};
+use crate::audit::Actor;
 use crate::clock::Clock;
+use crate::control::PolicySource;
 use crate::gatekeeper::{Gatekeeper, Parts};
 use crate::policy::Policy;
 use crate::server::{Listeners, serve};
@@ -43,15 +45,15 @@ pub async fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
         tracing::warn!("{warning}");
     }
     tracing::info!(policies = %origin, fingerprint = %policy.fingerprint, sources = policy.sources.entries(), targets = policy.targets.by_name.len(), "policies are compiled");
-    let again = {
-        let settings = settings.clone();
-        move || setup::policy(&origin, &Environment::process(), &settings)
+    let policies = {
+        let (origin, settings) = (origin.clone(), settings.clone());
+        PolicySource { origin: origin.clone(), compile: Arc::new(move || setup::policy(&origin, &Environment::process(), &settings)) }
     };
-    run_with(output, settings, policy, again, |_| {}).await
+    run_with(output, settings, policy, policies, |_| {}).await
 }
 
-/// Serves with what was prepared; `again` compiles the policies anew, `ready` hears the addresses once calls are taken.
-pub async fn run_with(output: &Output, settings: Settings, policy: Policy, again: impl Compile, ready: impl FnOnce(&Listeners)) -> Exit {
+/// Serves with what was prepared; `ready` hears the addresses once calls are taken.
+pub async fn run_with(output: &Output, settings: Settings, policy: Policy, policies: PolicySource, ready: impl FnOnce(&Listeners)) -> Exit {
     let listeners = match Listeners::bind(settings.listen, settings.ops_listen).await {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -66,7 +68,7 @@ pub async fn run_with(output: &Output, settings: Settings, policy: Policy, again
         Ok(store) => store,
         Err(error) => return setup::failed(output, &error),
     };
-    let parts = Parts { policy, store, clock: Clock::system(), dial: Dial::Network };
+    let parts = Parts { policy, policies, store, clock: Clock::system(), dial: Dial::Network };
     let (gatekeeper, records) = Gatekeeper::build(&settings, parts);
     let upkeep = match Upkeep::start(&gatekeeper, records, settings.database.migrate).await {
         Ok(upkeep) => upkeep,
@@ -79,18 +81,13 @@ pub async fn run_with(output: &Output, settings: Settings, policy: Policy, again
         tracing::info!(%data, %ops, database = %settings.database.url, "serving");
     }
     ready(&listeners);
-    let reloading = tokio::spawn(reload_on_hangup(Arc::clone(&gatekeeper), hangups, again));
+    let reloading = tokio::spawn(reload_on_hangup(Arc::clone(&gatekeeper), hangups));
     serve(Arc::clone(&gatekeeper), listeners, settings.bounds, stop).await;
     reloading.abort();
     upkeep.stop(&gatekeeper, LAST_RECORDS).await;
     tracing::info!("stopped");
     Exit::Fine
 }
-
-/// Compiles the policies as they are now, or says all that is wrong with them.
-pub trait Compile: Fn() -> Result<Policy, Vec<String>> + Clone + Send + 'static {}
-
-impl<F: Fn() -> Result<Policy, Vec<String>> + Clone + Send + 'static> Compile for F {}
 
 fn hangups() -> Option<Signal> {
     let hangups = signal(SignalKind::hangup());
@@ -101,20 +98,18 @@ fn hangups() -> Option<Signal> {
 }
 
 /// At SIGHUP the policies are read again. If anything is wrong with them, those in force stay, and the log says what.
-async fn reload_on_hangup(gatekeeper: Arc<Gatekeeper>, hangups: Option<Signal>, again: impl Compile) {
+async fn reload_on_hangup(gatekeeper: Arc<Gatekeeper>, hangups: Option<Signal>) {
     let Some(mut hangup) = hangups else { return };
     while hangup.recv().await.is_some() {
-        match tokio::task::spawn_blocking(again.clone()).await {
-            Ok(Ok(policy)) => {
-                policy.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-                tracing::info!(fingerprint = %policy.fingerprint, "policies are read again and in force");
-                gatekeeper.use_policy(policy);
+        match gatekeeper.control.reload(&Actor::cause("SIGHUP")).await {
+            Ok(status) => {
+                status.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                tracing::info!(fingerprint = %status.fingerprint, "policies are read again and in force");
             }
-            Ok(Err(problems)) => {
+            Err(problems) => {
                 problems.iter().for_each(|problem| tracing::error!("{problem}"));
                 tracing::error!("the policies have problems: those in force stay");
             }
-            Err(error) => tracing::error!(%error, "the policies could not be compiled: those in force stay"),
         }
     }
 }

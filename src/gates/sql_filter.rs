@@ -29,7 +29,7 @@ pub fn sql_filter(_caller: &Caller, envelope: &Envelope, policy: &SqlPolicy) -> 
         for hit in judge(&text.text, &policy.rules) {
             match hit.rule.mode {
                 Mode::Enforce => {
-                    let denial = Denial::DangerousSql(finding(hit, &text.pointer));
+                    let denial = Denial::DangerousSql(Box::new(finding(hit, &text.pointer)));
                     return Verdict::Deny { denial, onward: SqlJudged { observed } };
                 }
                 Mode::Observe if observed.len() < OBSERVED => observed.push(finding(hit, &text.pointer)),
@@ -47,5 +47,6 @@ fn finding(hit: Hit<'_>, pointer: &str) -> SqlFinding {
         statement: hit.statement,
         pointer: pointer.to_owned(),
         reason: hit.rule.why.clone(),
+        place: hit.rule.place.clone(),
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use http::Uri;
 
-use crate::identity::{NamePattern, Secret, SourceName, TargetName, UNAUTHENTICATED};
+use crate::identity::{NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
 use crate::sql;
 
 /// The compiled snapshot.
@@ -51,6 +51,8 @@ pub struct Source {
     /// Endpoints with an allowance of their own, in file order; the first match counts.
     pub overrides: Vec<EndpointOverride>,
     pub counted: Counted,
+    /// Where the entry stands.
+    pub place: Option<Place>,
 }
 
 /// How the names that a pattern lets in are counted.
@@ -103,6 +105,8 @@ pub struct Allowance {
     /// Shortest window first; never empty.
     pub windows: Box<[Window]>,
     pub burst: Option<Burst>,
+    /// Where it is written down.
+    pub place: Option<Place>,
 }
 
 /// At most `limit` calls in each aligned window of `secs`: whole minutes that divide a day.
@@ -160,6 +164,8 @@ pub struct Target {
     /// Who may call it; empty means every listed source.
     pub callers: Vec<NamePattern>,
     pub breaker: BreakerPolicy,
+    /// Where the entry stands.
+    pub place: Option<Place>,
 }
 
 impl Target {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::notes::WouldDeny;
-use crate::verdict::{Denial, LimitScope};
+use crate::verdict::{Denial, LimitScope, SchemaRejection};
 
 /// The column `metadata`. What does not apply to a call is left out, but for an absent target and action, which are null.
 #[derive(Serialize)]
@@ -61,6 +61,9 @@ pub enum Details<'a> {
     Credentials { fault: &'static str },
     Limit { scope: &'static str, retry_after_seconds: u64 },
     Sql { pattern: &'a str, rule: &'a str, sql: &'a str, pointer: &'a str, reason: &'a str },
+    Blocked { reason: &'a str },
+    Schema { reason: &'a str, fingerprint: &'a str, auto_fix_triggered: bool },
+    Validator { validator: &'a str },
 }
 
 impl<'a> Details<'a> {
@@ -81,6 +84,12 @@ impl<'a> Details<'a> {
                 pointer: &finding.pointer,
                 reason: &finding.reason,
             }),
+            Denial::Blocked(blocked) => Some(Self::Blocked { reason: &blocked.reason }),
+            Denial::SchemaRejected(rejection) => {
+                let SchemaRejection { reason, fingerprint, fix_triggered, .. } = rejection;
+                Some(Self::Schema { reason, fingerprint, auto_fix_triggered: *fix_triggered })
+            }
+            Denial::ValidatorUnavailable { validator } => Some(Self::Validator { validator: validator.as_str() }),
             Denial::KeyNotScoped { .. } | Denial::CallerNotAllowed { .. } => None,
         }
     }

@@ -136,13 +136,14 @@ fn classify(ending: &Ending) -> Kind {
             kind(ActivityType::Call, ActivityStatus::Error, ApiStatus::Error, StatsOutcome::Failed)
         }
         Ending::Abandoned { status: None } => kind(ActivityType::Error, ActivityStatus::Error, ApiStatus::Error, StatsOutcome::Failed),
-        Ending::Refused(Refusal::Denied(Denial::DangerousSql(_))) => {
+        Ending::Refused(Refusal::Denied(Denial::DangerousSql(_) | Denial::SchemaRejected(_) | Denial::ValidatorUnavailable { .. })) => {
             kind(ActivityType::SchemaProtection, ActivityStatus::Blocked, ApiStatus::Error, StatsOutcome::Denied)
         }
         Ending::Refused(Refusal::Denied(_)) => kind(ActivityType::Denied, ActivityStatus::Blocked, ApiStatus::Error, StatsOutcome::Denied),
         Ending::Refused(Refusal::Failed(failure)) => match failure {
             Failure::TargetTooSlow { .. } => kind(ActivityType::Error, ActivityStatus::Error, ApiStatus::Timeout, StatsOutcome::Failed),
             Failure::TargetNotConfigured { .. }
+            | Failure::TargetDisabled { .. }
             | Failure::BreakerOpen { .. }
             | Failure::Unreachable { .. }
             | Failure::TargetReset { .. }
@@ -224,13 +225,14 @@ mod tests {
     }
 
     fn dangerous() -> Denial {
-        Denial::DangerousSql(SqlFinding {
+        Denial::DangerousSql(Box::new(SqlFinding {
             rule: "drop-table".into(),
             pattern: "/DROP/".into(),
             statement: "DROP TABLE a".into(),
             pointer: "/payload/sql".into(),
             reason: "It destroys.".into(),
-        })
+            place: None,
+        }))
     }
 
     #[test]

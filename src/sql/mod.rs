@@ -5,6 +5,8 @@ mod quotes;
 
 use regex::Regex;
 
+use crate::identity::Place;
+
 pub use fold::{Reading, fold};
 
 /// How much of a statement a finding shows, in characters.
@@ -20,6 +22,8 @@ pub struct Rule {
     pub regex: Regex,
     pub why: String,
     pub mode: Mode,
+    /// Where it is written down.
+    pub place: Option<Place>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! `sqlite` and `postgres` hold SQL and nothing else.
 
 mod batch;
+pub mod control;
 mod fault;
 mod postgres;
 mod sqlite;
@@ -14,9 +15,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
+use crate::audit::AuditEntry;
 pub use crate::call::Count as Counted;
 use crate::clock::Timestamp;
+use crate::enforcement::Ruling;
 use crate::identity::{KeyHash, KeyId};
+use crate::switches::Flag;
+use control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -79,6 +84,74 @@ pub trait Store: Send + Sync + 'static {
     fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool>;
     /// Notes when keys were last used; never moves a time back, and is no change that others must hear of.
     fn touch_keys<'a>(&'a self, used: &'a [(KeyId, Timestamp)]) -> StoreFuture<'a, ()>;
+
+    /// All rows of `feature_flags`, by name.
+    fn flags(&self) -> StoreFuture<'_, Vec<Flag>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    /// Changes or makes a flag, and keeps the entry about it with the flag's state before and after, in one transaction. What it was, if it
+    /// was, and what it is.
+    fn set_flag<'a>(&'a self, _change: &'a FlagChange, _entry: &'a AuditEntry) -> StoreFuture<'a, (Option<Flag>, Flag)> {
+        Box::pin(async { Err(StoreError::Refused("not kept here".into())) })
+    }
+    /// Makes flags of these names that are on, where there are none yet, so that one UPDATE finds its row. No news, and not audited.
+    fn seed_flags<'a>(&'a self, _names: &'a [String]) -> StoreFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// What operators have said about gates; at most one ruling each.
+    fn rulings(&self) -> StoreFuture<'_, Vec<Ruling>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    /// Keeps each ruling unless a later one about its gate is there.
+    fn put_rulings<'a>(&'a self, _rulings: &'a [Ruling]) -> StoreFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// The blocks that have not ended by `now`, oldest first.
+    fn blocks(&self, _now: Timestamp) -> StoreFuture<'_, Vec<StoredBlock>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    fn insert_block<'a>(&'a self, _block: &'a StoredBlock, _entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(async { Err(StoreError::Refused("not kept here".into())) })
+    }
+    /// Ends a block now. False if there is no such block, or it has ended.
+    fn end_block<'a>(&'a self, _id: Uuid, _at: Timestamp, _entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(async { Ok(false) })
+    }
+
+    /// Keeps entries; one that is there already changes nothing.
+    fn audit<'a>(&'a self, _entries: &'a [AuditEntry]) -> StoreFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+    /// The newest first, those that the database's own triggers wrote too.
+    fn audit_entries(&self, _most: u32) -> StoreFuture<'_, Vec<AuditEntry>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Writes rows of the activity log that are no calls; one that is there already changes nothing.
+    fn add_entries<'a>(&'a self, _entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+    /// Entries of a kind, newest first: all of them, or those that still want somebody's eye (bypasses that are open, fixes that failed,
+    /// not reviewed).
+    fn entries(&self, _kind: EntryKind, _open_only: bool, _most: u32) -> StoreFuture<'_, Vec<CallRow>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    /// Notes who looked at an entry: `metadata.reviewed`, and for a bypass the status `reviewed`. False if there is no such open entry.
+    fn review<'a>(&'a self, _id: Uuid, _review: &'a Review, _entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(async { Ok(false) })
+    }
+
+    /// Rows of `security_events` since `start` with a risk above `risk`.
+    fn security_events(&self, _start: Timestamp, _risk: u32) -> StoreFuture<'_, u64> {
+        Box::pin(async { Ok(0) })
+    }
+
+    /// Waits until somebody may have left a signal. A store that cannot tell waits for ever: signals are asked for regularly anyway.
+    fn signalled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 
     /// The newest calls first.
     fn calls<'a>(&'a self, query: &'a CallQuery) -> StoreFuture<'a, Vec<CallRow>>;
@@ -222,6 +295,9 @@ pub enum Signal {
     /// The whole table was emptied.
     AllCountsDeleted,
     KeysChanged,
+    FlagsChanged,
+    RulingsChanged,
+    BlocksChanged,
 }
 
 /// A key as it lies in the store: its hash, never itself.

@@ -65,7 +65,7 @@ fn heed(gatekeeper: &Gatekeeper, signal: Signal) {
             tracing::info!("all counts were deleted: every limit begins anew");
             limiter.take_back_all();
         }
-        Signal::KeysChanged => {}
+        Signal::KeysChanged | Signal::FlagsChanged | Signal::RulingsChanged | Signal::BlocksChanged => {}
     }
 }
 

@@ -243,6 +243,7 @@ pub fn sql(text: &str) {
             regex: regex::Regex::new(regex).unwrap(),
             why: String::new(),
             mode: Mode::Enforce,
+            place: None,
         })
     });
     let shown = || judge(text, &*RULES).into_iter().map(|hit| (hit.rule.id.clone(), hit.statement)).collect::<Vec<_>>();

@@ -95,7 +95,11 @@ fn noon() -> Timestamp {
 }
 
 fn allow(windows: &[(u32, u32)]) -> Arc<Allowance> {
-    Arc::new(Allowance { windows: windows.iter().map(|(limit, secs)| Window { limit: *limit, secs: *secs }).collect(), burst: None })
+    Arc::new(Allowance {
+        windows: windows.iter().map(|(limit, secs)| Window { limit: *limit, secs: *secs }).collect(),
+        burst: None,
+        place: None,
+    })
 }
 
 fn with_burst(windows: &[(u32, u32)], size: u32, per_second: u32) -> Arc<Allowance> {
@@ -108,7 +112,7 @@ fn plenty() -> Arc<Allowance> {
 }
 
 fn source(pattern: &str, total: Arc<Allowance>, endpoint: Arc<Allowance>) -> Source {
-    Source { pattern: NamePattern::parse(pattern).unwrap(), total, endpoint, overrides: vec![], counted: Counted::Apart }
+    Source { pattern: NamePattern::parse(pattern).unwrap(), total, endpoint, overrides: vec![], counted: Counted::Apart, place: None }
 }
 
 fn but(mut source: Source, endpoint: &str, allowance: Arc<Allowance>) -> Source {

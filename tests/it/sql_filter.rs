@@ -33,7 +33,14 @@ fn core_rules() -> Vec<Rule> {
 }
 
 fn rule(id: &str, pattern: &str, regex: &str, mode: Mode) -> Rule {
-    Rule { id: id.to_owned(), pattern: pattern.to_owned(), regex: Regex::new(regex).unwrap(), why: format!("{id} is not allowed"), mode }
+    Rule {
+        id: id.to_owned(),
+        pattern: pattern.to_owned(),
+        regex: Regex::new(regex).unwrap(),
+        why: format!("{id} is not allowed"),
+        mode,
+        place: None,
+    }
 }
 
 fn corpus(folder: &str) -> Vec<(String, String)> {
@@ -114,7 +121,7 @@ fn callers() -> [Caller; 3] {
 fn filter(caller: &Caller, body: &str, rules: Vec<Rule>) -> (Option<SqlFinding>, Vec<SqlFinding>) {
     match sql_filter(caller, &envelope(body), &SqlPolicy { rules, fields: Vec::new() }) {
         Verdict::Allow(judged) => (None, judged.observed().to_vec()),
-        Verdict::Deny { denial: Denial::DangerousSql(finding), onward } => (Some(finding), onward.observed().to_vec()),
+        Verdict::Deny { denial: Denial::DangerousSql(finding), onward } => (Some(*finding), onward.observed().to_vec()),
         Verdict::Deny { denial, .. } => panic!("{denial:?}"),
     }
 }
@@ -130,6 +137,7 @@ fn a_denial_says_what_and_where_to_every_caller() {
             statement: "Drop Table users".to_owned(),
             pointer: "/payload/x/0/SQL".to_owned(),
             reason: "drop-table is not allowed".to_owned(),
+            place: None,
         };
         assert_eq!((denied, observed), (Some(wanted), Vec::new()));
     }

@@ -46,6 +46,9 @@ fn who(signals: &[Signal]) -> Vec<&str> {
             Signal::CountsDeleted { identifier, .. } => identifier.as_str(),
             Signal::AllCountsDeleted => "everybody",
             Signal::KeysChanged => "keys",
+            Signal::FlagsChanged => "flags",
+            Signal::RulingsChanged => "rulings",
+            Signal::BlocksChanged => "blocks",
         })
         .collect()
 }

@@ -248,7 +248,9 @@ impl RateLimiter {
 fn verdict<P>(scope: LimitScope, refused: Option<Refused>, onward: P) -> Verdict<P> {
     match refused {
         None => Verdict::Allow(onward),
-        Some(Refused { rule, retry_after }) => Verdict::Deny { denial: Denial::Limited(Limited { scope, rule, retry_after }), onward },
+        Some(Refused { rule, retry_after }) => {
+            Verdict::Deny { denial: Denial::Limited(Limited { scope, rule, retry_after, place: None }), onward }
+        }
     }
 }
 

@@ -44,7 +44,7 @@ pub fn allowance(limit: &List, burst: Option<&Text>, report: &mut Report<'_>) ->
         Some(stated) => stated?,
         None => implied(shortest),
     };
-    Some(Allowance { windows, burst })
+    Some(Allowance { windows, burst, place: None })
 }
 
 fn implied(limit: u32) -> Option<Burst> {
@@ -64,7 +64,7 @@ pub fn raised(total: &Allowance, by: &Allowance, burst_is_stated: bool) -> Allow
         (Some(a), Some(b)) => Some(Burst { size: a.size.max(b.size), per_second: a.per_second.max(b.per_second) }),
         _ => None,
     };
-    Allowance { windows, burst }
+    Allowance { windows, burst, place: None }
 }
 
 /// Whether calls that `by` allows can be refused by `total`.

@@ -209,5 +209,5 @@ fn one_source(source: &Listed, terms: &Terms, overrides: &[Override], report: &m
     }
     // One name has nobody to be counted together with.
     let counted = if source.pattern.is_single() { Counted::Apart } else { source.counted };
-    Source { pattern: source.pattern.clone(), total, endpoint: Arc::clone(&terms.endpoint), overrides: own, counted }
+    Source { pattern: source.pattern.clone(), total, endpoint: Arc::clone(&terms.endpoint), overrides: own, counted, place: None }
 }

@@ -72,7 +72,7 @@ fn rule(entry: file::Rule, report: &mut Report<'_>) -> Option<Rule> {
         file::Mode::Observe => Mode::Observe,
         file::Mode::Off => Mode::Off,
     };
-    Some(Rule { id: id?, pattern: pattern.get_ref().clone(), regex, why: entry.why.into_inner(), mode })
+    Some(Rule { id: id?, pattern: pattern.get_ref().clone(), regex, why: entry.why.into_inner(), mode, place: None })
 }
 
 /// SQL keywords have no case, so a rule that forgets it must not have a hole; and a quoted name may hold a line break.

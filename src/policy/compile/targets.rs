@@ -119,7 +119,7 @@ fn one_target(
 ) -> Target {
     let Common { shape, timeout, idle_timeout, breaker, .. } = *common;
     let (defaults, callers) = (common.defaults.clone(), common.callers.clone());
-    Target { name, url, shape, defaults, timeout, idle_timeout, credentials, pass_authorization, callers, breaker }
+    Target { name, url, shape, defaults, timeout, idle_timeout, credentials, pass_authorization, callers, breaker, place: None }
 }
 
 fn common(settings: &file::Target, listed_sources: &[&str], report: &mut Report<'_>) -> Option<Common> {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eliza_gatekeeper::live::{Enforcement, GateMode, Live, Snapshot};
+use eliza_gatekeeper::enforcement::{Enforcement, GateMode};
+use eliza_gatekeeper::live::{Live, Snapshot};
 use eliza_gatekeeper::policy::Credentials;
 use eliza_gatekeeper::policy::load::Origin;
 
@@ -54,7 +55,8 @@ fn a_single_name_beats_every_pattern_and_the_first_pattern_counts() {
 #[test]
 fn a_call_keeps_the_snapshot_it_began_with() {
     let policy = Arc::new(given([]).load_from(&Origin::Shipped).unwrap());
-    let live = Live::new(Snapshot { policy, keys: Arc::default(), enforcement: Enforcement::all(GateMode::Enforce) });
+    let enforcement = Arc::new(Enforcement::starting(GateMode::Enforce));
+    let live = Live::new(Snapshot { policy, keys: Arc::default(), enforcement, switches: Arc::default(), blocklist: Arc::default() });
     let before = live.snapshot();
     let after = Arc::new(given([("p.toml", SOUND)]).load().unwrap());
     live.change(|snapshot| snapshot.policy = after);

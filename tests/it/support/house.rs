@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eliza_gatekeeper::clock::{Clock, ManualClock, Timestamp};
+use eliza_gatekeeper::control::{Compile, PolicySource};
 use eliza_gatekeeper::gatekeeper::{Gatekeeper, Parts};
 use eliza_gatekeeper::policy::load::{CredentialInputs, Origin, load};
 use eliza_gatekeeper::server::{Listeners, serve};
@@ -147,19 +148,27 @@ impl Plan {
             ("DATABASE_URL".to_owned(), format!("sqlite://{}", directory.path().join("calls.db").display())),
         ]);
         variables.extend(self.variables);
-        let environment = Environment::from_lookup(|name| variables.get(name).cloned());
+        let given = variables.clone();
+        let environment = Arc::new(Environment::from_lookup(move |name| given.get(name).cloned()));
         let mut settings = Settings::read(&environment).unwrap_or_else(|problems| panic!("{problems:?}"));
         settings.bounds.head = self.head_within.unwrap_or(settings.bounds.head);
         let credentials = CredentialInputs { service_role: settings.service_role_key.clone() };
-        let policy = load(&Origin::Directory(policies), &|name| environment.variable(name), &credentials)
-            .unwrap_or_else(|problems| panic!("{:#?}", problems.as_slice()));
+        let origin = Origin::Directory(policies);
+        let compile: Compile = {
+            let (origin, environment) = (origin.clone(), Arc::clone(&environment));
+            Arc::new(move || {
+                load(&origin, &|name| environment.variable(name), &credentials)
+                    .map_err(|problems| problems.as_slice().iter().map(ToString::to_string).collect())
+            })
+        };
+        let policy = compile().unwrap_or_else(|problems| panic!("{problems:#?}"));
 
         let listeners = Listeners::bind(settings.listen, settings.ops_listen).await.unwrap();
         let (data, ops) = (listeners.data_address().unwrap(), listeners.ops_address().unwrap());
         let options = OpenOptions { pool_size: settings.database.pool_size, max_overflow: settings.database.max_overflow };
         let store = open(settings.database.url.reveal(), options).await.unwrap();
         let clock = self.clock.map_or_else(Clock::system, Clock::Manual);
-        let parts = Parts { policy, store: Arc::clone(&store), clock, dial: Dial::Network };
+        let parts = Parts { policy, policies: PolicySource { origin, compile }, store: Arc::clone(&store), clock, dial: Dial::Network };
         let (gatekeeper, records) = Gatekeeper::build(&settings, parts);
         let upkeep = Upkeep::start(&gatekeeper, records, settings.database.migrate).await.unwrap();
         let (stop, stopping) = watch::channel(false);
