@@ -27,6 +27,13 @@ impl KeyRing {
         Ok(key)
     }
 
+    /// The same for the key of this id, which says nothing of the key itself.
+    pub fn by_id(&self, id: &KeyId, at: Timestamp) -> Result<&Arc<Key>, AuthFault> {
+        let key = self.by_hash.values().find(|key| key.id == *id).ok_or(AuthFault::WrongKey)?;
+        key.check(at)?;
+        Ok(key)
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Key>> {
         self.by_hash.values()
     }

@@ -321,6 +321,19 @@ impl Denial {
         }
     }
 
+    /// The gate whose judgement it is.
+    pub fn gate(&self) -> GateName {
+        match self {
+            Self::Unauthorized(_) => GateName::Authenticate,
+            Self::Blocked(_) => GateName::Blocklist,
+            Self::Limited(Limited { scope: LimitScope::Source, .. }) => GateName::SourceLimit,
+            Self::KeyNotScoped { .. } | Self::CallerNotAllowed { .. } => GateName::Authorize,
+            Self::Limited(Limited { scope: LimitScope::Endpoint, .. }) => GateName::EndpointLimit,
+            Self::DangerousSql(_) => GateName::SqlFilter,
+            Self::SchemaRejected(_) | Self::ValidatorUnavailable { .. } => GateName::SchemaCheck,
+        }
+    }
+
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unauthorized(_) => "unauthorized",
@@ -348,6 +361,32 @@ impl Denial {
 }
 
 impl Failure {
+    /// Whether it ends a call before any gate could judge its target and action.
+    pub fn is_before_the_route(&self) -> bool {
+        match self {
+            Self::AmbiguousHeaders(_)
+            | Self::MethodNotAllowed { .. }
+            | Self::InvalidJson { .. }
+            | Self::InvalidEnvelope { .. }
+            | Self::AmbiguousBody { .. }
+            | Self::BodyTooLarge { .. }
+            | Self::BodyTooSlow
+            | Self::BodyBroken
+            | Self::UnsupportedEncoding
+            | Self::UnknownTarget { .. }
+            | Self::LoopDetected
+            | Self::Overloaded
+            | Self::TargetDisabled { .. }
+            | Self::Internal => true,
+            Self::TargetNotConfigured { .. }
+            | Self::BreakerOpen { .. }
+            | Self::Unreachable { .. }
+            | Self::TargetTooSlow { .. }
+            | Self::TargetReset { .. }
+            | Self::TargetNonsense { .. } => false,
+        }
+    }
+
     pub fn code(&self) -> &'static str {
         match self {
             Self::AmbiguousHeaders(_) => "ambiguous_headers",

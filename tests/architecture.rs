@@ -36,7 +36,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("gates", &["keys", "policy", "sql", "telemetry"]),
     ("upstream", &["policy", "telemetry"]),
     ("record", &["store", "telemetry"]),
-    ("pipeline", &["gates", "live", "policy", "record", "upstream"]),
+    ("pipeline", &["gates", "live", "policy", "record", "reply", "upstream"]),
     ("control", &["keys", "live", "pipeline", "policy", "record", "store", "telemetry"]),
 ];
 /// The rim: it puts the parts together and may import anything, as long as nothing above imports it.

@@ -62,7 +62,7 @@ pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
         "problems": problems,
         "warnings": warnings,
         "policies": origin.to_string(),
-        "fingerprint": compiled.as_ref().ok().map(|policy| policy.fingerprint.clone()),
+        "fingerprint": compiled.as_ref().ok().map(|policy| policy.fingerprint.as_ref()),
         "environment": rows.iter().map(|(name, value)| (name.clone(), json!(value))).collect::<serde_json::Map<_, _>>(),
     }));
     if problems.is_empty() {

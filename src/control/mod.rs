@@ -99,7 +99,7 @@ impl Control {
         let snapshot = pipeline.live.snapshot();
         let status = PolicyStatus {
             origin: policies.origin.to_string(),
-            fingerprint: snapshot.policy.fingerprint.clone(),
+            fingerprint: snapshot.policy.fingerprint.to_string(),
             loaded_at: pipeline.clock.now(),
             problems: Vec::new(),
             warnings: snapshot.policy.warnings.clone(),

@@ -14,7 +14,7 @@ use super::{Arrival, preflight};
 use crate::call::Head;
 use crate::gatekeeper::Gatekeeper;
 use crate::intake::let_run_out;
-use crate::pipeline::{Arriving, Outcome, Pipeline};
+use crate::pipeline::{Arriving, Outcome, Pipeline, Purpose};
 use crate::record::{Ending, Notes, Recorded, Trail};
 use crate::reply;
 use crate::upstream::Settled;
@@ -36,7 +36,10 @@ pub async fn call(State(gatekeeper): State<Arc<Gatekeeper>>, Extension(arrival):
     let mut trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "envelope"), pipeline.recorder.clone());
     let (parts, mut body) = request.into_parts();
     let outcome = match head_of(&parts, arrival) {
-        Ok(head) => pipeline.admit_and_forward(Arriving { head: &head, headers: &parts.headers, body: &mut body }, &mut trail).await,
+        Ok(head) => {
+            let call = Arriving { head: &head, headers: &parts.headers, body: &mut body, purpose: Purpose::Make };
+            pipeline.admit_and_forward(call, &mut trail).await
+        }
         Err(failure) => turned_away(pipeline, failure, &mut trail),
     };
     if outcome.result.is_err() && !http_body::Body::is_end_stream(&body) {

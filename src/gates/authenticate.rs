@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::call::Head;
-use crate::identity::{Caller, KeyHash, Secret, SourceName};
+use crate::identity::{Caller, KeyHash, KeyId, Secret, SourceName};
 use crate::keys::{Key, KeyRing};
 use crate::policy::{Policy, Source};
 use crate::verdict::{AuthFault, Denial, Verdict};
@@ -48,7 +48,32 @@ impl Authenticated {
 }
 
 pub fn authenticate(head: &Head, policy: &Policy, keys: &KeyRing, service_role: Option<&KeyHash>) -> Verdict<Authenticated> {
-    match judge(head, policy, keys, service_role) {
+    verdict(judge(head, policy, keys, service_role), head)
+}
+
+/// What the credentials of a call that is only explained are taken to be: nobody who asks for an explanation shows a key.
+#[derive(Clone, Debug)]
+pub enum Assumed {
+    /// The source's, with the key of this id.
+    Key(KeyId),
+    ServiceRole,
+    Nothing,
+}
+
+/// The same judgement as [`authenticate`]'s, on what is assumed.
+pub fn assume(assumed: &Assumed, head: &Head, policy: &Policy, keys: &KeyRing) -> Verdict<Authenticated> {
+    let claimed = head.credentials.eliza_source.clone();
+    let judged = match assumed {
+        Assumed::Key(id) => keys.by_id(id, head.at).and_then(|key| listed(key, head, policy)),
+        Assumed::ServiceRole => Ok(Authenticated { caller: Caller::ServiceRole { claimed }, standing: Standing::ServiceRole }),
+        Assumed::Nothing if claimed.is_some() => Err(AuthFault::KeyMissing),
+        Assumed::Nothing => Err(AuthFault::NoCredentials),
+    };
+    verdict(judged, head)
+}
+
+fn verdict(judged: Result<Authenticated, AuthFault>, head: &Head) -> Verdict<Authenticated> {
+    match judged {
         Ok(authenticated) => Verdict::Allow(authenticated),
         Err(fault) => Verdict::Deny {
             denial: Denial::Unauthorized(fault),
@@ -57,19 +82,25 @@ pub fn authenticate(head: &Head, policy: &Policy, keys: &KeyRing, service_role: 
     }
 }
 
+/// Whether a good key lets the source in that the caller says it is.
+fn listed(key: &Arc<Key>, head: &Head, policy: &Policy) -> Result<Authenticated, AuthFault> {
+    let claimed = head.credentials.eliza_source.as_deref().ok_or(AuthFault::SourceMissing)?;
+    let name = SourceName::parse(claimed).ok_or(AuthFault::UnknownSource)?;
+    let source = policy.sources.find(&name).ok_or(AuthFault::UnknownSource)?;
+    if !key.scope.covers_source(&name) {
+        return Err(AuthFault::SourceNotOfKey);
+    }
+    let caller = Caller::Source { name, key: key.id.clone() };
+    Ok(Authenticated { caller, standing: Standing::Listed { key: Arc::clone(key), source: Arc::clone(source) } })
+}
+
 fn judge(head: &Head, policy: &Policy, keys: &KeyRing, service_role: Option<&KeyHash>) -> Result<Authenticated, AuthFault> {
     let shown = &head.credentials;
     if let Some(secret) = &shown.eliza_key {
         let key = keys.find(secret, head.at)?;
-        let claimed = shown.eliza_source.as_deref().ok_or(AuthFault::SourceMissing)?;
-        let name = SourceName::parse(claimed).ok_or(AuthFault::UnknownSource)?;
-        let source = policy.sources.find(&name).ok_or(AuthFault::UnknownSource)?;
-        if !key.scope.covers_source(&name) {
-            return Err(AuthFault::SourceNotOfKey);
-        }
+        let listed = listed(key, head, policy)?;
         key.note_use(head.at);
-        let caller = Caller::Source { name, key: key.id.clone() };
-        return Ok(Authenticated { caller, standing: Standing::Listed { key: Arc::clone(key), source: Arc::clone(source) } });
+        return Ok(listed);
     }
     let is_ours = |secret: &Secret| service_role.is_some_and(|hash| secret.hash() == *hash);
     let tokens = [&shown.bearer, &shown.apikey];

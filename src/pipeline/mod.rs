@@ -2,17 +2,19 @@
 //!
 //! Each gate takes the proof of the one before, so a call that skipped a gate does not compile. Nothing here touches a database.
 
+mod explain;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use http_body::Body;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::call::{CUT, Envelope, Head};
 use crate::clock::Clock;
-use crate::gates::authenticate::{Authenticated, authenticate};
+use crate::gates::authenticate::{Assumed, Authenticated, assume, authenticate};
 use crate::gates::authorize::{Authorized, authorize};
 use crate::gates::rate_limit::strangers::{Fold, Strangers};
 use crate::gates::rate_limit::{EndpointTicket, RateLimiter, SourceTicket, Subject};
@@ -24,6 +26,8 @@ use crate::policy::{Policy, Target};
 use crate::record::{Recorder, Trail};
 use crate::upstream::{Order, Outgoing, Settled, Towards, Upstream, settle, shape};
 use crate::verdict::{AuthFault, Denial, Failure, GateName, Refusal, Standings, Verdict};
+
+pub use explain::{Decision, Explanation, Question, Step};
 
 /// Judging SQL of this size takes a few milliseconds at the most.
 const LONG: usize = 16 * 1024;
@@ -57,22 +61,40 @@ pub struct Arriving<'a, B> {
     pub head: &'a Head,
     pub headers: &'a HeaderMap,
     pub body: &'a mut B,
+    pub purpose: Purpose,
+}
+
+/// Why a call goes through the gates.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    /// To be made.
+    Make,
+    /// To see what would become of it: nothing is counted, kept, sent or asked.
+    Explain(Assumed),
 }
 
 /// Where a call is going, once its body has named it.
-struct Route<'a> {
-    target: &'a Arc<Target>,
-    envelope: &'a Arc<Envelope>,
+struct Route {
+    target: Arc<Target>,
+    envelope: Arc<Envelope>,
+}
+
+impl Route {
     /// The action that the target will execute, which may stand in the payload.
-    action: Option<&'a Action>,
+    fn action(&self) -> Option<&Action> {
+        shape::executed_action(&self.target, &self.envelope)
+    }
 }
 
 /// All that a call must show before it is sent on.
-struct Admitted<'a> {
-    caller: &'a Authenticated,
+struct Admitted {
+    caller: Authenticated,
+    route: Route,
     _authorized: Authorized,
     _within_limits: EndpointTicket,
     _sql: SqlJudged,
+    /// Held until the call has been sent on.
+    _memory: Option<OwnedSemaphorePermit>,
 }
 
 /// How a call came out, and where its caller stands with its limits.
@@ -90,15 +112,29 @@ impl Pipeline {
     }
 
     async fn pass<B: Body + Unpin>(&self, call: Arriving<'_, B>, trail: &mut Trail, standings: &mut Standings) -> Result<Settled, Refusal> {
-        let Arriving { head, headers, body } = call;
+        let (head, headers) = (call.head, call.headers);
         let snapshot = self.live.snapshot();
+        let admitted = self.admit(call, &snapshot, trail, standings).await?;
+        self.forward(admitted, head, headers, trail).await
+    }
+
+    /// The gates, in order.
+    async fn admit<B: Body + Unpin>(
+        &self,
+        call: Arriving<'_, B>,
+        snapshot: &Snapshot,
+        trail: &mut Trail,
+        standings: &mut Standings,
+    ) -> Result<Admitted, Refusal> {
+        let Arriving { head, headers, body, purpose } = call;
         let policy = &snapshot.policy;
         trail.note().enforced = snapshot.modes(head.at).is_on();
+        trail.note().policy = Some(Arc::clone(&policy.fingerprint));
 
-        let caller = self.identify(head, &snapshot, trail)?;
+        let caller = self.identify(head, &purpose, snapshot, trail)?;
         // First of all that a caller can provoke: whatever else refuses the call, it is counted.
-        let ticket = self.limit_source(&caller, head, &snapshot, trail, standings)?;
-        self.take_place(trail)?;
+        let ticket = self.limit_source(&caller, head, &purpose, snapshot, trail, standings)?;
+        self.take_place(&purpose, trail)?;
         if head.hops >= policy.body.max_hops {
             return Err(Failure::LoopDetected.into());
         }
@@ -106,25 +142,28 @@ impl Pipeline {
         let began = self.clock.monotonic_nanos();
         let taken = read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await;
         trail.note().reading = self.since(began);
-        // The memory is held until the call has been sent on.
-        let Taken { bytes, memory: _memory } = taken?;
+        let Taken { bytes, memory } = taken?;
         trail.note().request_bytes = bytes.len() as u64;
         let envelope = self.parse(bytes, policy).await?;
-        let route = find_route(&envelope, &snapshot, trail)?;
+        let route = find_route(envelope, &caller, snapshot, trail)?;
 
-        let admitted = Admitted {
-            _authorized: weigh(&snapshot, trail, GateName::Authorize, authorize(&caller, route.target, route.action))?,
-            _within_limits: self.limit_endpoint(ticket, &route, &snapshot, trail, standings)?,
-            _sql: self.filter_sql(&caller, &route, &snapshot, trail).await?,
-            caller: &caller,
-        };
-        self.forward(admitted, &route, head, headers, trail).await
+        Ok(Admitted {
+            _authorized: weigh(snapshot, trail, GateName::Authorize, authorize(&caller, &route.target, route.action()))?,
+            _within_limits: self.limit_endpoint(ticket, &route, &purpose, snapshot, trail, standings)?,
+            _sql: self.filter_sql(&caller, &route, snapshot, trail).await?,
+            _memory: memory,
+            caller,
+            route,
+        })
     }
 
     /// Who calls. What a stranger does is recorded one by one only up to a bound: a flood of them must not fill the disk.
-    fn identify(&self, head: &Head, snapshot: &Snapshot, trail: &mut Trail) -> Result<Authenticated, Refusal> {
+    fn identify(&self, head: &Head, purpose: &Purpose, snapshot: &Snapshot, trail: &mut Trail) -> Result<Authenticated, Refusal> {
         trail.note().trace = Some(head.trace);
-        let verdict = authenticate(head, &snapshot.policy, &snapshot.keys, self.service_role.as_ref());
+        let verdict = match purpose {
+            Purpose::Make => authenticate(head, &snapshot.policy, &snapshot.keys, self.service_role.as_ref()),
+            Purpose::Explain(assumed) => assume(assumed, head, &snapshot.policy, &snapshot.keys),
+        };
         match weigh(snapshot, trail, GateName::Authenticate, verdict) {
             Ok(authenticated) => {
                 if let Caller::ServiceRole { claimed } | Caller::Stranger { claimed } = authenticated.caller() {
@@ -135,7 +174,9 @@ impl Pipeline {
             }
             Err(refusal) => {
                 trail.note().claimed = self.without_keys(head.credentials.eliza_source.as_ref(), head, snapshot);
-                self.turn_away(snapshot, trail);
+                if matches!(purpose, Purpose::Make) {
+                    self.turn_away(snapshot, trail);
+                }
                 Err(refusal)
             }
         }
@@ -161,7 +202,10 @@ impl Pipeline {
         }
     }
 
-    fn take_place(&self, trail: &mut Trail) -> Result<(), Refusal> {
+    fn take_place(&self, purpose: &Purpose, trail: &mut Trail) -> Result<(), Refusal> {
+        if matches!(purpose, Purpose::Explain(_)) {
+            return Ok(());
+        }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Failure::Overloaded)?;
         trail.hold(place);
         Ok(())
@@ -171,6 +215,7 @@ impl Pipeline {
         &self,
         caller: &'s Authenticated,
         head: &Head,
+        purpose: &Purpose,
         snapshot: &'s Snapshot,
         trail: &mut Trail,
         standings: &mut Standings,
@@ -180,7 +225,10 @@ impl Pipeline {
             (Caller::ServiceRole { .. }, _) => Subject::ServiceRole,
             (Caller::Stranger { .. } | Caller::Source { .. }, _) => Subject::Stranger,
         };
-        let verdict = self.limiter.limit_source(subject, &snapshot.policy.limits, head.at);
+        let verdict = match purpose {
+            Purpose::Make => self.limiter.limit_source(subject, &snapshot.policy.limits, head.at),
+            Purpose::Explain(_) => self.limiter.limit_source(subject, &snapshot.policy.limits, head.at),
+        };
         let ticket = verdict.proof();
         *standings = ticket.standings();
         trail.note().counted = ticket.count().cloned();
@@ -190,12 +238,17 @@ impl Pipeline {
     fn limit_endpoint(
         &self,
         ticket: SourceTicket<'_>,
-        route: &Route<'_>,
+        route: &Route,
+        purpose: &Purpose,
         snapshot: &Snapshot,
         trail: &mut Trail,
         standings: &mut Standings,
     ) -> Result<EndpointTicket, Refusal> {
-        let verdict = self.limiter.limit_endpoint(ticket, &Endpoint::of(&route.target.name, route.action));
+        let endpoint = Endpoint::of(&route.target.name, route.action());
+        let verdict = match purpose {
+            Purpose::Make => self.limiter.limit_endpoint(ticket, &endpoint),
+            Purpose::Explain(_) => self.limiter.limit_endpoint(ticket, &endpoint),
+        };
         let ticket = verdict.proof();
         *standings = ticket.standings();
         trail.note().counted = ticket.count().cloned();
@@ -211,12 +264,12 @@ impl Pipeline {
     async fn filter_sql(
         &self,
         caller: &Authenticated,
-        route: &Route<'_>,
+        route: &Route,
         snapshot: &Snapshot,
         trail: &mut Trail,
     ) -> Result<SqlJudged, Refusal> {
         let length = route.envelope.sql.iter().map(|sql| sql.text.len()).sum();
-        let (caller, envelope, policy) = (caller.caller().clone(), Arc::clone(route.envelope), Arc::clone(&snapshot.policy));
+        let (caller, envelope, policy) = (caller.caller().clone(), Arc::clone(&route.envelope), Arc::clone(&snapshot.policy));
         let verdict = self.apart_if_long(length, move || sql_filter(&caller, &envelope, &policy.sql)).await?;
         // Rules that only observe leave their mark and nothing else.
         for finding in verdict.proof().observed() {
@@ -240,14 +293,7 @@ impl Pipeline {
         done.await.map_err(|_| Failure::Internal)
     }
 
-    async fn forward(
-        &self,
-        admitted: Admitted<'_>,
-        route: &Route<'_>,
-        head: &Head,
-        headers: &HeaderMap,
-        trail: &mut Trail,
-    ) -> Result<Settled, Refusal> {
+    async fn forward(&self, admitted: Admitted, head: &Head, headers: &HeaderMap, trail: &mut Trail) -> Result<Settled, Refusal> {
         let shown = [&head.credentials.bearer, &head.credentials.apikey];
         let service_key = shown.iter().any(|token| token.as_ref().is_some_and(|token| self.service_role == Some(token.hash())));
         let towards = match admitted.caller.caller() {
@@ -255,11 +301,12 @@ impl Pipeline {
             Caller::Source { .. } | Caller::ServiceRole { .. } => Towards::Injected,
             Caller::Stranger { .. } => self.strangers_towards,
         };
-        let body = Outgoing::Shaped(shape::body(route.target, route.envelope));
-        let order = Order { head, target: route.target, method: Method::POST, rest: "", headers, body, towards };
+        let route = &admitted.route;
+        let body = Outgoing::Shaped(shape::body(&route.target, &route.envelope));
+        let order = Order { head, target: &route.target, method: Method::POST, rest: "", headers, body, towards };
         let began = self.clock.monotonic_nanos();
         let settled = match self.upstream.forward(order).await {
-            Ok(answer) => Ok(settle(answer, route.target, head.id).await),
+            Ok(answer) => Ok(settle(answer, &route.target, head.id).await),
             Err(failure) => Err(failure.into()),
         };
         trail.note().upstream = Some(self.since(began));
@@ -272,16 +319,20 @@ impl Pipeline {
 }
 
 /// 404 here; from now on target and action are known.
-fn find_route<'a>(envelope: &'a Arc<Envelope>, snapshot: &'a Snapshot, trail: &mut Trail) -> Result<Route<'a>, Refusal> {
+fn find_route(envelope: Arc<Envelope>, caller: &Authenticated, snapshot: &Snapshot, trail: &mut Trail) -> Result<Route, Refusal> {
     trail.note().action = envelope.action.clone();
     let Some(target) = snapshot.policy.targets.find(&envelope.target) else {
         trail.note().asked_target = Some(envelope.target.clone());
         return Err(Failure::UnknownTarget { name: envelope.target.clone() }.into());
     };
-    let action = shape::executed_action(target, envelope);
+    let route = Route { target: Arc::clone(target), envelope };
     trail.note().target = Some(target.name.clone());
-    trail.note().action = action.cloned();
-    Ok(Route { target, envelope, action })
+    trail.note().action = route.action().cloned();
+    // Enforcement has no say in it: a target that was switched off is not called.
+    if snapshot.switches.against(target.name.as_str(), caller.caller().recorded_as()).is_some() {
+        return Err(Failure::TargetDisabled { target: target.name.clone() }.into());
+    }
+    Ok(route)
 }
 
 /// What enforcement makes of a verdict.

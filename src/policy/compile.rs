@@ -54,7 +54,7 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
     let warnings = report.finish()?;
     match (sql, limits, retention, body, cors) {
         (Some(sql), Some(limits), Some(retention), Some(body), Some(cors)) => {
-            let fingerprint = fingerprint(files.iter().chain(shipped));
+            let fingerprint = fingerprint(files.iter().chain(shipped)).into();
             Ok(Policy { fingerprint, sources, targets, limits, sql, body, retention, cors, warnings })
         }
         // Only a build that ships broken policies comes here; a test keeps it from shipping.

@@ -22,7 +22,7 @@ use crate::sql;
 #[derive(Debug)]
 pub struct Policy {
     /// SHA-256 over the files, in hex: two gatekeepers with the same fingerprint decide alike.
-    pub fingerprint: String,
+    pub fingerprint: Arc<str>,
     pub sources: Sources,
     pub targets: Targets,
     pub limits: Limits,

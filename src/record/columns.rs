@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::notes::WouldDeny;
+use crate::identity::Place;
 use crate::verdict::{Denial, LimitScope, SchemaRejection};
 
 /// The column `metadata`. What does not apply to a call is left out, but for an absent target and action, which are null.
@@ -31,6 +32,12 @@ pub struct Metadata<'a> {
     pub code: &'static str,
     #[serde(flatten)]
     pub details: Option<Details<'a>>,
+    /// Where the rule that refused the call is written down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_line: Option<&'a str>,
+    /// The beginning of the fingerprint of the policy that the call was judged by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
     /// Said only of calls made while denials did not stand.
@@ -102,12 +109,20 @@ pub struct WouldHaveDenied<'a> {
     pub status: u16,
     #[serde(flatten)]
     pub details: Option<Details<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy_line: Option<&'a str>,
 }
 
 impl<'a> WouldHaveDenied<'a> {
     pub fn of(would: &'a WouldDeny) -> Self {
         let denial = &would.denial;
-        Self { gate: would.gate.as_str(), code: denial.code(), status: denial.status(), details: Details::of(denial) }
+        Self {
+            gate: would.gate.as_str(),
+            code: denial.code(),
+            status: denial.status(),
+            details: Details::of(denial),
+            policy_line: denial.place().map(Place::as_str),
+        }
     }
 }
 

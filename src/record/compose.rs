@@ -11,13 +11,16 @@ use super::columns::{CallerContext, Details, Metadata, Request, WouldHaveDenied,
 use super::notes::{Ending, Notes};
 use crate::call::legible;
 use crate::clock::Timestamp;
-use crate::identity::{Action, CallId, Caller, KeyId, NAME_LIMIT, Network, UNAUTHENTICATED};
+use crate::identity::{Action, CallId, Caller, KeyId, NAME_LIMIT, Network, Place, UNAUTHENTICATED};
 use crate::store::{ActivityStatus, ActivityType, ApiStatus, CallRecord, StatsKey, StatsOutcome};
 use crate::verdict::{Denial, Failure, Refusal};
 use crate::wording::words;
 
 /// What an absent action is called, as in the original's rows.
 const NO_ACTION: &str = "undefined";
+
+/// Enough of a fingerprint to tell policies apart.
+pub const FINGERPRINT_SHOWN: usize = 16;
 
 pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
     let source = notes.caller.as_ref().map_or(UNAUTHENTICATED, Caller::recorded_as);
@@ -52,6 +55,8 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         status,
         code: ending.label(),
         details: denial.and_then(Details::of),
+        policy_line: denial.and_then(Denial::place).map(Place::as_str),
+        policy: notes.policy.as_deref().map(|fingerprint| fingerprint.get(..FINGERPRINT_SHOWN).unwrap_or(fingerprint)),
         error: error_message.as_deref(),
         enforced: (!notes.enforced).then_some(false),
         would_deny: notes.would_deny.iter().map(WouldHaveDenied::of).collect(),

@@ -36,6 +36,8 @@ pub struct Notes {
     pub overhead: Option<Duration>,
     /// Whether every gate's denials stood.
     pub enforced: bool,
+    /// The fingerprint of the policy that the call was judged by.
+    pub policy: Option<Arc<str>>,
     pub ending: Option<Ending>,
 }
 
@@ -85,6 +87,7 @@ impl Notes {
             upstream: None,
             overhead: None,
             enforced: true,
+            policy: None,
             ending: None,
         }
     }

@@ -42,6 +42,11 @@ impl Trail {
         Self { notes, recorder, started: Instant::now(), keep: Keep::Record, place: None }
     }
 
+    /// Of a call that is not made: takes notes, and leaves neither record nor metric.
+    pub fn of_nothing(notes: Notes, recorder: Recorder) -> Self {
+        Self { notes, recorder, started: Instant::now(), keep: Keep::Done, place: None }
+    }
+
     pub fn notes(&self) -> &Notes {
         &self.notes
     }
@@ -52,7 +57,9 @@ impl Trail {
 
     /// A denial that enforcement let pass.
     pub fn would_deny(&mut self, gate: GateName, denial: &Denial) {
-        self.recorder.metrics().would_deny.get_or_create(&GateLabel { gate: gate.as_str() }).inc();
+        if self.keep != Keep::Done {
+            self.recorder.metrics().would_deny.get_or_create(&GateLabel { gate: gate.as_str() }).inc();
+        }
         self.notes.would_deny.push(WouldDeny { gate, denial: denial.clone() });
     }
 

@@ -98,6 +98,17 @@ impl Breakers {
         Ok(Pass { breaker, policy: target.breaker, era })
     }
 
+    /// How long a call would be asked to wait, if it would be.
+    pub fn would_refuse(&self, target: &TargetName) -> Option<Duration> {
+        let breaker = Arc::clone(self.by_target.read().unwrap_or_else(PoisonError::into_inner).get(target)?);
+        let now = self.clock.monotonic_nanos();
+        match breaker.lock().state {
+            State::Closed => None,
+            State::Open { until_nanos } => Some(Duration::from_nanos(until_nanos.checked_sub(now).filter(|left| *left > 0)?)),
+            State::Trial => Some(TRIAL_WAIT),
+        }
+    }
+
     /// A new policy is in force: targets that left it are forgotten, new ones are listed from now on.
     pub fn follow(&self, targets: &Targets) {
         let mut map = self.by_target.write().unwrap_or_else(PoisonError::into_inner);

@@ -111,6 +111,15 @@ impl Upstream {
         Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 
+    /// Why a call to this target would be refused before anything is sent; asks without taking a trial's place.
+    pub fn would_refuse(&self, target: &Target) -> Option<Failure> {
+        if target.url.is_none() {
+            return Some(Failure::TargetNotConfigured { target: target.name.clone() });
+        }
+        let retry_after = self.breakers.would_refuse(&target.name)?;
+        Some(Failure::BreakerOpen { target: target.name.clone(), retry_after })
+    }
+
     /// To be told of every policy that comes into force.
     pub fn follow(&self, targets: &Targets) {
         self.breakers.follow(targets);
