@@ -67,11 +67,14 @@ fn layered<T: Default>(own: Option<Spanned<T>>, shipped: Option<Spanned<T>>, or:
     or(own, shipped)
 }
 
-/// Names and texts with their lengths, so that no two sets of files hash the same bytes.
+/// What sets the files that the binary carries apart in every place that is named.
+pub const CARRIED: &str = "shipped ";
+
+/// Names and texts with their lengths, so that no two sets of files hash the same bytes. The shipped files are the same in a directory.
 fn fingerprint<'a>(files: impl Iterator<Item = &'a File>) -> String {
     let mut hash = Sha256::new();
     for file in files {
-        for part in [&file.name, &file.text] {
+        for part in [file.name.strip_prefix(CARRIED).unwrap_or(&file.name), &file.text] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }

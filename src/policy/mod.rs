@@ -51,8 +51,8 @@ pub struct Source {
     /// Endpoints with an allowance of their own, in file order; the first match counts.
     pub overrides: Vec<EndpointOverride>,
     pub counted: Counted,
-    /// Where the entry stands.
-    pub place: Option<Place>,
+    /// Where its name stands.
+    pub place: Place,
 }
 
 /// How the names that a pattern lets in are counted.
@@ -105,8 +105,10 @@ pub struct Allowance {
     /// Shortest window first; never empty.
     pub windows: Box<[Window]>,
     pub burst: Option<Burst>,
-    /// Where it is written down.
-    pub place: Option<Place>,
+    /// Where the windows are written down.
+    pub place: Place,
+    /// Where the burst is: there too, if the windows imply it.
+    pub burst_place: Place,
 }
 
 /// At most `limit` calls in each aligned window of `secs`: whole minutes that divide a day.
@@ -164,8 +166,8 @@ pub struct Target {
     /// Who may call it; empty means every listed source.
     pub callers: Vec<NamePattern>,
     pub breaker: BreakerPolicy,
-    /// Where the entry stands.
-    pub place: Option<Place>,
+    /// Where its name stands.
+    pub place: Place,
 }
 
 impl Target {

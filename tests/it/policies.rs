@@ -4,6 +4,7 @@
 mod directory;
 mod limits;
 mod mistakes;
+mod places;
 mod shipped;
 mod targets;
 

@@ -97,9 +97,10 @@ fn terms_of_source(entry: &Spanned<file::Source>, tiers: &BTreeMap<&str, Option<
             tier.clone().map(|terms| Terms { total, total_is_own: true, ..terms })
         }
         (None, Some(burst)) => {
+            let place = report.line(burst.span());
             let burst = report.parsed(burst, values::burst)?;
             let smoothed = |terms: Terms| Terms {
-                total: Arc::new(Allowance { burst, ..Allowance::clone(&terms.total) }),
+                total: Arc::new(Allowance { burst, burst_place: place, ..Allowance::clone(&terms.total) }),
                 burst_is_stated: true,
                 ..terms
             };
@@ -209,5 +210,6 @@ fn one_source(source: &Listed, terms: &Terms, overrides: &[Override], report: &m
     }
     // One name has nobody to be counted together with.
     let counted = if source.pattern.is_single() { Counted::Apart } else { source.counted };
-    Source { pattern: source.pattern.clone(), total, endpoint: Arc::clone(&terms.endpoint), overrides: own, counted, place: None }
+    let place = report.line(source.span.clone());
+    Source { pattern: source.pattern.clone(), total, endpoint: Arc::clone(&terms.endpoint), overrides: own, counted, place }
 }

@@ -13,7 +13,7 @@ use super::credentials::{Choice, Guard};
 use super::glob::meet;
 use super::sources::pattern;
 use super::{CredentialInputs, Variables};
-use crate::identity::{NAME_LIMIT, NamePattern, TargetName};
+use crate::identity::{NAME_LIMIT, NamePattern, Place, TargetName};
 use crate::policy::file;
 use crate::policy::problems::Report;
 use crate::policy::{BodyShape, BreakerPolicy, Target, Targets, values};
@@ -86,12 +86,14 @@ pub fn compile(
         };
         let choice = guard.choose(&settings, report);
         let common = common(&settings, listed_sources, report);
-        for name in names.iter().flat_map(|names| names.get_ref()).filter_map(|name| target_name(name.get_ref()).ok()) {
+        for listed in names.iter().flat_map(|names| names.get_ref()) {
+            let Ok(name) = target_name(listed.get_ref()) else { continue };
             let address = guard.address(&url, &name, report);
             let Some(choice) = &choice else { continue };
             guard.check(choice, &url, address.as_ref(), report);
             if let Some(common) = &common {
-                let target = one_target(name.clone(), address, guard.credentials(choice), *choice == Choice::Pass, common);
+                let place = report.line(listed.span());
+                let target = one_target(name.clone(), address, guard.credentials(choice), *choice == Choice::Pass, common, place);
                 targets.by_name.insert(name.shared(), Arc::new(target));
             }
         }
@@ -116,10 +118,11 @@ fn one_target(
     credentials: crate::policy::Credentials,
     pass_authorization: bool,
     common: &Common,
+    place: Place,
 ) -> Target {
     let Common { shape, timeout, idle_timeout, breaker, .. } = *common;
     let (defaults, callers) = (common.defaults.clone(), common.callers.clone());
-    Target { name, url, shape, defaults, timeout, idle_timeout, credentials, pass_authorization, callers, breaker, place: None }
+    Target { name, url, shape, defaults, timeout, idle_timeout, credentials, pass_authorization, callers, breaker, place }
 }
 
 fn common(settings: &file::Target, listed_sources: &[&str], report: &mut Report<'_>) -> Option<Common> {
