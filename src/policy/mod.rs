@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use http::Uri;
 
+use crate::blocklist::Block;
 use crate::identity::{NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
 use crate::sql;
 
@@ -27,6 +28,8 @@ pub struct Policy {
     pub targets: Targets,
     pub limits: Limits,
     pub sql: SqlPolicy,
+    /// Whom policy keeps out, in file order.
+    pub blocks: Vec<Block>,
     pub body: BodyPolicy,
     pub retention: Retention,
     pub cors: Cors,

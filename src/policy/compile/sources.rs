@@ -140,9 +140,18 @@ fn source_pattern(text: &str) -> Result<NamePattern, String> {
     pattern(text)
 }
 
-pub fn pattern(text: &str) -> Result<NamePattern, String> {
+fn pattern(text: &str) -> Result<NamePattern, String> {
     NamePattern::parse(text)
         .ok_or_else(|| format!("`{text}` is no name: use up to {NAME_LIMIT} letters, digits, `.`, `_`, `-`, and `*` for any run of them"))
+}
+
+/// A name or pattern that some listed source answers to: whoever else it names can never call, so it is a slip.
+pub fn of_listed(text: &Text, listed: &[&str], report: &mut Report<'_>) -> Option<NamePattern> {
+    let named = report.parsed(text, pattern)?;
+    if named.as_str() != "*" && !listed.iter().any(|source| meet(source, named.as_str())) {
+        report.problem(text.span(), format!("no listed source is called `{}`: list it under [[source]], or mend the name", text.get_ref()));
+    }
+    Some(named)
 }
 
 fn one_override(entry: &file::Override, targets: &BTreeMap<String, Range<usize>>, report: &mut Report<'_>) -> Option<Override> {

@@ -10,8 +10,7 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 
 use super::credentials::{Choice, Guard};
-use super::glob::meet;
-use super::sources::pattern;
+use super::sources::of_listed;
 use super::{CredentialInputs, Variables};
 use crate::identity::{NAME_LIMIT, NamePattern, Place, TargetName};
 use crate::policy::file;
@@ -158,20 +157,7 @@ fn callers(list: Option<&file::List>, listed_sources: &[&str], report: &mut Repo
     if list.get_ref().is_empty() {
         report.problem(list.span(), "an empty list would shut everyone out: name who may call, or write [\"*\"] for every listed source");
     }
-    let mut callers = Vec::new();
-    for text in list.get_ref() {
-        let Some(caller) = report.parsed(text, pattern) else { continue };
-        let listed =
-            caller.as_str() == "*" || listed_sources.iter().any(|source| *source == caller.as_str() || meet(source, caller.as_str()));
-        if !listed {
-            report.problem(
-                text.span(),
-                format!("no listed source is called `{}`: list it under [[source]], or mend the name", text.get_ref()),
-            );
-        }
-        callers.push(caller);
-    }
-    callers
+    list.get_ref().iter().filter_map(|text| of_listed(text, listed_sources, report)).collect()
 }
 
 fn defaults(settings: &file::Target, report: &mut Report<'_>) -> Map<String, Value> {
