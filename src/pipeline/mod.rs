@@ -149,7 +149,7 @@ impl Pipeline {
 
         Ok(Admitted {
             _authorized: weigh(snapshot, trail, GateName::Authorize, authorize(&caller, &route.target, route.action()))?,
-            _within_limits: self.limit_endpoint(ticket, &route, &purpose, snapshot, trail, standings)?,
+            _within_limits: self.limit_endpoint(ticket, &route, snapshot, trail, standings)?,
             _sql: self.filter_sql(&caller, &route, snapshot, trail).await?,
             _memory: memory,
             caller,
@@ -227,7 +227,7 @@ impl Pipeline {
         };
         let verdict = match purpose {
             Purpose::Make => self.limiter.limit_source(subject, &snapshot.policy.limits, head.at),
-            Purpose::Explain(_) => self.limiter.limit_source(subject, &snapshot.policy.limits, head.at),
+            Purpose::Explain(_) => self.limiter.look(subject, &snapshot.policy.limits, head.at),
         };
         let ticket = verdict.proof();
         *standings = ticket.standings();
@@ -239,16 +239,12 @@ impl Pipeline {
         &self,
         ticket: SourceTicket<'_>,
         route: &Route,
-        purpose: &Purpose,
         snapshot: &Snapshot,
         trail: &mut Trail,
         standings: &mut Standings,
     ) -> Result<EndpointTicket, Refusal> {
         let endpoint = Endpoint::of(&route.target.name, route.action());
-        let verdict = match purpose {
-            Purpose::Make => self.limiter.limit_endpoint(ticket, &endpoint),
-            Purpose::Explain(_) => self.limiter.limit_endpoint(ticket, &endpoint),
-        };
+        let verdict = self.limiter.limit_endpoint(ticket, &endpoint);
         let ticket = verdict.proof();
         *standings = ticket.standings();
         trail.note().counted = ticket.count().cloned();

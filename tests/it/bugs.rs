@@ -178,6 +178,17 @@ async fn b15_refusals_are_recorded_and_the_service_role_has_a_name() {
 }
 
 #[tokio::test]
+async fn b17_sql_is_judged_whatever_target_it_is_for() {
+    let house = House::open().await;
+    let buried = json!({"steps": [{"kind": "db", "params": {"SQL": "drop table users"}}]});
+    for (target, payload) in [("python-executor", json!({"query": "TRUNCATE users"})), ("gemini-chat", buried)] {
+        let refused = house.call("lovable-chat").to(target).payload(payload).send().await.expect(403);
+        assert_eq!(refused.code(), "dangerous_operation", "{target}");
+        assert!(house.targets.received(target).is_empty(), "{target} was called");
+    }
+}
+
+#[tokio::test]
 async fn b18_calls_are_posts() {
     let house = House::open().await;
     for method in [Method::GET, Method::PUT, Method::PATCH, Method::DELETE] {
@@ -185,6 +196,21 @@ async fn b18_calls_are_posts() {
         assert_eq!((reply.header("allow"), reply.code().as_str()), (Some("POST, OPTIONS"), "method_not_allowed"));
     }
     assert_eq!(house.targets.received_in_all().len(), 0);
+}
+
+#[tokio::test]
+async fn b19_one_id_and_one_trace_go_with_a_call_from_end_to_end() {
+    let house = House::open().await;
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let reply = house.call("gemini-chat").header("traceparent", trace).to("agent-manager").action("list_agents").send().await.expect(200);
+    let received = house.targets.received_once("agent-manager");
+    assert_eq!(received.header("x-call-id"), Some(reply.call_id()));
+    assert!(received.header("traceparent").unwrap().starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
+    let record = house.record_of(&reply).await;
+    assert_eq!(record.id.to_string(), reply.call_id());
+    assert_eq!(record.metadata["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    let in_api_log = format!("select count(*) from api_call_logs where id = '{}'", reply.call_id());
+    assert_eq!(operator::number(&house.database, &in_api_log).await, 1);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Promises: of every aligned window at most its limit of calls pass, and exactly that many if as many come, whatever their order,
 //! number at once or choice of actions; a restart changes nothing; deleting rows unblocks; memory is bounded and no running window
-//! is ever forgotten. And: a flood of strangers is folded, not recorded call by call.
+//! is ever forgotten; looking changes nothing. And: a flood of strangers is folded, not recorded call by call.
+
+mod look;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::num::NonZeroU32;
@@ -14,7 +16,7 @@ use eliza_gatekeeper::gates::rate_limit::strangers::{Fold, Strangers};
 use eliza_gatekeeper::gates::rate_limit::{RateLimiter, Subject};
 use eliza_gatekeeper::identity::{Action, Endpoint, NamePattern, Network, SourceName, TargetName};
 use eliza_gatekeeper::policy::{Allowance, Burst, Counted, EndpointOverride, Limits, Source, Sources, Window};
-use eliza_gatekeeper::verdict::{Denial, LimitRule, LimitScope, Limited, Standing, Verdict};
+use eliza_gatekeeper::verdict::{Denial, LimitRule, LimitScope, Limited, Standing, Standings, Verdict};
 use proptest::prelude::*;
 
 const MINUTE: u32 = 60;

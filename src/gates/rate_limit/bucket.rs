@@ -9,10 +9,10 @@ use crate::policy::{Allowance, Burst, Window};
 use crate::verdict::{LimitRule, Standing};
 
 /// The counters hold what was counted, never what is allowed: an allowance that changes is judged by the same counts.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Bucket {
     counters: Vec<Counter>,
-    smoother: Option<Box<Smoother>>,
+    smoother: Option<Smoother>,
 }
 
 pub(super) struct Judgement {
@@ -120,9 +120,9 @@ impl Bucket {
     fn smooth(&mut self, burst: Burst, clock: &Clock) -> Option<Refused> {
         let smoother = match self.smoother.take() {
             Some(smoother) if smoother.is_for(burst) => smoother,
-            _ => Box::new(Smoother::new(burst, clock)),
+            _ => Smoother::new(burst),
         };
-        let checked = self.smoother.insert(smoother).check();
+        let checked = self.smoother.insert(smoother).check(clock);
         checked.err().map(|wait| Refused { rule: LimitRule::Burst { size: burst.size.get() }, retry_after: whole_secs(wait) })
     }
 

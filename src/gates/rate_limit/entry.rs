@@ -47,7 +47,7 @@ pub(super) struct Entry {
     slots: Slots,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Named {
     label: Arc<str>,
     /// Calls that arrived before may have been counted among the others.
@@ -58,6 +58,18 @@ struct Named {
 impl Entry {
     pub fn new(home: Home, identifier: Arc<str>, slots: Slots) -> Self {
         Self { home, identifier, total: Bucket::default(), endpoints: HashMap::new(), others: Bucket::default(), slots }
+    }
+
+    /// To be judged instead of this one: nothing that is counted in it is counted here.
+    pub fn copy(&self) -> Self {
+        Self {
+            home: self.home,
+            identifier: Arc::clone(&self.identifier),
+            total: self.total.clone(),
+            endpoints: self.endpoints.clone(),
+            others: self.others.clone(),
+            slots: self.slots.apart(),
+        }
     }
 
     pub fn judge_total(&mut self, terms: Terms<'_>) -> Judgement {
