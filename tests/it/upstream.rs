@@ -43,6 +43,7 @@ fn target(name: &str, url: Uri) -> Target {
         pass_authorization: false,
         callers: vec![],
         breaker: BreakerPolicy { failures: NonZeroU32::MAX, open_for: Duration::from_secs(30) },
+        health: None,
         place: Place::new("targets.toml:1"),
     }
 }
