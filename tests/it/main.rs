@@ -20,6 +20,7 @@ mod call_parsing;
 mod call_sites;
 mod commands;
 mod enforcement;
+mod explain;
 mod faults;
 mod invariants;
 mod keys;
