@@ -70,6 +70,7 @@ impl Gatekeeper {
         let keys = Arc::new(KeyRing::new(environment_keys(&bootstrap)));
         let upstream = Upstream::new(dial, clock.clone());
         upstream.follow(&policy.targets);
+        let blocklist = Arc::new(Blocklist::of(policy.blocks.iter().cloned()));
         let pipeline = Pipeline {
             limiter: RateLimiter::new(clock.clone()),
             strangers: Strangers::default(),
@@ -79,7 +80,7 @@ impl Gatekeeper {
                 keys,
                 enforcement: Arc::new(enforcement),
                 switches: Arc::default(),
-                blocklist: Arc::new(Blocklist::default()),
+                blocklist,
             }),
             recorder,
             clock,

@@ -1,6 +1,5 @@
 //! `health`: asks a running gatekeeper how it is, as a monitor would.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +12,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Exit;
+use super::ops::environment_url;
 use super::output::Output;
 use crate::settings::Environment;
 
@@ -92,17 +92,6 @@ fn flatten(path: String, value: &Value, rows: &mut Vec<Vec<String>>) {
         Value::Null => rows.push(vec![path, "-".into()]),
         Value::Bool(_) | Value::Number(_) => rows.push(vec![path, value.to_string()]),
     }
-}
-
-/// Where the gatekeeper of this environment listens for operators; an address for all interfaces is asked on loopback.
-fn environment_url(environment: &Environment<'_>) -> Result<String, String> {
-    let listen = environment.variable("GATEKEEPER_OPS_LISTEN").unwrap_or_default();
-    let mut listen: SocketAddr =
-        listen.parse().map_err(|_| "GATEKEEPER_OPS_LISTEN must be an address and a port, such as 127.0.0.1:9090".to_owned())?;
-    if listen.ip().is_unspecified() {
-        listen.set_ip(if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
-    }
-    Ok(format!("http://{listen}"))
 }
 
 async fn ask(uri: http::Uri) -> Result<(bool, Value), String> {

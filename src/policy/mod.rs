@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use http::Uri;
 
+use crate::blocklist::Block;
 use crate::identity::{NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
 use crate::sql;
 
@@ -29,6 +30,8 @@ pub struct Policy {
     pub secrets: BTreeMap<String, bool>,
     pub limits: Limits,
     pub sql: SqlPolicy,
+    /// Whom policy keeps out, in file order.
+    pub blocks: Vec<Block>,
     pub body: BodyPolicy,
     pub retention: Retention,
     pub cors: Cors,
@@ -53,8 +56,8 @@ pub struct Source {
     /// Endpoints with an allowance of their own, in file order; the first match counts.
     pub overrides: Vec<EndpointOverride>,
     pub counted: Counted,
-    /// Where the entry stands.
-    pub place: Option<Place>,
+    /// Where its name stands.
+    pub place: Place,
 }
 
 /// How the names that a pattern lets in are counted.
@@ -107,8 +110,10 @@ pub struct Allowance {
     /// Shortest window first; never empty.
     pub windows: Box<[Window]>,
     pub burst: Option<Burst>,
-    /// Where it is written down.
-    pub place: Option<Place>,
+    /// Where the windows are written down.
+    pub place: Place,
+    /// Where the burst is: there too, if the windows imply it.
+    pub burst_place: Place,
 }
 
 /// At most `limit` calls in each aligned window of `secs`: whole minutes that divide a day.
@@ -168,8 +173,8 @@ pub struct Target {
     pub breaker: BreakerPolicy,
     /// Where it says how it is; asked without credentials, and never a call.
     pub health: Option<Uri>,
-    /// Where the entry stands.
-    pub place: Option<Place>,
+    /// Where its name stands.
+    pub place: Place,
 }
 
 impl Target {

@@ -14,6 +14,7 @@
 mod support;
 
 mod answers;
+mod blocklist;
 mod bugs;
 mod call_parsing;
 mod call_sites;
