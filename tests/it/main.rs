@@ -21,6 +21,7 @@ mod call_sites;
 mod commands;
 mod enforcement;
 mod error_classes;
+mod explain;
 mod faults;
 mod health;
 mod invariants;
