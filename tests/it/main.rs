@@ -14,12 +14,16 @@
 mod support;
 
 mod answers;
+mod blocklist;
 mod bugs;
 mod call_parsing;
 mod call_sites;
 mod commands;
 mod enforcement;
+mod error_classes;
+mod explain;
 mod faults;
+mod health;
 mod invariants;
 mod keys;
 mod policies;

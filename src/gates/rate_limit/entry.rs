@@ -47,7 +47,7 @@ pub(super) struct Entry {
     slots: Slots,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Named {
     label: Arc<str>,
     /// Calls that arrived before may have been counted among the others.
@@ -60,9 +60,21 @@ impl Entry {
         Self { home, identifier, total: Bucket::default(), endpoints: HashMap::new(), others: Bucket::default(), slots }
     }
 
+    /// To be judged instead of this one: nothing that is counted in it is counted here.
+    pub fn copy(&self) -> Self {
+        Self {
+            home: self.home,
+            identifier: Arc::clone(&self.identifier),
+            total: self.total.clone(),
+            endpoints: self.endpoints.clone(),
+            others: self.others.clone(),
+            slots: self.slots.apart(),
+        }
+    }
+
     pub fn judge_total(&mut self, terms: Terms<'_>) -> Judgement {
         let allowance = &terms.source.total;
-        self.total.judge(allowance, allowance.burst, terms.at, terms.clock)
+        self.total.judge(allowance, Some(allowance), terms.at, terms.clock)
     }
 
     /// The second value is the label the call was counted under; none if it shares a bucket with others.
@@ -73,7 +85,7 @@ impl Entry {
             && named.bucket.is_live(at)
         {
             let label = Some(Arc::clone(&named.label));
-            let judgement = named.bucket.judge(allowance, allowance.burst, at, clock);
+            let judgement = named.bucket.judge(allowance, Some(allowance), at, clock);
             // A moment that the clock has not reached again is one from before it was set back: it says nothing any more.
             if at >= named.since || clock.now() < named.since {
                 return (judgement, label);
@@ -88,11 +100,11 @@ impl Entry {
         if shared_until <= at
             && let Some(named) = self.own_bucket(endpoint.as_str(), shared_until, terms)
         {
-            return (named.bucket.judge(allowance, allowance.burst, at, clock), Some(Arc::clone(&named.label)));
+            return (named.bucket.judge(allowance, Some(allowance), at, clock), Some(Arc::clone(&named.label)));
         }
         // All count together, but each is judged by its own allowance: hiding among others raises nobody's limit.
         self.others.open(lengths(source), at);
-        (self.others.judge(allowance, source.endpoint.burst, at, clock), None)
+        (self.others.judge(allowance, Some(&source.endpoint), at, clock), None)
     }
 
     /// Takes over what an earlier run has counted in the window of `secs` that began at `terms.at`.

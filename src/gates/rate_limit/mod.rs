@@ -24,7 +24,7 @@ use crate::verdict::{Denial, LimitScope, Limited, Standings, Verdict};
 use bucket::Refused;
 use entry::{BASE_BUCKETS, Entry, Home, Terms};
 pub use ledger::Usage;
-use pool::Pool;
+use pool::{Pools, Slots};
 
 /// More than any machine has cores; a lock is held for well under a microsecond.
 const SHARDS: usize = 64;
@@ -41,10 +41,7 @@ pub struct RateLimiter {
     /// The entries that sources of a pattern share when there are too many for one each, by pattern. Locked before a shard of
     /// `own`, never after.
     shared: Mutex<Entries>,
-    /// The buckets of what policy lists: single names, and the entries that patterns share.
-    listed: Pool,
-    /// The buckets of sources that a pattern lets in.
-    guests: Pool,
+    pools: Pools,
     labels: Labels,
 }
 
@@ -87,8 +84,23 @@ pub struct EndpointTicket {
 
 #[derive(Debug)]
 enum Basis<'p> {
-    Entry { home: Home, source: &'p Source, limits: &'p Limits },
+    Limited { counts: Counts, source: &'p Source, limits: &'p Limits },
     Unlimited,
+}
+
+/// Whether a call is made, or only asked about.
+#[derive(Clone, Copy)]
+enum Making {
+    Made,
+    Imagined,
+}
+
+/// Where a call is counted.
+#[derive(Debug)]
+enum Counts {
+    In(Home),
+    /// Only looked at: what the call would change goes with the ticket.
+    InCopy(Box<Entry>),
 }
 
 impl SourceTicket<'_> {
@@ -120,14 +132,22 @@ impl RateLimiter {
             hasher: RandomState::new(),
             own: std::array::from_fn(|_| Mutex::default()),
             shared: Mutex::default(),
-            listed: Pool::default(),
-            guests: Pool::default(),
+            pools: Pools::default(),
             labels: Labels { unreached: Endpoint::UNREACHED.into(), others: Endpoint::OTHERS.into(), service_role: SERVICE_ROLE.into() },
         }
     }
 
     /// Counts a call that arrived at `at`, and judges it by its source's total.
     pub fn limit_source<'p>(&self, subject: Subject<'p>, limits: &'p Limits, at: Timestamp) -> Verdict<SourceTicket<'p>> {
+        self.judge_source(Making::Made, subject, limits, at)
+    }
+
+    /// What [`Self::limit_source`] would say now. Neither this call nor what its ticket leads to is counted.
+    pub fn look<'p>(&self, subject: Subject<'p>, limits: &'p Limits, at: Timestamp) -> Verdict<SourceTicket<'p>> {
+        self.judge_source(Making::Imagined, subject, limits, at)
+    }
+
+    fn judge_source<'p>(&self, making: Making, subject: Subject<'p>, limits: &'p Limits, at: Timestamp) -> Verdict<SourceTicket<'p>> {
         let uncounted = |count| SourceTicket { basis: Basis::Unlimited, at, count, standings: Standings::default() };
         let (name, source) = match subject {
             Subject::Source { name, policy } => (name, policy),
@@ -135,10 +155,19 @@ impl RateLimiter {
             Subject::Stranger => return Verdict::Allow(uncounted(None)),
         };
         let terms = Terms { source, limits, at, clock: &self.clock };
-        let (home, identifier, judgement) =
-            self.with_entry(name, terms, |entry| (entry.home, Arc::clone(&entry.identifier), entry.judge_total(terms)));
+        let (counts, identifier, judgement) = match making {
+            Making::Made => {
+                self.with_entry(name, terms, |entry| (Counts::In(entry.home), Arc::clone(&entry.identifier), entry.judge_total(terms)))
+            }
+            Making::Imagined => {
+                let mut entry = self.find(&self.pools.apart(), name, terms, |found| found.copy());
+                let judgement = entry.judge_total(terms);
+                let identifier = Arc::clone(&entry.identifier);
+                (Counts::InCopy(Box::new(entry)), identifier, judgement)
+            }
+        };
         let ticket = SourceTicket {
-            basis: Basis::Entry { home, source, limits },
+            basis: Basis::Limited { counts, source, limits },
             at,
             count: Some(self.count_of(identifier, at)),
             standings: Standings { source: judgement.standing, endpoint: None },
@@ -146,13 +175,16 @@ impl RateLimiter {
         verdict(LimitScope::Source, judgement.refused, ticket)
     }
 
-    /// Judges the call by what its source may use of one endpoint, as of its arrival.
+    /// Judges the call by what its source may use of one endpoint, as of its arrival. Counts it if its ticket was counted.
     pub fn limit_endpoint(&self, ticket: SourceTicket<'_>, endpoint: &Endpoint) -> Verdict<EndpointTicket> {
         let SourceTicket { basis, at, count, standings } = ticket;
         match (basis, count) {
-            (Basis::Entry { home, source, limits }, Some(count)) => {
+            (Basis::Limited { counts, source, limits }, Some(count)) => {
                 let terms = Terms { source, limits, at, clock: &self.clock };
-                let (judgement, label) = self.with_home(home, &count.identifier, |entry| entry.judge_endpoint(endpoint, terms));
+                let (judgement, label) = match counts {
+                    Counts::In(home) => self.with_home(home, &count.identifier, |entry| entry.judge_endpoint(endpoint, terms)),
+                    Counts::InCopy(mut entry) => entry.judge_endpoint(endpoint, terms),
+                };
                 let label = label.unwrap_or_else(|| Arc::clone(&self.labels.others));
                 let ticket = EndpointTicket {
                     count: Some(Count { endpoint: label, ..count }),
@@ -181,24 +213,34 @@ impl RateLimiter {
 
     /// How many buckets are held: at most `limits.buckets`, if that is more than four for every entry that policy lists.
     pub fn buckets(&self) -> usize {
-        self.listed.held() + self.guests.held()
+        self.pools.listed.held() + self.pools.guests.held()
     }
 
     fn count_of(&self, identifier: Arc<str>, at: Timestamp) -> Count {
         Count { identifier, endpoint: Arc::clone(&self.labels.unreached), minute: at.floor(60) }
     }
 
-    /// Finds or makes the entry that this source is counted in.
+    /// Does something with the entry that this source is counted in; makes it, if there is none.
     fn with_entry<T>(&self, name: &SourceName, terms: Terms<'_>, act: impl FnOnce(&mut Entry) -> T) -> T {
+        self.find(&self.pools, name, terms, |found| act(found.or_made()))
+    }
+
+    /// The same for somebody who is counted already, or is listed by name.
+    fn with_home<T>(&self, home: Home, identifier: &Arc<str>, act: impl FnOnce(&mut Entry) -> T) -> T {
+        self.find_home(&self.pools, home, identifier, |found| act(found.or_made()))
+    }
+
+    /// Finds the entry that this source is counted in, or where it would be.
+    fn find<T>(&self, pools: &Pools, name: &SourceName, terms: Terms<'_>, act: impl FnOnce(Found<'_>) -> T) -> T {
         if terms.source.counted == Counted::Together {
-            return self.with_home(Home::Shared, &terms.source.pattern.shared(), act);
+            return self.find_home(pools, Home::Shared, &terms.source.pattern.shared(), act);
         }
         let shard = self.shard(name.as_str());
         if let Some(entry) = lock(shard).get_mut(name.as_str()) {
-            return act(entry);
+            return act(Found::There(entry));
         }
         if terms.source.pattern.is_single() {
-            return self.with_home(Home::Own, &name.shared(), act);
+            return self.find_home(pools, Home::Own, &name.shared(), act);
         }
         let pattern = terms.source.pattern.as_str();
         let mut shared = lock(&self.shared);
@@ -207,35 +249,27 @@ impl RateLimiter {
         if !shared.get(pattern).is_some_and(|entry| entry.is_live(terms.at)) {
             let mut own = lock(shard);
             if let Some(entry) = own.get_mut(name.as_str()) {
-                return act(entry);
+                return act(Found::There(entry));
             }
-            if let Some(slots) = self.guests.take(BASE_BUCKETS, terms.most_buckets()) {
-                let entry = own.entry(name.shared()).or_insert_with_key(|name| Entry::new(Home::Own, Arc::clone(name), slots));
-                return act(entry);
+            if let Some(slots) = pools.guests.take(BASE_BUCKETS, terms.most_buckets()) {
+                return act(Found::Missing { entries: &mut own, home: Home::Own, identifier: name.shared(), slots });
             }
         }
-        if let Some(entry) = shared.get_mut(pattern) {
-            return act(entry);
+        match shared.get_mut(pattern) {
+            Some(entry) => act(Found::There(entry)),
+            None => act(Found::listed(&mut shared, pools, Home::Shared, pattern.into())),
         }
-        act(self.insert(&mut shared, Home::Shared, pattern.into()))
     }
 
-    /// The entry of somebody who is counted already, or is listed by name: it is there, or is made.
-    fn with_home<T>(&self, home: Home, identifier: &Arc<str>, act: impl FnOnce(&mut Entry) -> T) -> T {
+    fn find_home<T>(&self, pools: &Pools, home: Home, identifier: &Arc<str>, act: impl FnOnce(Found<'_>) -> T) -> T {
         let mut entries = lock(match home {
             Home::Own => self.shard(identifier),
             Home::Shared => &self.shared,
         });
         match entries.get_mut(identifier) {
-            Some(entry) => act(entry),
-            None => act(self.insert(&mut entries, home, Arc::clone(identifier))),
+            Some(entry) => act(Found::There(entry)),
+            None => act(Found::listed(&mut entries, pools, home, Arc::clone(identifier))),
         }
-    }
-
-    fn insert<'e>(&self, entries: &'e mut Entries, home: Home, identifier: Arc<str>) -> &'e mut Entry {
-        entries
-            .entry(identifier)
-            .or_insert_with_key(|identifier| Entry::new(home, Arc::clone(identifier), self.listed.take_anyway(BASE_BUCKETS)))
     }
 
     fn shard(&self, name: &str) -> &Mutex<Entries> {
@@ -245,11 +279,39 @@ impl RateLimiter {
     }
 }
 
+/// Where somebody is counted, or would be.
+enum Found<'e> {
+    There(&'e mut Entry),
+    Missing { entries: &'e mut Entries, home: Home, identifier: Arc<str>, slots: Slots },
+}
+
+impl<'e> Found<'e> {
+    fn listed(entries: &'e mut Entries, pools: &Pools, home: Home, identifier: Arc<str>) -> Self {
+        Self::Missing { entries, home, identifier, slots: pools.listed.take_anyway(BASE_BUCKETS) }
+    }
+
+    fn or_made(self) -> &'e mut Entry {
+        match self {
+            Self::There(entry) => entry,
+            Self::Missing { entries, home, identifier, slots } => {
+                entries.entry(identifier).or_insert_with_key(|identifier| Entry::new(home, Arc::clone(identifier), slots))
+            }
+        }
+    }
+
+    fn copy(self) -> Entry {
+        match self {
+            Self::There(entry) => entry.copy(),
+            Self::Missing { home, identifier, slots, .. } => Entry::new(home, identifier, slots),
+        }
+    }
+}
+
 fn verdict<P>(scope: LimitScope, refused: Option<Refused>, onward: P) -> Verdict<P> {
     match refused {
         None => Verdict::Allow(onward),
-        Some(Refused { rule, retry_after }) => {
-            Verdict::Deny { denial: Denial::Limited(Limited { scope, rule, retry_after, place: None }), onward }
+        Some(Refused { rule, retry_after, place }) => {
+            Verdict::Deny { denial: Denial::Limited(Limited { scope, rule, retry_after, place: Some(place) }), onward }
         }
     }
 }

@@ -7,6 +7,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pool(Arc<AtomicUsize>);
 
+#[derive(Debug, Default)]
+pub(super) struct Pools {
+    /// The buckets of what policy lists: single names, and the entries that patterns share.
+    pub listed: Pool,
+    /// The buckets of sources that a pattern lets in.
+    pub guests: Pool,
+}
+
+impl Pools {
+    /// As full as these, but what is taken of them is not missing here.
+    pub fn apart(&self) -> Self {
+        Self { listed: self.listed.apart(), guests: self.guests.apart() }
+    }
+}
+
 impl Pool {
     pub fn held(&self) -> usize {
         self.0.load(Ordering::Relaxed)
@@ -22,6 +37,10 @@ impl Pool {
         Slots { pool: self.clone(), buckets }
     }
 
+    fn apart(&self) -> Self {
+        Self(Arc::new(AtomicUsize::new(self.held())))
+    }
+
     fn add(&self, buckets: usize, most: usize) -> bool {
         let within = |held: usize| held.checked_add(buckets).filter(|sum| *sum <= most);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
@@ -35,6 +54,11 @@ pub(super) struct Slots {
 }
 
 impl Slots {
+    /// As many, of a pool that is as full as this one's.
+    pub fn apart(&self) -> Self {
+        Self { pool: self.pool.apart(), buckets: self.buckets }
+    }
+
     pub fn grow(&mut self, most: usize) -> bool {
         let grown = self.pool.add(1, most);
         self.buckets += usize::from(grown);

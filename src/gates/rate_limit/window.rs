@@ -9,7 +9,7 @@ pub(super) const LATEST: Duration = Duration::from_secs(300);
 
 /// The count of one window length: of the window that holds the newest call, and of the one before it, because a call is
 /// judged by its arrival and one with a slow body is judged after its window has ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Counter {
     secs: u32,
     start: Timestamp,
