@@ -82,7 +82,7 @@ pub struct Problem<'a> {
     #[schema(pattern = "^[a-z_]+$")]
     code: &'a str,
     /// As in `x-call-id`.
-    #[schema(format = Uuid)]
+    #[schema(format = "uuid")]
     call_id: String,
     #[serde(flatten)]
     #[schema(ignore)]

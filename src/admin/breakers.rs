@@ -28,6 +28,7 @@ struct Breaker {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = BreakerState)]
 #[serde(rename_all = "snake_case")]
 enum Position {
     Closed,

@@ -17,6 +17,7 @@ use crate::gatekeeper::Gatekeeper;
 
 /// How enforcement stands.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Enforcement)]
 pub struct Standing {
     /// Whether the denials of every gate stand.
     enforcing: bool,
@@ -26,6 +27,7 @@ pub struct Standing {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = GateStanding)]
 struct GateView {
     gate: Gate,
     mode: Mode,
@@ -56,6 +58,7 @@ impl GateView {
 
 /// What is to hold. `for` and `until` exclude each other; without either it holds until somebody says otherwise.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = EnforcementOrder)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
     mode: OnOff,

@@ -64,7 +64,7 @@ impl<'de> Deserialize<'de> for Listed<'de> {
 
 /// What is wrong, in words for whoever asked.
 #[derive(Debug)]
-struct Wrong(String);
+pub struct Wrong(String);
 
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -202,7 +202,12 @@ impl<'de> Deserializer<'de> for Member<'de> {
         }
     }
 
-    fn deserialize_enum<V: Visitor<'de>>(self, name: &'static str, variants: &'static [&'static str], visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
         let text = self.text()?;
         let text: StrDeserializer<'_, Wrong> = text.as_ref().into_deserializer();
         text.deserialize_enum(name, variants, visitor)

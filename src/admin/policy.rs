@@ -15,6 +15,7 @@ use crate::gatekeeper::Gatekeeper;
 
 /// The policy in force, and what is wrong with the one that should take its place.
 #[derive(Serialize, ToSchema)]
+#[schema(as = PolicyStatus)]
 pub struct Status {
     /// Where it is read from.
     origin: String,

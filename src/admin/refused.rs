@@ -28,16 +28,16 @@ pub enum Refused {
     WrongMethod,
     /// The policies that should come into force, and all that is wrong with them.
     PolicyInvalid(Vec<String>),
-    DatabaseAway,
-    DatabaseRefused,
+    Away,
+    ByDatabase,
 }
 
 impl From<ControlError> for Refused {
     fn from(error: ControlError) -> Self {
         match error {
-            ControlError::Away => Self::DatabaseAway,
+            ControlError::Away => Self::Away,
             ControlError::Invalid(why) => Self::Invalid(why),
-            ControlError::Refused => Self::DatabaseRefused,
+            ControlError::Refused => Self::ByDatabase,
         }
     }
 }
@@ -61,9 +61,12 @@ impl Refused {
     pub fn answer(self, allow: Option<HeaderValue>, id: CallId) -> Answer {
         let mut headers = HeaderMap::new();
         let (status, code, error, message) = match &self {
-            Self::Off => {
-                (StatusCode::FORBIDDEN, "admin_api_off", "Forbidden", "The admin API is off: set GATEKEEPER_ADMIN_TOKEN to use it".to_owned())
-            }
+            Self::Off => (
+                StatusCode::FORBIDDEN,
+                "admin_api_off",
+                "Forbidden",
+                "The admin API is off: set GATEKEEPER_ADMIN_TOKEN to use it".to_owned(),
+            ),
             Self::Unauthorized => {
                 headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 (StatusCode::UNAUTHORIZED, "unauthorized", "Unauthorized", "Send the admin token as Authorization: Bearer".to_owned())
@@ -81,12 +84,12 @@ impl Refused {
                 let message = format!("The policies have {} problems, so those in force stay", problems.len());
                 (StatusCode::UNPROCESSABLE_ENTITY, "policy_invalid", "Invalid policy", message)
             }
-            Self::DatabaseAway => {
+            Self::Away => {
                 headers.insert(RETRY_AFTER, HeaderValue::from(1));
                 let message = "The database is away, and this cannot be done without it; try again shortly".to_owned();
                 (StatusCode::SERVICE_UNAVAILABLE, "database_away", "Database away", message)
             }
-            Self::DatabaseRefused => {
+            Self::ByDatabase => {
                 let message = "The database refused; why is in the gatekeeper's log".to_owned();
                 (StatusCode::SERVICE_UNAVAILABLE, "database_refused", "Database refused", message)
             }

@@ -161,7 +161,7 @@ impl<'de> Deserialize<'de> for Id {
 
 impl PartialSchema for Id {
     fn schema() -> RefOr<Schema> {
-        string("What one entry goes by.").format(format(KnownFormat::Uuid)).into()
+        string("What one entry goes by.").format(Some(SchemaFormat::Custom("uuid".into()))).into()
     }
 }
 
