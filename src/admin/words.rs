@@ -253,11 +253,3 @@ impl<'de> Deserialize<'de> for AnyJson {
         deserializer.deserialize_bytes(AsItCame)
     }
 }
-
-impl PartialSchema for AnyJson {
-    fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue).description(Some("JSON of any kind.")).into()
-    }
-}
-
-impl ToSchema for AnyJson {}

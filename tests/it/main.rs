@@ -13,6 +13,8 @@
 
 mod support;
 
+mod admin;
+mod admin_fuzz;
 mod answers;
 mod blocklist;
 mod bugs;
