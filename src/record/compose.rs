@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::columns::{CallerContext, Details, Metadata, Request, WouldHaveDenied, object};
+use super::columns::{CallerContext, Details, Excepted, Metadata, Request, WouldHaveDenied, object};
 use super::notes::{Ending, Notes};
 use crate::call::legible;
 use crate::clock::Timestamp;
@@ -60,6 +60,7 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         error: error_message.as_deref(),
         enforced: (!notes.enforced).then_some(false),
         would_deny: notes.would_deny.iter().map(WouldHaveDenied::of).collect(),
+        excepted: notes.excepted.iter().map(Excepted::of).collect(),
     };
 
     CallRecord {
