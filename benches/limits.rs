@@ -10,7 +10,7 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
 use eliza_gatekeeper::gates::rate_limit::{EndpointTicket, RateLimiter, Subject};
-use eliza_gatekeeper::identity::{Action, Endpoint, NamePattern, SourceName, TargetName};
+use eliza_gatekeeper::identity::{Action, Endpoint, NamePattern, Place, SourceName, TargetName};
 use eliza_gatekeeper::policy::{Allowance, Burst, Counted, Limits, Source, Window};
 use eliza_gatekeeper::verdict::Verdict;
 
@@ -40,7 +40,7 @@ impl House {
         let one = NonZeroU32::MIN;
         let burst = burst.then_some(Burst { size: one.saturating_add(u32::MAX / 2), per_second: one.saturating_add(1_000_000) });
         let windows = [Window { limit, secs: 60 }, Window { limit, secs: 3600 }];
-        let allowance = Arc::new(Allowance { windows: windows.into(), burst, place: None });
+        let allowance = Arc::new(Allowance { windows: windows.into(), burst, place: line(), burst_place: line() });
         let listed = (0..sources).map(|n| {
             let name = SourceName::parse(&format!("source-{n}")).unwrap();
             let pattern = NamePattern::parse(name.as_str()).unwrap();
@@ -52,7 +52,7 @@ impl House {
                     endpoint: Arc::clone(&allowance),
                     overrides: vec![],
                     counted: Counted::Apart,
-                    place: None,
+                    place: line(),
                 },
             )
         });
@@ -107,14 +107,18 @@ fn sweep_of_all_buckets(bencher: Bencher<'_, '_>) {
     bencher.bench(|| house.limiter.sweep(black_box(house.clock.now())));
 }
 
+fn line() -> Place {
+    Place::new("limits.toml:1")
+}
+
 /// A million names under one pattern, then a million actions of one source.
 fn report_memory() {
     let windows = [Window { limit: 100, secs: 60 }, Window { limit: 1000, secs: 3600 }];
     let burst = Some(Burst { size: NonZeroU32::MIN, per_second: NonZeroU32::MIN });
-    let allowance = Arc::new(Allowance { windows: windows.into(), burst, place: None });
+    let allowance = Arc::new(Allowance { windows: windows.into(), burst, place: line(), burst_place: line() });
     let pattern = NamePattern::parse("bot-*").unwrap();
     let policy =
-        Source { pattern, total: Arc::clone(&allowance), endpoint: allowance, overrides: vec![], counted: Counted::Apart, place: None };
+        Source { pattern, total: Arc::clone(&allowance), endpoint: allowance, overrides: vec![], counted: Counted::Apart, place: line() };
     let limits = Limits { endpoints_per_source: 64, buckets: BUCKETS, stranger_records_per_minute: 10, window_lengths: vec![60, 3600] };
     let limiter = RateLimiter::new(Clock::system());
     let target = TargetName::parse("gemini-chat").unwrap();

@@ -1,5 +1,6 @@
 //! The composition root: builds the long-lived parts and says what they share. Nothing else.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -11,18 +12,21 @@ use crate::control::{Beginning, Control, PolicySource};
 use crate::enforcement::{Enforcement, GateMode};
 use crate::gates::rate_limit::RateLimiter;
 use crate::gates::rate_limit::strangers::Strangers;
-use crate::health::Health;
-use crate::identity::{KeyHash, KeyId, Secret};
+use crate::health::{Health, Platform, Probe};
+use crate::identity::{KeyHash, KeyId, Secret, TargetName};
 use crate::intake::MEMORY_UNIT;
 use crate::live::{Live, Snapshot};
 use crate::pipeline::Pipeline;
 use crate::policy::Policy;
 use crate::record::Recorder;
-use crate::settings::{Enforce, OffCredentials, Settings};
+use crate::settings::{Enforce, OffCredentials, PlatformAddress, Settings};
 use crate::store::{CallRecord, Store};
 use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Dial, Towards, Upstream};
+
+/// The key of `INTERNAL_ELIZA_KEY`.
+const CURRENT: &str = "env:current";
 
 pub struct Gatekeeper {
     pub pipeline: Arc<Pipeline>,
@@ -31,6 +35,8 @@ pub struct Gatekeeper {
     pub health: Health,
     pub metrics: Arc<Metrics>,
     pub admin_token: Option<KeyHash>,
+    /// What `health` looks for, if there is one.
+    pub platform: Option<PlatformAddress>,
 }
 
 /// What a gatekeeper is made from. Tests bring their own clock and network.
@@ -51,7 +57,7 @@ impl Gatekeeper {
         let metrics = Arc::new(Metrics::default());
         let (recorder, records) = Recorder::new(Arc::clone(&metrics));
 
-        let mut keys = vec![(KeyId::new("env:current"), settings.eliza_key.hash())];
+        let mut keys = vec![(KeyId::new(CURRENT), settings.eliza_key.hash())];
         keys.extend(settings.eliza_key_previous.as_ref().map(|key| (KeyId::new("env:previous"), key.hash())));
         let enforcement = Enforcement::starting(settings.enforce.into());
         let upstream = Upstream::new(dial, clock.clone());
@@ -84,11 +90,27 @@ impl Gatekeeper {
             control: Control::new(Arc::clone(&pipeline), Arc::clone(&store), Arc::clone(&metrics), beginning),
             pipeline,
             store,
-            health: Health::default(),
+            health: Health::new(if settings.platform.is_some() { Platform::NotAskedYet } else { Platform::NotConfigured }),
             metrics,
             admin_token: settings.admin_token.as_ref().map(Secret::hash),
+            platform: settings.platform.clone(),
         };
         (Arc::new(gatekeeper), records)
+    }
+
+    /// The secrets that are in use, by the names of their variables, and whether they are there.
+    pub fn secrets(&self) -> BTreeMap<String, bool> {
+        let mut secrets = self.pipeline.live.current().policy.secrets.clone();
+        // Without it there is no start.
+        secrets.insert("INTERNAL_ELIZA_KEY".into(), true);
+        secrets
+    }
+
+    /// What was seen of the targets that the policy in force wants looked after.
+    pub fn probes(&self) -> BTreeMap<TargetName, Probe> {
+        let snapshot = self.pipeline.live.snapshot();
+        let wanted = |name: &TargetName| snapshot.policy.targets.find(name.as_str()).is_some_and(|target| target.health.is_some());
+        self.health.targets().iter().filter(|(name, _)| wanted(name)).map(|(name, probe)| (name.clone(), *probe)).collect()
     }
 }
 

@@ -9,6 +9,7 @@ mod demo_targets;
 mod health;
 mod keys;
 mod limits;
+mod ops;
 mod output;
 mod serve;
 mod setup;

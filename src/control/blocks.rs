@@ -109,11 +109,12 @@ impl Control {
 }
 
 /// All that is kept out: what policy says, and what was added since.
-pub(super) fn join(_policy: &Policy, stored: &[StoredBlock]) -> Blocklist {
-    Blocklist::of(stored.iter().filter_map(|block| {
+pub(super) fn join(policy: &Policy, stored: &[StoredBlock]) -> Blocklist {
+    let stored = stored.iter().filter_map(|block| {
         let place = Place::new(&format!("blocks: {}", block.id));
         Some(Block { subject: read(&block.subject)?, reason: block.reason.clone(), until: block.until, place })
-    }))
+    });
+    Blocklist::of(policy.blocks.iter().cloned().chain(stored))
 }
 
 fn read(subject: &str) -> Option<Subject> {

@@ -18,14 +18,14 @@ pub fn authorize(authenticated: &Authenticated, target: &Target, action: Option<
             if !in_scope {
                 Some(Denial::KeyNotScoped { target: target.name.clone() })
             } else if !target.admits(name.as_str()) {
-                Some(Denial::CallerNotAllowed { target: target.name.clone(), place: target.place.clone() })
+                Some(Denial::CallerNotAllowed { target: target.name.clone(), place: Some(target.place.clone()) })
             } else {
                 None
             }
         }
         Caller::ServiceRole { .. } => None,
         Caller::Stranger { .. } if target.callers.is_empty() => None,
-        Caller::Stranger { .. } => Some(Denial::CallerNotAllowed { target: target.name.clone(), place: target.place.clone() }),
+        Caller::Stranger { .. } => Some(Denial::CallerNotAllowed { target: target.name.clone(), place: Some(target.place.clone()) }),
     };
     match denial {
         None => Verdict::Allow(Authorized(())),

@@ -3,5 +3,6 @@
 
 pub mod authenticate;
 pub mod authorize;
+pub mod blocklist;
 pub mod rate_limit;
 pub mod sql_filter;

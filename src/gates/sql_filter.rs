@@ -47,6 +47,6 @@ fn finding(hit: Hit<'_>, pointer: &str) -> SqlFinding {
         statement: hit.statement,
         pointer: pointer.to_owned(),
         reason: hit.rule.why.clone(),
-        place: hit.rule.place.clone(),
+        place: Some(hit.rule.place.clone()),
     }
 }

@@ -186,12 +186,13 @@ impl Seen<'_> {
 
     fn place(&self, gate: GateName) -> Option<Place> {
         match gate {
-            GateName::Authenticate => self.source()?.place.clone(),
-            GateName::SourceLimit => self.source()?.total.place.clone(),
-            GateName::Authorize => self.target()?.place.clone(),
+            GateName::Authenticate => Some(self.source()?.place.clone()),
+            GateName::SourceLimit => Some(self.source()?.total.place.clone()),
+            GateName::Authorize => Some(self.target()?.place.clone()),
             GateName::EndpointLimit => {
                 let target = self.target()?;
-                self.source()?.allowance_of(Endpoint::of(&target.name, self.notes.action.as_ref()).as_str()).place.clone()
+                let endpoint = Endpoint::of(&target.name, self.notes.action.as_ref());
+                Some(self.source()?.allowance_of(endpoint.as_str()).place.clone())
             }
             GateName::Blocklist | GateName::SqlFilter | GateName::SchemaCheck => None,
         }

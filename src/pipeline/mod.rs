@@ -16,6 +16,7 @@ use crate::call::{CUT, Envelope, Head};
 use crate::clock::Clock;
 use crate::gates::authenticate::{Assumed, Authenticated, assume, authenticate};
 use crate::gates::authorize::{Authorized, authorize};
+use crate::gates::blocklist::{NotBlocked, blocklist};
 use crate::gates::rate_limit::strangers::{Fold, Strangers};
 use crate::gates::rate_limit::{EndpointTicket, RateLimiter, SourceTicket, Subject};
 use crate::gates::sql_filter::{SqlJudged, sql_filter};
@@ -90,6 +91,7 @@ impl Route {
 struct Admitted {
     caller: Authenticated,
     route: Route,
+    _not_blocked: NotBlocked,
     _authorized: Authorized,
     _within_limits: EndpointTicket,
     _sql: SqlJudged,
@@ -132,6 +134,7 @@ impl Pipeline {
         trail.note().policy = Some(Arc::clone(&policy.fingerprint));
 
         let caller = self.identify(head, &purpose, snapshot, trail)?;
+        let not_blocked = weigh(snapshot, trail, GateName::Blocklist, blocklist(&caller, head.peer, &snapshot.blocklist, head.at))?;
         // First of all that a caller can provoke: whatever else refuses the call, it is counted.
         let ticket = self.limit_source(&caller, head, &purpose, snapshot, trail, standings)?;
         self.take_place(&purpose, trail)?;
@@ -148,6 +151,7 @@ impl Pipeline {
         let route = find_route(envelope, &caller, snapshot, trail)?;
 
         Ok(Admitted {
+            _not_blocked: not_blocked,
             _authorized: weigh(snapshot, trail, GateName::Authorize, authorize(&caller, &route.target, route.action()))?,
             _within_limits: self.limit_endpoint(ticket, &route, snapshot, trail, standings)?,
             _sql: self.filter_sql(&caller, &route, snapshot, trail).await?,

@@ -1,5 +1,6 @@
 //! Files in, a [`super::Policy`] or every problem out.
 
+mod blocks;
 mod credentials;
 mod glob;
 mod limits;
@@ -28,7 +29,7 @@ pub struct CredentialInputs {
     pub service_role: Option<Secret>,
 }
 
-/// What the files leave out is as `shipped`: sections key by key; tiers and rules as whole lists; sources, targets and overrides not at all.
+/// What the files leave out is as `shipped`: sections key by key; tiers and rules as whole lists; sources, targets, overrides and blocks not at all.
 pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, credentials: &CredentialInputs) -> Result<Policy, Problems> {
     let texts = Texts::of(files.iter().chain(shipped));
     let mut report = Report::on(&texts);
@@ -42,7 +43,8 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
     let listed: Vec<&str> =
         own.sources.iter().flat_map(|entry| entry.get_ref().names.get_ref()).map(|name| name.get_ref().as_str()).collect();
     let defaults = layered(own.target_defaults, shipped_sections.target_defaults, targets::layer);
-    let targets = targets::compile(own.targets, &defaults, &listed, variables, credentials, &mut report);
+    let (targets, secrets) = targets::compile(own.targets, &defaults, &listed, variables, credentials, &mut report);
+    let blocks = blocks::compile(&own.blocks, &listed, &mut report);
     let rules = if own.rules.is_empty() { shipped_sections.rules } else { own.rules };
     let sql = sql::compile(layered(own.sql, shipped_sections.sql, file::Sql::or), rules, &core_rules, &mut report);
     let limits = service::limits(layered(own.limits, shipped_sections.limits, file::Limits::or), &sources, &mut report);
@@ -55,7 +57,7 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
     match (sql, limits, retention, body, cors) {
         (Some(sql), Some(limits), Some(retention), Some(body), Some(cors)) => {
             let fingerprint = fingerprint(files.iter().chain(shipped)).into();
-            Ok(Policy { fingerprint, sources, targets, limits, sql, body, retention, cors, warnings })
+            Ok(Policy { fingerprint, sources, targets, secrets, limits, sql, blocks, body, retention, cors, warnings })
         }
         // Only a build that ships broken policies comes here; a test keeps it from shipping.
         _ => Err(Problems::one("policies", "the shipped policies leave out a key that has no other default")),
@@ -67,11 +69,14 @@ fn layered<T: Default>(own: Option<Spanned<T>>, shipped: Option<Spanned<T>>, or:
     or(own, shipped)
 }
 
-/// Names and texts with their lengths, so that no two sets of files hash the same bytes.
+/// What sets the files that the binary carries apart in every place that is named.
+pub const CARRIED: &str = "shipped ";
+
+/// Names and texts with their lengths, so that no two sets of files hash the same bytes. The shipped files are the same in a directory.
 fn fingerprint<'a>(files: impl Iterator<Item = &'a File>) -> String {
     let mut hash = Sha256::new();
     for file in files {
-        for part in [&file.name, &file.text] {
+        for part in [file.name.strip_prefix(CARRIED).unwrap_or(&file.name), &file.text] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }

@@ -124,6 +124,21 @@ pub struct Override {
     pub burst: Option<Text>,
 }
 
+/// `[[block]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Block {
+    #[serde(default)]
+    pub networks: Vec<Text>,
+    #[serde(default)]
+    pub sources: Vec<Text>,
+    pub reason: Text,
+    pub until: Option<Moment>,
+}
+
+/// A date and time, as TOML's own or in quotes.
+pub type Moment = Spanned<toml::Value>;
+
 /// `[[rule]]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Policy;
-use super::compile::compile;
+use super::compile::{CARRIED, compile};
 pub use super::compile::{CredentialInputs, Variables};
 use super::problems::{File, Problem, Problems};
 
@@ -41,13 +41,13 @@ impl std::fmt::Display for Origin {
 
 /// Reads files, so it belongs to start, reload and commands, not into a call.
 pub fn load(origin: &Origin, variables: Variables<'_>, credentials: &CredentialInputs) -> Result<Policy, Problems> {
-    let shipped: Vec<File> = SHIPPED.iter().map(|(name, text)| File { name: (*name).to_owned(), text: (*text).to_owned() }).collect();
+    let shipped: Vec<File> =
+        SHIPPED.iter().map(|(name, text)| File { name: format!("{CARRIED}{name}"), text: (*text).to_owned() }).collect();
     let (files, unread) = match origin {
         Origin::Directory(path) => read_directory(path),
         Origin::Shipped => (shipped.clone(), Vec::new()),
     };
-    let carried: Vec<File> = shipped.into_iter().map(|file| File { name: format!("shipped {}", file.name), ..file }).collect();
-    match (compile(&files, &carried, variables, credentials), Problems::of(unread)) {
+    match (compile(&files, &shipped, variables, credentials), Problems::of(unread)) {
         (Ok(policy), None) => Ok(policy),
         (Ok(_), Some(problems)) | (Err(problems), None) => Err(problems),
         (Err(problems), Some(unread)) => Err(problems.and(unread)),

@@ -8,13 +8,14 @@ pub mod problems;
 mod read;
 pub mod values;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 
+use crate::blocklist::Block;
 use crate::identity::{NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
 use crate::sql;
 
@@ -25,8 +26,12 @@ pub struct Policy {
     pub fingerprint: Arc<str>,
     pub sources: Sources,
     pub targets: Targets,
+    /// The variables whose secrets go to targets that can be called, and whether they are set.
+    pub secrets: BTreeMap<String, bool>,
     pub limits: Limits,
     pub sql: SqlPolicy,
+    /// Whom policy keeps out, in file order.
+    pub blocks: Vec<Block>,
     pub body: BodyPolicy,
     pub retention: Retention,
     pub cors: Cors,
@@ -51,8 +56,8 @@ pub struct Source {
     /// Endpoints with an allowance of their own, in file order; the first match counts.
     pub overrides: Vec<EndpointOverride>,
     pub counted: Counted,
-    /// Where the entry stands.
-    pub place: Option<Place>,
+    /// Where its name stands.
+    pub place: Place,
 }
 
 /// How the names that a pattern lets in are counted.
@@ -105,8 +110,10 @@ pub struct Allowance {
     /// Shortest window first; never empty.
     pub windows: Box<[Window]>,
     pub burst: Option<Burst>,
-    /// Where it is written down.
-    pub place: Option<Place>,
+    /// Where the windows are written down.
+    pub place: Place,
+    /// Where the burst is: there too, if the windows imply it.
+    pub burst_place: Place,
 }
 
 /// At most `limit` calls in each aligned window of `secs`: whole minutes that divide a day.
@@ -164,8 +171,10 @@ pub struct Target {
     /// Who may call it; empty means every listed source.
     pub callers: Vec<NamePattern>,
     pub breaker: BreakerPolicy,
-    /// Where the entry stands.
-    pub place: Option<Place>,
+    /// Where it says how it is; asked without credentials, and never a call.
+    pub health: Option<Uri>,
+    /// Where its name stands.
+    pub place: Place,
 }
 
 impl Target {

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use crate::identity::Place;
+
 /// One policy file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
@@ -146,6 +148,11 @@ impl<'a> Report<'a> {
     /// `file:line`, to name one place in a message about another.
     pub fn place(&self, span: Range<usize>) -> String {
         self.texts.locate(span.start).map_or_else(String::new, |(file, line, _)| format!("{}:{line}", file.name))
+    }
+
+    /// The same, for verdicts to name.
+    pub fn line(&self, span: Range<usize>) -> Place {
+        Place::new(&self.place(span))
     }
 
     /// The value a text stands for; if it stands for none, that is a problem where the text is.

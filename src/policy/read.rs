@@ -20,6 +20,7 @@ pub struct Sections {
     pub tiers: Vec<(file::Text, Option<file::Tier>)>,
     pub overrides: Vec<Spanned<file::Override>>,
     pub targets: Vec<Spanned<file::Target>>,
+    pub blocks: Vec<Spanned<file::Block>>,
     pub rules: Vec<Spanned<file::Rule>>,
     pub target_defaults: Option<Spanned<file::Target>>,
     pub limits: Option<Spanned<file::Limits>>,
@@ -50,6 +51,7 @@ impl Sections {
             "source" => list("source", value, &mut self.sources, report),
             "target" => list("target", value, &mut self.targets, report),
             "override" => list("override", value, &mut self.overrides, report),
+            "block" => list("block", value, &mut self.blocks, report),
             "rule" => list("rule", value, &mut self.rules, report),
             "tiers" => self.take_tiers(name.span(), value, report),
             "target_defaults" => single(name, value, &mut self.target_defaults, report),
@@ -61,8 +63,8 @@ impl Sections {
             other => report.problem(
                 name.span(),
                 format!(
-                    "unknown section `{other}`: there are [[source]], [limits], [tiers.NAME], [[override]], [target_defaults], [[target]], [sql], \
-                     [[rule]], [body], [retention] and [cors]"
+                    "unknown section `{other}`: there are [[source]], [limits], [tiers.NAME], [[override]], [target_defaults], [[target]], [[block]], \
+                     [sql], [[rule]], [body], [retention] and [cors]"
                 ),
             ),
         }

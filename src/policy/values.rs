@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::{Burst, Window};
+use crate::clock::Timestamp;
 
 const DAY_SECS: u64 = 86_400;
 
@@ -79,6 +80,17 @@ pub fn burst(text: &str) -> Result<Option<Burst>, String> {
     Ok(Some(Burst { size, per_second }))
 }
 
+/// `2026-12-31T12:00:00Z`, as TOML's own date and time or in quotes.
+pub fn moment(value: &toml::Value) -> Result<Timestamp, String> {
+    let text = match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Datetime(moment) => moment.to_string(),
+        _ => String::new(),
+    };
+    Timestamp::parse_rfc3339(&text)
+        .ok_or_else(|| format!("`{text}` is no moment: write date, time and zone, as in \"2026-12-31T12:00:00Z\""))
+}
+
 /// As an operator would write it.
 pub fn in_words(duration: Duration) -> String {
     let millis = duration.as_millis();
@@ -123,6 +135,17 @@ mod tests {
         assert_eq!(size("1024MiB"), Ok(1 << 30));
         for bad in ["0B", "10", "10MB", "1025MiB", "2GiB", "MiB", "-1B"] {
             assert!(size(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn moments_have_a_zone() {
+        let read = |text: &str| moment(toml::from_str::<toml::Table>(&format!("at = {text}")).unwrap().get("at").unwrap());
+        for text in ["2026-12-31T12:00:00Z", "2026-12-31 13:00:00+01:00", "'2026-12-31T12:00:00Z'", "\"2026-12-31T14:00:00+02:00\""] {
+            assert_eq!(read(text), Ok(Timestamp::parse_rfc3339("2026-12-31T12:00:00Z").unwrap()), "{text}");
+        }
+        for bad in ["2026-12-31", "2026-12-31T12:00:00", "12:00:00", "'tomorrow'", "''", "1", "true", "[]"] {
+            assert!(read(bad).is_err(), "{bad}");
         }
     }
 

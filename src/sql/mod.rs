@@ -23,7 +23,7 @@ pub struct Rule {
     pub why: String,
     pub mode: Mode,
     /// Where it is written down.
-    pub place: Option<Place>,
+    pub place: Place,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use eliza_gatekeeper::call::{Envelope, Head, SqlText};
 use eliza_gatekeeper::clock::Timestamp;
-use eliza_gatekeeper::identity::{Action, CallId, NAME_LIMIT, SourceName, TargetName};
+use eliza_gatekeeper::identity::{Action, CallId, NAME_LIMIT, Place, SourceName, TargetName};
 use eliza_gatekeeper::sql::{Mode, Rule, judge};
 use eliza_gatekeeper::verdict::Failure;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
@@ -243,7 +243,7 @@ pub fn sql(text: &str) {
             regex: regex::Regex::new(regex).unwrap(),
             why: String::new(),
             mode: Mode::Enforce,
-            place: None,
+            place: Place::new("sql.toml:1"),
         })
     });
     let shown = || judge(text, &*RULES).into_iter().map(|hit| (hit.rule.id.clone(), hit.statement)).collect::<Vec<_>>();

@@ -14,11 +14,13 @@
 mod support;
 
 mod answers;
+mod blocklist;
 mod bugs;
 mod call_parsing;
 mod call_sites;
 mod commands;
 mod enforcement;
+mod explain;
 mod faults;
 mod invariants;
 mod keys;

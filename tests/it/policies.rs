@@ -1,9 +1,11 @@
 //! What operators rely on when they write policies: the shipped ones and every preset work as they are, examples of
 //! rules hold, limits mean what they say, secrets stay where they belong, and every mistake is named at once, with file and line.
 
+mod blocks;
 mod directory;
 mod limits;
 mod mistakes;
+mod places;
 mod shipped;
 mod targets;
 

@@ -14,7 +14,7 @@ use eliza_gatekeeper::call::Count;
 use eliza_gatekeeper::clock::{Clock, ManualClock, Timestamp};
 use eliza_gatekeeper::gates::rate_limit::strangers::{Fold, Strangers};
 use eliza_gatekeeper::gates::rate_limit::{RateLimiter, Subject};
-use eliza_gatekeeper::identity::{Action, Endpoint, NamePattern, Network, SourceName, TargetName};
+use eliza_gatekeeper::identity::{Action, Endpoint, NamePattern, Network, Place, SourceName, TargetName};
 use eliza_gatekeeper::policy::{Allowance, Burst, Counted, EndpointOverride, Limits, Source, Sources, Window};
 use eliza_gatekeeper::verdict::{Denial, LimitRule, LimitScope, Limited, Standing, Standings, Verdict};
 use proptest::prelude::*;
@@ -100,7 +100,8 @@ fn allow(windows: &[(u32, u32)]) -> Arc<Allowance> {
     Arc::new(Allowance {
         windows: windows.iter().map(|(limit, secs)| Window { limit: *limit, secs: *secs }).collect(),
         burst: None,
-        place: None,
+        place: Place::new("limits.toml:1"),
+        burst_place: Place::new("limits.toml:2"),
     })
 }
 
@@ -114,7 +115,14 @@ fn plenty() -> Arc<Allowance> {
 }
 
 fn source(pattern: &str, total: Arc<Allowance>, endpoint: Arc<Allowance>) -> Source {
-    Source { pattern: NamePattern::parse(pattern).unwrap(), total, endpoint, overrides: vec![], counted: Counted::Apart, place: None }
+    Source {
+        pattern: NamePattern::parse(pattern).unwrap(),
+        total,
+        endpoint,
+        overrides: vec![],
+        counted: Counted::Apart,
+        place: Place::new("sources.toml:1"),
+    }
 }
 
 fn but(mut source: Source, endpoint: &str, allowance: Arc<Allowance>) -> Source {
@@ -146,6 +154,7 @@ fn one_more_than_the_limit_is_refused_until_the_minute_ends() {
     assert_eq!(refused.scope, LimitScope::Source);
     assert_eq!(refused.rule, LimitRule::Window { limit: 100, window_secs: MINUTE });
     assert_eq!(refused.retry_after, Duration::from_secs(42));
+    assert_eq!(refused.place, Some(Place::new("limits.toml:1")));
     scene.wait(41);
     assert!(scene.call("ada", "chat").refused.is_some());
     scene.wait(1);
@@ -381,6 +390,7 @@ fn a_burst_refills_at_its_rate() {
     assert_eq!(scene.passing(20, "ada", "chat"), 5);
     let refused = scene.call("ada", "chat").refused.unwrap();
     assert_eq!((refused.rule, refused.retry_after), (LimitRule::Burst { size: 5 }, Duration::from_secs(1)));
+    assert_eq!(refused.place, Some(Place::new("limits.toml:2")));
     scene.clock.advance(Duration::from_millis(500));
     assert_eq!(scene.passing(20, "ada", "chat"), 1);
     scene.wait(60);

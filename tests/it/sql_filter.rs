@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use eliza_gatekeeper::call::Envelope;
 use eliza_gatekeeper::gates::sql_filter::sql_filter;
-use eliza_gatekeeper::identity::{Caller, KeyId, SourceName};
+use eliza_gatekeeper::identity::{Caller, KeyId, Place, SourceName};
 use eliza_gatekeeper::policy::SqlPolicy;
 use eliza_gatekeeper::sql::{Mode, Reading, Rule, fold, judge};
 use eliza_gatekeeper::verdict::{Denial, SqlFinding, Verdict};
@@ -39,7 +39,7 @@ fn rule(id: &str, pattern: &str, regex: &str, mode: Mode) -> Rule {
         regex: Regex::new(regex).unwrap(),
         why: format!("{id} is not allowed"),
         mode,
-        place: None,
+        place: Place::new("sql.toml:1"),
     }
 }
 
@@ -137,7 +137,7 @@ fn a_denial_says_what_and_where_to_every_caller() {
             statement: "Drop Table users".to_owned(),
             pointer: "/payload/x/0/SQL".to_owned(),
             reason: "drop-table is not allowed".to_owned(),
-            place: None,
+            place: Some(Place::new("sql.toml:1")),
         };
         assert_eq!((denied, observed), (Some(wanted), Vec::new()));
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use eliza_gatekeeper::call::{Head, Shown, TraceContext};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
-use eliza_gatekeeper::identity::{CallId, Secret, TargetName};
+use eliza_gatekeeper::identity::{CallId, Place, Secret, TargetName};
 use eliza_gatekeeper::policy::{BodyShape, BreakerPolicy, Credentials, Target};
 use eliza_gatekeeper::upstream::{Answer, AnswerBroken, Dial, Order, Outgoing, Towards, Upstream};
 use eliza_gatekeeper::verdict::Failure;
@@ -43,7 +43,8 @@ fn target(name: &str, url: Uri) -> Target {
         pass_authorization: false,
         callers: vec![],
         breaker: BreakerPolicy { failures: NonZeroU32::MAX, open_for: Duration::from_secs(30) },
-        place: None,
+        health: None,
+        place: Place::new("targets.toml:1"),
     }
 }
 

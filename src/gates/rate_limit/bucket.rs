@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::burst::Smoother;
 use super::window::Counter;
 use crate::clock::{Clock, Timestamp, whole_seconds};
-use crate::policy::{Allowance, Burst, Window};
+use crate::identity::Place;
+use crate::policy::{Allowance, Window};
 use crate::verdict::{LimitRule, Standing};
 
 /// The counters hold what was counted, never what is allowed: an allowance that changes is judged by the same counts.
@@ -23,19 +24,20 @@ pub(super) struct Judgement {
 pub(super) struct Refused {
     pub rule: LimitRule,
     pub retry_after: Duration,
+    pub place: Place,
 }
 
 impl Bucket {
-    /// Counts the call in every window, then judges it by each: refused calls count too.
-    pub fn judge(&mut self, allowance: &Allowance, burst: Option<Burst>, at: Timestamp, clock: &Clock) -> Judgement {
+    /// Counts the call in every window, then judges it by each: refused calls count too. Whose burst it is judged by is said apart.
+    pub fn judge(&mut self, allowance: &Allowance, smoothed_by: Option<&Allowance>, at: Timestamp, clock: &Clock) -> Judgement {
         self.open(allowance.windows.iter().map(|window| window.secs), at);
         for counter in &mut self.counters {
             counter.count(at, 1, clock);
         }
-        let mut judgement = self.weigh(&allowance.windows, at, clock);
+        let mut judgement = self.weigh(allowance, at, clock);
         // What a window refuses must not use up the burst.
         if judgement.refused.is_none() {
-            judgement.refused = burst.and_then(|burst| self.smooth(burst, clock));
+            judgement.refused = smoothed_by.and_then(|allowance| self.smooth(allowance, clock));
         }
         judgement
     }
@@ -90,10 +92,10 @@ impl Bucket {
         windows.iter().map(|window| self.standing(*window, at).1).collect()
     }
 
-    fn weigh(&self, windows: &[Window], at: Timestamp, clock: &Clock) -> Judgement {
+    fn weigh(&self, allowance: &Allowance, at: Timestamp, clock: &Clock) -> Judgement {
         let mut tightest: Option<Standing> = None;
         let mut refused: Option<(Window, Timestamp)> = None;
-        for window in windows {
+        for window in &allowance.windows {
             let (used, standing) = self.standing(*window, at);
             if tightest.is_none_or(|t| standing.is_tighter_than(&t)) {
                 tightest = Some(standing);
@@ -105,6 +107,7 @@ impl Bucket {
         let refused = refused.map(|(window, ends)| Refused {
             rule: LimitRule::Window { limit: window.limit, window_secs: window.secs },
             retry_after: whole_secs(ends.since(clock.now())).min(Duration::from_secs(u64::from(window.secs))),
+            place: allowance.place.clone(),
         });
         Judgement { standing: tightest, refused }
     }
@@ -117,13 +120,18 @@ impl Bucket {
         (used, Standing { limit: window.limit, remaining: window.limit.saturating_sub(used), window_secs: window.secs, resets_at })
     }
 
-    fn smooth(&mut self, burst: Burst, clock: &Clock) -> Option<Refused> {
+    fn smooth(&mut self, allowance: &Allowance, clock: &Clock) -> Option<Refused> {
+        let burst = allowance.burst?;
         let smoother = match self.smoother.take() {
             Some(smoother) if smoother.is_for(burst) => smoother,
             _ => Smoother::new(burst),
         };
         let checked = self.smoother.insert(smoother).check(clock);
-        checked.err().map(|wait| Refused { rule: LimitRule::Burst { size: burst.size.get() }, retry_after: whole_secs(wait) })
+        checked.err().map(|wait| Refused {
+            rule: LimitRule::Burst { size: burst.size.get() },
+            retry_after: whole_secs(wait),
+            place: allowance.burst_place.clone(),
+        })
     }
 
     fn counter(&self, secs: u32) -> Option<&Counter> {

@@ -74,7 +74,7 @@ impl Entry {
 
     pub fn judge_total(&mut self, terms: Terms<'_>) -> Judgement {
         let allowance = &terms.source.total;
-        self.total.judge(allowance, allowance.burst, terms.at, terms.clock)
+        self.total.judge(allowance, Some(allowance), terms.at, terms.clock)
     }
 
     /// The second value is the label the call was counted under; none if it shares a bucket with others.
@@ -85,7 +85,7 @@ impl Entry {
             && named.bucket.is_live(at)
         {
             let label = Some(Arc::clone(&named.label));
-            let judgement = named.bucket.judge(allowance, allowance.burst, at, clock);
+            let judgement = named.bucket.judge(allowance, Some(allowance), at, clock);
             // A moment that the clock has not reached again is one from before it was set back: it says nothing any more.
             if at >= named.since || clock.now() < named.since {
                 return (judgement, label);
@@ -100,11 +100,11 @@ impl Entry {
         if shared_until <= at
             && let Some(named) = self.own_bucket(endpoint.as_str(), shared_until, terms)
         {
-            return (named.bucket.judge(allowance, allowance.burst, at, clock), Some(Arc::clone(&named.label)));
+            return (named.bucket.judge(allowance, Some(allowance), at, clock), Some(Arc::clone(&named.label)));
         }
         // All count together, but each is judged by its own allowance: hiding among others raises nobody's limit.
         self.others.open(lengths(source), at);
-        (self.others.judge(allowance, source.endpoint.burst, at, clock), None)
+        (self.others.judge(allowance, Some(&source.endpoint), at, clock), None)
     }
 
     /// Takes over what an earlier run has counted in the window of `secs` that began at `terms.at`.

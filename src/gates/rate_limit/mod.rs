@@ -310,8 +310,8 @@ impl<'e> Found<'e> {
 fn verdict<P>(scope: LimitScope, refused: Option<Refused>, onward: P) -> Verdict<P> {
     match refused {
         None => Verdict::Allow(onward),
-        Some(Refused { rule, retry_after }) => {
-            Verdict::Deny { denial: Denial::Limited(Limited { scope, rule, retry_after, place: None }), onward }
+        Some(Refused { rule, retry_after, place }) => {
+            Verdict::Deny { denial: Denial::Limited(Limited { scope, rule, retry_after, place: Some(place) }), onward }
         }
     }
 }

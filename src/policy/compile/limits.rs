@@ -40,11 +40,12 @@ pub fn allowance(limit: &List, burst: Option<&Text>, report: &mut Report<'_>) ->
     let stated = burst.map(|text| report.parsed(text, values::burst));
     let windows: Box<[Window]> = windows.into_iter().map(Spanned::into_inner).collect();
     let shortest = windows.first().filter(|_| sound)?.limit;
-    let burst = match stated {
-        Some(stated) => stated?,
-        None => implied(shortest),
+    let place = report.line(limit.span());
+    let (burst, burst_place) = match (stated, burst) {
+        (Some(stated), Some(text)) => (stated?, report.line(text.span())),
+        _ => (implied(shortest), place.clone()),
     };
-    Some(Allowance { windows, burst, place: None })
+    Some(Allowance { windows, burst, place, burst_place })
 }
 
 fn implied(limit: u32) -> Option<Burst> {
@@ -64,7 +65,10 @@ pub fn raised(total: &Allowance, by: &Allowance, burst_is_stated: bool) -> Allow
         (Some(a), Some(b)) => Some(Burst { size: a.size.max(b.size), per_second: a.per_second.max(b.per_second) }),
         _ => None,
     };
-    Allowance { windows, burst, place: None }
+    // Whoever raised it last says what it is now.
+    let place = if windows == total.windows { &total.place } else { &by.place };
+    let burst_place = if burst == total.burst { &total.burst_place } else { &by.burst_place };
+    Allowance { place: place.clone(), burst_place: burst_place.clone(), windows, burst }
 }
 
 /// Whether calls that `by` allows can be refused by `total`.

@@ -97,9 +97,10 @@ fn terms_of_source(entry: &Spanned<file::Source>, tiers: &BTreeMap<&str, Option<
             tier.clone().map(|terms| Terms { total, total_is_own: true, ..terms })
         }
         (None, Some(burst)) => {
+            let place = report.line(burst.span());
             let burst = report.parsed(burst, values::burst)?;
             let smoothed = |terms: Terms| Terms {
-                total: Arc::new(Allowance { burst, ..Allowance::clone(&terms.total) }),
+                total: Arc::new(Allowance { burst, burst_place: place, ..Allowance::clone(&terms.total) }),
                 burst_is_stated: true,
                 ..terms
             };
@@ -139,9 +140,18 @@ fn source_pattern(text: &str) -> Result<NamePattern, String> {
     pattern(text)
 }
 
-pub fn pattern(text: &str) -> Result<NamePattern, String> {
+fn pattern(text: &str) -> Result<NamePattern, String> {
     NamePattern::parse(text)
         .ok_or_else(|| format!("`{text}` is no name: use up to {NAME_LIMIT} letters, digits, `.`, `_`, `-`, and `*` for any run of them"))
+}
+
+/// A name or pattern that some listed source answers to: whoever else it names can never call, so it is a slip.
+pub fn of_listed(text: &Text, listed: &[&str], report: &mut Report<'_>) -> Option<NamePattern> {
+    let named = report.parsed(text, pattern)?;
+    if named.as_str() != "*" && !listed.iter().any(|source| meet(source, named.as_str())) {
+        report.problem(text.span(), format!("no listed source is called `{}`: list it under [[source]], or mend the name", text.get_ref()));
+    }
+    Some(named)
 }
 
 fn one_override(entry: &file::Override, targets: &BTreeMap<String, Range<usize>>, report: &mut Report<'_>) -> Option<Override> {
@@ -209,5 +219,6 @@ fn one_source(source: &Listed, terms: &Terms, overrides: &[Override], report: &m
     }
     // One name has nobody to be counted together with.
     let counted = if source.pattern.is_single() { Counted::Apart } else { source.counted };
-    Source { pattern: source.pattern.clone(), total, endpoint: Arc::clone(&terms.endpoint), overrides: own, counted, place: None }
+    let place = report.line(source.span.clone());
+    Source { pattern: source.pattern.clone(), total, endpoint: Arc::clone(&terms.endpoint), overrides: own, counted, place }
 }

@@ -57,6 +57,7 @@ fn rule(entry: file::Rule, report: &mut Report<'_>) -> Option<Rule> {
             report.problem(text.span(), format!("`{key}` is empty: whoever is refused reads it"));
         }
     }
+    let place = report.line(entry.id.span());
     let regex = report.parsed(&entry.regex, regex)?;
     if entry.refuses.get_ref().is_empty() {
         report.problem(entry.refuses.span(), "no example of what the rule refuses: give at least one");
@@ -72,7 +73,7 @@ fn rule(entry: file::Rule, report: &mut Report<'_>) -> Option<Rule> {
         file::Mode::Observe => Mode::Observe,
         file::Mode::Off => Mode::Off,
     };
-    Some(Rule { id: id?, pattern: pattern.get_ref().clone(), regex, why: entry.why.into_inner(), mode, place: None })
+    Some(Rule { id: id?, pattern: pattern.get_ref().clone(), regex, why: entry.why.into_inner(), mode, place })
 }
 
 /// SQL keywords have no case, so a rule that forgets it must not have a hole; and a quoted name may hold a line break.

@@ -10,10 +10,9 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 
 use super::credentials::{Choice, Guard};
-use super::glob::meet;
-use super::sources::pattern;
+use super::sources::of_listed;
 use super::{CredentialInputs, Variables};
-use crate::identity::{NAME_LIMIT, NamePattern, TargetName};
+use crate::identity::{NAME_LIMIT, NamePattern, Place, TargetName};
 use crate::policy::file;
 use crate::policy::problems::Report;
 use crate::policy::{BodyShape, BreakerPolicy, Target, Targets, values};
@@ -60,6 +59,7 @@ pub fn layer(own: file::Target, mut inherited: file::Target) -> file::Target {
     file::Target { breaker: Some(own_breaker.or(inherited_breaker)), ..own.or(inherited) }
 }
 
+/// The targets, and the secrets they are called with.
 pub fn compile(
     entries: Vec<Spanned<file::Target>>,
     defaults: &file::Target,
@@ -67,7 +67,7 @@ pub fn compile(
     variables: Variables<'_>,
     credentials: &CredentialInputs,
     report: &mut Report<'_>,
-) -> Targets {
+) -> (Targets, BTreeMap<String, bool>) {
     if let Some(names) = &defaults.names {
         report.problem(names.span(), "names have no place in [target_defaults]: list targets under [[target]]");
     }
@@ -86,18 +86,20 @@ pub fn compile(
         };
         let choice = guard.choose(&settings, report);
         let common = common(&settings, listed_sources, report);
-        for name in names.iter().flat_map(|names| names.get_ref()).filter_map(|name| target_name(name.get_ref()).ok()) {
+        for listed in names.iter().flat_map(|names| names.get_ref()) {
+            let Ok(name) = target_name(listed.get_ref()) else { continue };
             let address = guard.address(&url, &name, report);
             let Some(choice) = &choice else { continue };
             guard.check(choice, &url, address.as_ref(), report);
             if let Some(common) = &common {
-                let target = one_target(name.clone(), address, guard.credentials(choice), *choice == Choice::Pass, common);
+                let place = report.line(listed.span());
+                let target = one_target(name.clone(), address, guard.credentials(choice), *choice == Choice::Pass, common, place);
                 targets.by_name.insert(name.shared(), Arc::new(target));
             }
         }
     }
     guard.warn_of_missing(report);
-    targets
+    (targets, guard.used())
 }
 
 /// What the targets of one entry have in common.
@@ -116,10 +118,11 @@ fn one_target(
     credentials: crate::policy::Credentials,
     pass_authorization: bool,
     common: &Common,
+    place: Place,
 ) -> Target {
     let Common { shape, timeout, idle_timeout, breaker, .. } = *common;
     let (defaults, callers) = (common.defaults.clone(), common.callers.clone());
-    Target { name, url, shape, defaults, timeout, idle_timeout, credentials, pass_authorization, callers, breaker, place: None }
+    Target { name, url, shape, defaults, timeout, idle_timeout, credentials, pass_authorization, callers, breaker, health: None, place }
 }
 
 fn common(settings: &file::Target, listed_sources: &[&str], report: &mut Report<'_>) -> Option<Common> {
@@ -155,20 +158,7 @@ fn callers(list: Option<&file::List>, listed_sources: &[&str], report: &mut Repo
     if list.get_ref().is_empty() {
         report.problem(list.span(), "an empty list would shut everyone out: name who may call, or write [\"*\"] for every listed source");
     }
-    let mut callers = Vec::new();
-    for text in list.get_ref() {
-        let Some(caller) = report.parsed(text, pattern) else { continue };
-        let listed =
-            caller.as_str() == "*" || listed_sources.iter().any(|source| *source == caller.as_str() || meet(source, caller.as_str()));
-        if !listed {
-            report.problem(
-                text.span(),
-                format!("no listed source is called `{}`: list it under [[source]], or mend the name", text.get_ref()),
-            );
-        }
-        callers.push(caller);
-    }
-    callers
+    list.get_ref().iter().filter_map(|text| of_listed(text, listed_sources, report)).collect()
 }
 
 fn defaults(settings: &file::Target, report: &mut Report<'_>) -> Map<String, Value> {

@@ -154,6 +154,13 @@ fn permissions() -> Vec<Row> {
             (403, "caller_not_allowed", "Forbidden", "This source may not call 'guarded'"),
         )
         .records("source", "gemini-chat"),
+        row(
+            "disabled source",
+            post(&as_source("disabled-test"), to("get-embedding")),
+            (403, "source_disabled", "Forbidden", "This source is disabled"),
+        )
+        .records("source", "disabled-test")
+        .records("reason", "runs wild"),
     ]
 }
 

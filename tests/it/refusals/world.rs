@@ -88,6 +88,12 @@ tier = "endpoint"
 names = ["burst-test"]
 tier = "burst"
 
+[[source]]
+names = ["disabled-test"]
+[[block]]
+sources = ["disabled-test"]
+reason = "runs wild"
+
 [[target]]
 names = ["resetting", "babbling", "paging", "mute", "patient"]
 [[target]]
