@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::output::Output;
 use super::{Exit, setup};
+use crate::clock::Clock;
 use crate::policy::load::{CredentialInputs, load};
 use crate::settings::table::{Kind, VARIABLES};
 use crate::settings::{Environment, Problems, Settings};
@@ -22,7 +23,7 @@ pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
     let credentials = CredentialInputs { service_role: environment.secret_variable("SUPABASE_SERVICE_ROLE_KEY") };
     let compiled = load(&origin, &|name| environment.variable(name), &credentials);
     match &compiled {
-        Ok(policy) => warnings.extend(policy.warnings.iter().cloned()),
+        Ok(policy) => warnings.extend(policy.warnings_at(Clock::system().now())),
         Err(found) => problems.extend(found.as_slice().iter().map(ToString::to_string)),
     }
 
