@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::policy::load::{CredentialInputs, Origin, load};
 use crate::settings::{DatabaseSettings, Environment, LogSettings, Settings};
 use crate::store::{self, OpenOptions, Store, StoreError};
-use crate::telemetry::logging;
+use crate::telemetry::logging::Log;
 
 /// Where policies are found: the argument, the variable, the working directory, the shipped ones.
 pub fn origin(argument: Option<PathBuf>, settings: Option<&Path>) -> Origin {
@@ -29,8 +29,8 @@ pub fn policy(origin: &Origin, environment: &Environment<'_>, settings: &Setting
         .map_err(|problems| problems.as_slice().iter().map(ToString::to_string).collect())
 }
 
-pub fn start_log(settings: &LogSettings) {
-    logging::start(&settings.level, settings.format);
+pub fn start_log(settings: &LogSettings) -> Log {
+    Log::start(settings.level, settings.format)
 }
 
 /// The store as a command needs it: there, and with its schema complete.
