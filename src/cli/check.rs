@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::output::Output;
 use super::{Exit, setup};
+use crate::clock::Clock;
 use crate::settings::table::{Kind, VARIABLES};
 use crate::settings::{Environment, Problems, Settings};
 
@@ -18,7 +19,7 @@ pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
 
     let (origin, compiled) = setup::local_policy(&environment, policies);
     match &compiled {
-        Ok(policy) => warnings.extend(policy.warnings.iter().cloned()),
+        Ok(policy) => warnings.extend(policy.warnings_at(Clock::system().now())),
         Err(found) => problems.extend(found.as_slice().iter().map(ToString::to_string)),
     }
 

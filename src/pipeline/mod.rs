@@ -272,7 +272,9 @@ impl Pipeline {
     ) -> Result<SqlJudged, Refusal> {
         let length = route.envelope.sql.iter().map(|sql| sql.text.len()).sum();
         let (caller, envelope, policy) = (caller.caller().clone(), Arc::clone(&route.envelope), Arc::clone(&snapshot.policy));
-        let verdict = self.apart_if_long(length, move || sql_filter(&caller, &envelope, &policy.sql)).await?;
+        let (target, at) = (route.target.name.clone(), trail.notes().at);
+        let verdict = self.apart_if_long(length, move || sql_filter(&caller, &target, &envelope, &policy.sql, at)).await?;
+        trail.note().excepted = verdict.proof().excepted().to_vec();
         // Rules that only observe leave their mark and nothing else.
         for finding in verdict.proof().observed() {
             trail.would_deny(GateName::SqlFilter, &Denial::DangerousSql(Box::new(finding.clone())));
