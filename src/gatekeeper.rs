@@ -1,6 +1,6 @@
 //! The composition root: builds the long-lived parts and says what they share. Nothing else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -13,18 +13,21 @@ use crate::control::{Control, PolicySource};
 use crate::enforcement::{Enforcement, GateMode};
 use crate::gates::rate_limit::RateLimiter;
 use crate::gates::rate_limit::strangers::Strangers;
-use crate::health::Health;
-use crate::identity::{KeyHash, KeyId, Secret};
+use crate::health::{Health, Platform, Probe};
+use crate::identity::{KeyHash, KeyId, Secret, TargetName};
 use crate::intake::MEMORY_UNIT;
 use crate::keys::{Key, KeyRing, Scope};
 use crate::live::{Live, Snapshot};
 use crate::pipeline::Pipeline;
 use crate::policy::Policy;
 use crate::record::Recorder;
-use crate::settings::{Enforce, OffCredentials, Settings};
+use crate::settings::{Enforce, OffCredentials, PlatformAddress, Settings};
 use crate::store::{CallRecord, Store, StoredKey};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Dial, Towards, Upstream};
+
+/// The key of `INTERNAL_ELIZA_KEY`.
+const CURRENT: &str = "env:current";
 
 pub struct Gatekeeper {
     pub pipeline: Arc<Pipeline>,
@@ -33,6 +36,8 @@ pub struct Gatekeeper {
     pub health: Health,
     pub metrics: Arc<Metrics>,
     pub admin_token: Option<KeyHash>,
+    /// What `health` looks for, if there is one.
+    pub platform: Option<PlatformAddress>,
     /// The keys of the environment: on the ring whatever the store says.
     bootstrap: Vec<(KeyId, KeyHash)>,
 }
@@ -54,7 +59,7 @@ impl Gatekeeper {
         let metrics = Arc::new(Metrics::default());
         let (recorder, records) = Recorder::new(Arc::clone(&metrics));
 
-        let mut bootstrap = vec![(KeyId::new("env:current"), settings.eliza_key.hash())];
+        let mut bootstrap = vec![(KeyId::new(CURRENT), settings.eliza_key.hash())];
         bootstrap.extend(settings.eliza_key_previous.as_ref().map(|key| (KeyId::new("env:previous"), key.hash())));
         let enforcement = Enforcement::starting(match settings.enforce {
             Enforce::On => GateMode::Enforce,
@@ -93,12 +98,27 @@ impl Gatekeeper {
             control: Control::new(Arc::clone(&pipeline), Arc::clone(&store), Arc::clone(&metrics), policies),
             pipeline,
             store,
-            health: Health::default(),
+            health: Health::new(if settings.platform.is_some() { Platform::NotAskedYet } else { Platform::NotConfigured }),
             metrics,
             admin_token: settings.admin_token.as_ref().map(Secret::hash),
+            platform: settings.platform.clone(),
             bootstrap,
         };
         (Arc::new(gatekeeper), records)
+    }
+
+    /// The secrets that are in use, by the names of their variables, and whether they are there.
+    pub fn secrets(&self) -> BTreeMap<String, bool> {
+        let mut secrets = self.pipeline.live.current().policy.secrets.clone();
+        secrets.insert("INTERNAL_ELIZA_KEY".into(), self.bootstrap.iter().any(|(id, _)| id.as_str() == CURRENT));
+        secrets
+    }
+
+    /// What was seen of the targets that the policy in force wants looked after.
+    pub fn probes(&self) -> BTreeMap<TargetName, Probe> {
+        let snapshot = self.pipeline.live.snapshot();
+        let wanted = |name: &TargetName| snapshot.policy.targets.find(name.as_str()).is_some_and(|target| target.health.is_some());
+        self.health.targets().iter().filter(|(name, _)| wanted(name)).map(|(name, probe)| (name.clone(), *probe)).collect()
     }
 
     /// Puts the stored keys on the ring beside the environment's. A stored key that cannot be read in full is left off: less access, never more.

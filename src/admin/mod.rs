@@ -15,8 +15,10 @@ use axum::routing::get;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use http::{Method, StatusCode};
 
+use crate::doors::probes::Reader;
 use crate::doors::{Arrival, probes, whole};
 use crate::gatekeeper::Gatekeeper;
+use crate::health::Probe;
 use crate::identity::KeyHash;
 use crate::reply;
 use crate::telemetry::metrics::TargetLabel;
@@ -29,7 +31,7 @@ pub fn router(gatekeeper: Arc<Gatekeeper>) -> Router {
     Router::new()
         .merge(admin)
         .route("/metrics", get(metrics))
-        .merge(probes::routes())
+        .merge(probes::routes(Reader::Operator))
         .method_not_allowed_fallback(probes::wrong_method)
         .fallback(nothing_here)
         .with_state(gatekeeper)
@@ -77,6 +79,10 @@ async fn metrics(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
         };
         metrics.breaker_state.get_or_create(&label).set(state);
         metrics.breaker_opened.get_or_create(&label).set(i64::try_from(view.opened).unwrap_or(i64::MAX));
+    }
+    metrics.target_up.clear();
+    for (target, probe) in gatekeeper.probes() {
+        metrics.target_up.get_or_create(&TargetLabel { target: target.to_string() }).set(i64::from(probe == Probe::Up));
     }
     let headers = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8"), (CACHE_CONTROL, "no-store")];
     (headers, metrics.render()).into_response()

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Exit;
-use super::output::Output;
+use super::output::{Output, plain};
 use super::setup::{failed, ready_store};
 use crate::clock::{Clock, Timestamp};
 use crate::record::compose::parse_id;
@@ -131,12 +131,4 @@ fn describe(row: &CallRow) -> Value {
         "id": row.id.to_string(), "at": row.at.to_string(), "type": row.activity_type, "outcome": row.status,
         "title": row.title, "description": row.description, "metadata": row.metadata,
     })
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".into(),
-        other => other.to_string(),
-    }
 }

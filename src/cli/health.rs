@@ -1,10 +1,9 @@
 //! `health`: asks a running gatekeeper how it is, as a monitor would.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
-use clap::Args;
+use clap::{Args, Subcommand};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -13,6 +12,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Exit;
+use super::ops::environment_url;
 use super::output::Output;
 use crate::settings::Environment;
 
@@ -22,8 +22,16 @@ const MOST: usize = 1024 * 1024;
 #[derive(Debug, Args)]
 pub struct Options {
     /// The gatekeeper's ops address, over plain http; else $GATEKEEPER_OPS_LISTEN.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
+    #[command(subcommand)]
+    _command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The same, as runbooks spell it.
+    Check,
 }
 
 pub async fn run(output: &Output, options: Options) -> Exit {
@@ -48,10 +56,7 @@ pub async fn run(output: &Output, options: Options) -> Exit {
     let asked = timeout(PATIENCE, ask(uri)).await.unwrap_or_else(|_| Err("no answer in time".into()));
     match asked {
         Ok((healthy, body)) => {
-            if let Value::Object(members) = &body {
-                let rows: Vec<_> = members.iter().map(|(name, value)| vec![name.clone(), value.to_string()]).collect();
-                output.table(&["what", "value"], &rows);
-            }
+            output.table(&["what", "value"], &rows(&body));
             output.value(&body);
             if healthy { Exit::Fine } else { Exit::NotSo }
         }
@@ -63,15 +68,30 @@ pub async fn run(output: &Output, options: Options) -> Exit {
     }
 }
 
-/// Where the gatekeeper of this environment listens for operators; an address for all interfaces is asked on loopback.
-fn environment_url(environment: &Environment<'_>) -> Result<String, String> {
-    let listen = environment.variable("GATEKEEPER_OPS_LISTEN").unwrap_or_default();
-    let mut listen: SocketAddr =
-        listen.parse().map_err(|_| "GATEKEEPER_OPS_LISTEN must be an address and a port, such as 127.0.0.1:9090".to_owned())?;
-    if listen.ip().is_unspecified() {
-        listen.set_ip(if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+/// A row for everything that is not made of other things, under its path; the verdict first, and what to look at last.
+fn rows(body: &Value) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    flatten(String::new(), body, &mut rows);
+    rows.sort_by_key(|row| match row.first().map(String::as_str) {
+        Some("status") => 0,
+        Some("warnings") => 2,
+        _ => 1,
+    });
+    rows
+}
+
+fn flatten(path: String, value: &Value, rows: &mut Vec<Vec<String>>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                flatten(if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, value, rows);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| flatten(path.clone(), item, rows)),
+        Value::String(text) => rows.push(vec![path, text.clone()]),
+        Value::Null => rows.push(vec![path, "-".into()]),
+        Value::Bool(_) | Value::Number(_) => rows.push(vec![path, value.to_string()]),
     }
-    Ok(format!("http://{listen}"))
 }
 
 async fn ask(uri: http::Uri) -> Result<(bool, Value), String> {
@@ -81,4 +101,30 @@ async fn ask(uri: http::Uri) -> Result<(bool, Value), String> {
     let body = Limited::new(answer.into_body(), MOST).collect().await.map_err(|error| error.to_string())?.to_bytes();
     let body = serde_json::from_slice(&body).map_err(|_| "the answer is not JSON: is this a gatekeeper?".to_owned())?;
     Ok((healthy, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn nested_members_become_rows_of_their_own() {
+        let body = json!({
+            "database": { "connected": true, "latency_ms": null }, "enforcement": { "enforcing": false, "gates": {} },
+            "secrets": { "KEY": true }, "status": "healthy", "timestamp": "t", "warnings": ["one thing", "another"], "zone": 1,
+        });
+        let expected = [
+            ["status", "healthy"],
+            ["database.connected", "true"],
+            ["database.latency_ms", "-"],
+            ["enforcement.enforcing", "false"],
+            ["secrets.KEY", "true"],
+            ["timestamp", "t"],
+            ["zone", "1"],
+            ["warnings", "one thing"],
+            ["warnings", "another"],
+        ];
+        assert_eq!(rows(&body), expected.map(|row| row.map(str::to_owned).to_vec()));
+    }
 }

@@ -1,5 +1,6 @@
 //! What several commands need before they can begin: settings, policies, the store.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,4 +64,13 @@ pub async fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Store>, StoreEr
 pub fn failed(output: &Output, error: &StoreError) -> Exit {
     output.problem(&error.to_string());
     Exit::NotSo
+}
+
+/// Who is at the terminal, for the audit: as far as the machine knows.
+pub fn operator(environment: &Environment<'_>) -> String {
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| environment.variable(name));
+    let user = user.or_else(|| Some(format!("uid {}", std::fs::metadata("/proc/self").ok()?.uid())));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
+    let host = host.filter(|name| !name.is_empty()).or_else(|| environment.variable("HOSTNAME"));
+    format!("{}@{}", user.as_deref().unwrap_or("somebody"), host.as_deref().unwrap_or("somewhere"))
 }

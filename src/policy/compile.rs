@@ -44,7 +44,7 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
     let listed: Vec<&str> =
         own.sources.iter().flat_map(|entry| entry.get_ref().names.get_ref()).map(|name| name.get_ref().as_str()).collect();
     let defaults = layered(own.target_defaults, shipped_sections.target_defaults, targets::layer);
-    let targets = targets::compile(own.targets, &defaults, &listed, variables, credentials, &mut report);
+    let (targets, secrets) = targets::compile(own.targets, &defaults, &listed, variables, credentials, &mut report);
     let blocks = blocks::compile(&own.blocks, &listed, &mut report);
     let rules = if own.rules.is_empty() { shipped_sections.rules } else { own.rules };
     let rule_ids: Vec<String> = rules.iter().map(|rule| rule.get_ref().id.get_ref().clone()).collect();
@@ -60,7 +60,7 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
     match (sql, limits, retention, body, cors) {
         (Some(sql), Some(limits), Some(retention), Some(body), Some(cors)) => {
             let fingerprint = fingerprint(files.iter().chain(shipped)).into();
-            Ok(Policy { fingerprint, sources, targets, limits, sql, blocks, body, retention, cors, warnings })
+            Ok(Policy { fingerprint, sources, targets, secrets, limits, sql, blocks, body, retention, cors, warnings })
         }
         // Only a build that ships broken policies comes here; a test keeps it from shipping.
         _ => Err(Problems::one("policies", "the shipped policies leave out a key that has no other default")),

@@ -8,7 +8,7 @@ pub mod problems;
 mod read;
 pub mod values;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub struct Policy {
     pub fingerprint: Arc<str>,
     pub sources: Sources,
     pub targets: Targets,
+    /// The variables whose secrets go to targets that can be called, and whether they are set.
+    pub secrets: BTreeMap<String, bool>,
     pub limits: Limits,
     pub sql: SqlPolicy,
     /// Whom policy keeps out, in file order.
@@ -181,6 +183,8 @@ pub struct Target {
     /// Who may call it; empty means every listed source.
     pub callers: Vec<NamePattern>,
     pub breaker: BreakerPolicy,
+    /// Where it says how it is; asked without credentials, and never a call.
+    pub health: Option<Uri>,
     /// Where its name stands.
     pub place: Place,
 }

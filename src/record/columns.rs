@@ -30,6 +30,9 @@ pub struct Metadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     pub code: &'static str,
+    /// Said only of calls that did not succeed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_class: Option<&'static str>,
     #[serde(flatten)]
     pub details: Option<Details<'a>>,
     /// Where the rule that refused the call is written down.

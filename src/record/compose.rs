@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::class::ErrorClass;
 use super::columns::{CallerContext, Details, Excepted, Metadata, Request, WouldHaveDenied, object};
 use super::notes::{Ending, Notes};
 use crate::call::legible;
@@ -54,6 +55,7 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         overhead_us: notes.overhead.map(|overhead| overhead.as_micros()),
         status,
         code: ending.label(),
+        error_class: ErrorClass::of(ending).map(ErrorClass::as_str),
         details: denial.and_then(Details::of),
         policy_line: denial.and_then(Denial::place).map(Place::as_str),
         policy: notes.policy.as_deref().map(|fingerprint| fingerprint.get(..FINGERPRINT_SHOWN).unwrap_or(fingerprint)),
@@ -102,7 +104,8 @@ pub fn folded_strangers(network: Option<Network>, minute: Timestamp, count: u32)
         title: format!("\u{26d4} {count} unauthenticated calls"),
         description: message.clone(),
         metadata: json!({
-            "source": UNAUTHENTICATED, "network": network, "code": "folded", "folded": count, "success": false,
+            "source": UNAUTHENTICATED, "network": network, "code": "folded", "error_class": ErrorClass::Auth.as_str(), "folded": count,
+            "success": false,
         })
         .to_string(),
         api_status: ApiStatus::Error,
@@ -257,7 +260,7 @@ mod tests {
         let expected = json!({
             "source": "unauthenticated", "target": null, "action": null, "claimed_source": "gemini-chat", "door": "envelope",
             "network": "192.0.2.0/24", "request_bytes": 0, "response_bytes": 0, "execution_time_ms": 9, "success": false, "status": 401,
-            "code": "unauthorized", "fault": "wrong_key", "error": "Invalid Eliza credentials or untrusted source",
+            "code": "unauthorized", "error_class": "auth", "fault": "wrong_key", "error": "Invalid Eliza credentials or untrusted source",
         });
         assert_eq!(metadata(&stranger, &Ending::Refused(Denial::Unauthorized(AuthFault::WrongKey).into())), expected);
     }

@@ -1,6 +1,7 @@
 //! What is kept of a call. A [`Trail`] gathers notes while the call is under way and leaves one record when it ends, however it
 //! ends; `compose` puts the notes into the words of the tables; the `writer` carries records to the store in batches.
 
+mod class;
 mod columns;
 pub mod compose;
 pub mod notes;

@@ -34,6 +34,8 @@ pub struct Settings {
     pub eliza_key: Secret,
     pub eliza_key_previous: Option<Secret>,
     pub service_role_key: Option<Secret>,
+    /// The platform behind the shipped targets, if it is set.
+    pub platform: Option<PlatformAddress>,
     pub enforce: Enforce,
     pub off_credentials: OffCredentials,
     pub admin_token: Option<Secret>,
@@ -43,6 +45,14 @@ pub struct Settings {
     pub log: LogSettings,
     /// Doubtful, not wrong.
     pub warnings: Vec<String>,
+}
+
+/// Where the platform is reached: what is left of `SUPABASE_URL` for asking whether anybody is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlatformAddress {
+    /// Without the brackets of an IPv6 address.
+    pub host: String,
+    pub port: u16,
 }
 
 /// Whether denials stand from the start. Changing it while running is the operators' live toggle.
@@ -174,6 +184,7 @@ impl Settings {
         if service_role_key.is_some() && (service_role_key == eliza_key || service_role_key == eliza_key_previous) {
             p.add("SUPABASE_SERVICE_ROLE_KEY", "is the same as INTERNAL_ELIZA_KEY: callers would hold the platform's own key");
         }
+        let platform = environment.parsed(p, "SUPABASE_URL", platform);
         let enforce = enforcement(environment, p, &mut warnings);
         let off_credentials = environment.parsed(p, "GATEKEEPER_ENFORCE_OFF_CREDENTIALS", |text| match text {
             "own" => Ok(OffCredentials::Own),
@@ -209,6 +220,7 @@ impl Settings {
                     eliza_key,
                     eliza_key_previous,
                     service_role_key,
+                    platform,
                     enforce,
                     off_credentials,
                     admin_token,
@@ -288,6 +300,22 @@ fn is_published(key: &Secret) -> bool {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8080".into())
+}
+
+/// The words never hold the text: it may hold a password.
+fn platform(text: &str) -> Result<PlatformAddress, String> {
+    let url: Option<http::Uri> = text.parse().ok();
+    let read = url.as_ref().and_then(|url| {
+        let port = match url.scheme_str()? {
+            "https" => 443,
+            "http" => 80,
+            _ => return None,
+        };
+        let host = url.host().filter(|host| !host.is_empty())?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        Some(PlatformAddress { host: bare.to_owned(), port: url.port_u16().unwrap_or(port) })
+    });
+    read.ok_or_else(|| "must be an http or https address, such as https://project.supabase.co".into())
 }
 
 fn truth(text: &str) -> Result<bool, String> {

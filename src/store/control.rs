@@ -1,9 +1,13 @@
 //! What operators change through the database, or have kept there: rows as the stores read and write them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::call::legible;
 use crate::clock::Timestamp;
+
+/// Longer than anybody's name or reason needs to be.
+const WORDS: usize = 500;
 
 /// A network or source that is kept out at a moment's notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +63,22 @@ pub struct ActivityEntry {
     pub description: String,
     /// A JSON object.
     pub metadata: Value,
+}
+
+impl ActivityEntry {
+    /// Somebody called a target without the gatekeeper and says so: open until somebody else has looked at it.
+    pub fn bypass(at: Timestamp, by: &str, target: &str, reason: &str) -> Self {
+        let [by, target, reason] = [by, target, reason].map(|words| legible(words.trim(), WORDS));
+        Self {
+            id: Uuid::now_v7(),
+            at,
+            kind: EntryKind::ManualBypass,
+            status: "open",
+            title: "\u{26a0}\u{fe0f} Manual Bypass".into(),
+            description: format!("{by} called {target} without the gatekeeper: {reason}"),
+            metadata: json!({ "by": by, "target": target, "reason": reason }),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

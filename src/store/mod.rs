@@ -347,7 +347,10 @@ pub struct Migration {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PoolState {
+    /// Connections that are open, or being opened.
     pub size: u32,
+    /// Connections that are kept; the rest up to `most` are overflow.
+    pub pool_size: u32,
     pub most: u32,
     pub idle: u32,
 }

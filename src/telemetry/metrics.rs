@@ -62,6 +62,13 @@ metrics! {
     records_waiting: Gauge = Gauge::default(), "records_waiting", "Records on their way to the database";
     strangers_folded: Counter<u64, AtomicU64> = Counter::default(), "strangers_folded", "Failed authentications recorded as a count, not one by one";
     database_up: Gauge = Gauge::default(), "database_up", "Whether the database answered the last time it was asked";
+    database_latency: Gauge<f64, AtomicU64> = Gauge::default(), "database_latency_seconds", "How long its last answer took";
+    pool_checked_out: Gauge = Gauge::default(), "database_pool_checked_out", "Connections to the database in use";
+    pool_most: Gauge = Gauge::default(), "database_pool_most", "Connections to the database there may be: pool size and overflow";
+    security_events: Gauge = Gauge::default(), "security_events", "Security events of a risk above 70 within 24 hours";
+    secrets_missing: Gauge = Gauge::default(), "secrets_missing", "Secrets that the policies use and that are not set";
+    supabase_up: Gauge = Gauge::default(), "supabase_up", "0 while the host of SUPABASE_URL cannot be reached";
+    target_up: Family<TargetLabel, Gauge> = Family::default(), "target_up", "Per target with a health path: whether it answered there";
     enforcing: Gauge = Gauge::default(), "enforcing", "1 while every gate's denials stand";
     limit_buckets: Gauge = Gauge::default(), "limit_buckets", "Buckets the limiter holds";
     breaker_state: Family<TargetLabel, Gauge> = Family::default(), "breaker_state", "Per target: 0 closed, 1 open, 2 trying";

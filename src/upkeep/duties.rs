@@ -9,9 +9,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::told_to_stop;
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::strangers::Folded;
-use crate::health::Database;
+use crate::health::{Database, Pool, RISK, SECURITY_WINDOW, StoreSeen};
 use crate::record::compose::folded_strangers;
-use crate::store::{Keep, Signal, SignalCursor};
+use crate::store::{Keep, PoolState, Signal, SignalCursor};
 
 const SIGNALS: Duration = Duration::from_millis(250);
 const MAINTENANCE: Duration = Duration::from_secs(3600);
@@ -70,26 +70,66 @@ fn heed(gatekeeper: &Gatekeeper, signal: Signal) {
 }
 
 pub(super) async fn refresh_health(gatekeeper: &Gatekeeper) {
-    let clock = &gatekeeper.pipeline.clock;
-    let asked = clock.monotonic_nanos();
-    let database = match timeout(PING, gatekeeper.store.ping()).await {
-        Ok(Ok(())) => Database::Connected { latency: Duration::from_nanos(clock.monotonic_nanos().saturating_sub(asked)) },
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "the database does not answer");
-            Database::Away
-        }
-        Err(_) => Database::Away,
+    let before = gatekeeper.health.store();
+    // Before the database is asked: our own question would count among the connections in use.
+    let pool = pool(gatekeeper.store.pool());
+    let database = ask_database(gatekeeper).await;
+    let security_events = match database.is_connected() {
+        // What cannot be counted is complained of once, not once a second.
+        true => count_security_events(gatekeeper, before.security_events.is_some() || !before.database.is_connected()).await,
+        false => before.security_events,
     };
-    let before = gatekeeper.health.database();
-    if before.is_connected() != database.is_connected() {
+    if before.database.is_connected() != database.is_connected() {
         if database.is_connected() {
             tracing::info!("the database is connected");
         } else {
             tracing::error!("the database is away: calls go on, records wait");
         }
     }
-    gatekeeper.metrics.database_up.set(i64::from(database.is_connected()));
-    gatekeeper.health.set_database(database);
+    let metrics = &gatekeeper.metrics;
+    metrics.database_up.set(i64::from(database.is_connected()));
+    if let Some(latency) = database.latency() {
+        metrics.database_latency.set(latency.as_secs_f64());
+    }
+    metrics.pool_checked_out.set(i64::from(pool.checked_out));
+    metrics.pool_most.set(i64::from(pool.most()));
+    metrics.security_events.set(security_events.map_or(0, |count| i64::try_from(count).unwrap_or(i64::MAX)));
+    let missing = gatekeeper.secrets().values().filter(|there| !**there).count();
+    metrics.secrets_missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
+    gatekeeper.health.saw_store(StoreSeen { database, pool, security_events });
+}
+
+async fn ask_database(gatekeeper: &Gatekeeper) -> Database {
+    let clock = &gatekeeper.pipeline.clock;
+    let asked = clock.monotonic_nanos();
+    match timeout(PING, gatekeeper.store.ping()).await {
+        Ok(Ok(())) => Database::Connected { latency: Duration::from_nanos(clock.monotonic_nanos().saturating_sub(asked)) },
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the database does not answer");
+            Database::Away
+        }
+        Err(_) => Database::Away,
+    }
+}
+
+async fn count_security_events(gatekeeper: &Gatekeeper, is_news: bool) -> Option<u64> {
+    let start = gatekeeper.pipeline.clock.now().minus(SECURITY_WINDOW);
+    match timeout(PING, gatekeeper.store.security_events(start, RISK)).await {
+        Ok(Ok(count)) => return Some(count),
+        Ok(Err(error)) if is_news => tracing::warn!(%error, "security events cannot be counted"),
+        Err(_) if is_news => tracing::warn!("security events cannot be counted: no answer in time"),
+        Ok(Err(_)) | Err(_) => {}
+    }
+    None
+}
+
+fn pool(state: PoolState) -> Pool {
+    Pool {
+        pool_size: state.pool_size,
+        max_overflow: state.most.saturating_sub(state.pool_size),
+        checked_out: state.size.saturating_sub(state.idle),
+        checked_in: state.idle,
+    }
 }
 
 /// Failed authentications beyond the bound, one record per network and minute.

@@ -4,6 +4,7 @@
 
 mod bring_up;
 mod duties;
+mod lookout;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,11 @@ use crate::settings::Migrate;
 use crate::store::{CallRecord, SignalCursor};
 use bring_up::{BringUpError, keep_bringing_up};
 use duties::{follow_signals, maintain, record_strangers, refresh_health, reread_keys, touch_keys};
+use lookout::{look_for_platform, look_for_targets};
 
 const HEALTH: Duration = Duration::from_secs(1);
+const PLATFORM: Duration = Duration::from_secs(5);
+const TARGETS: Duration = Duration::from_secs(10);
 const STRANGERS: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(60);
 const KEY_USE: Duration = Duration::from_secs(30);
@@ -65,6 +69,8 @@ impl Upkeep {
         };
         tasks.spawn(follow_signals(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
         every(&mut tasks, gatekeeper, HEALTH, &stopping, |gatekeeper| async move { refresh_health(&gatekeeper).await });
+        every(&mut tasks, gatekeeper, PLATFORM, &stopping, |gatekeeper| async move { look_for_platform(&gatekeeper).await });
+        every(&mut tasks, gatekeeper, TARGETS, &stopping, |gatekeeper| async move { look_for_targets(&gatekeeper).await });
         every(&mut tasks, gatekeeper, STRANGERS, &stopping, |gatekeeper| async move {
             record_strangers(&gatekeeper, gatekeeper.pipeline.strangers.drain(gatekeeper.pipeline.clock.now()));
         });

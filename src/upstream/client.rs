@@ -64,7 +64,7 @@ pub struct Answer {
 
 #[derive(Debug)]
 pub struct Upstream {
-    client: Client<Connector, Full<Bytes>>,
+    pub(super) client: Client<Connector, Full<Bytes>>,
     breakers: Breakers,
 }
 

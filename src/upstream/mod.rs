@@ -7,6 +7,7 @@ pub mod breaker;
 pub mod client;
 pub mod dial;
 pub mod headers;
+mod probe;
 pub mod shape;
 
 pub use answer::{Settled, settle};

@@ -14,6 +14,8 @@ use crate::policy::problems::Report;
 
 /// The variable whose origin alone gets the service role key.
 const PLATFORM: &str = "SUPABASE_URL";
+/// The variable that holds it.
+const SERVICE_ROLE: &str = "SUPABASE_SERVICE_ROLE_KEY";
 
 /// How the targets of one entry are given credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,12 +45,14 @@ pub struct Guard<'a> {
     platform: Option<Origin>,
     /// How many targets lack what is missing.
     missing: BTreeMap<Missing, usize>,
+    /// The variables whose secrets go to targets, and whether they are set.
+    used: BTreeMap<String, bool>,
 }
 
 impl<'a> Guard<'a> {
     pub fn new(variables: Variables<'a>, inputs: &'a CredentialInputs) -> Self {
         let platform = variables(PLATFORM).and_then(|text| url::parse(text.trim()).ok()).and_then(|uri| Origin::of(&uri));
-        Self { variables, service_role: inputs.service_role.as_ref(), platform, missing: BTreeMap::new() }
+        Self { variables, service_role: inputs.service_role.as_ref(), platform, missing: BTreeMap::new(), used: BTreeMap::new() }
     }
 
     pub fn choose(&self, settings: &Target, report: &mut Report<'_>) -> Option<Choice> {
@@ -106,6 +110,12 @@ impl<'a> Guard<'a> {
             _ => {}
         }
         let Some(origin) = address.and_then(Origin::of) else { return };
+        // A target without an address is not called, so what it would be called with is not missed.
+        match choice {
+            Choice::Nothing | Choice::Pass => {}
+            Choice::ServiceRole => self.uses(SERVICE_ROLE, self.service_role.is_some()),
+            Choice::Bearer { name, secret } => self.uses(name, secret.is_some()),
+        }
         if is_service_role && self.platform.as_ref() != Some(&origin) {
             let message = format!(
                 "the service role key goes to the origin of {PLATFORM} only, and this is another: write credentials = \"none\", or bearer = \"NAME\" \
@@ -127,6 +137,15 @@ impl<'a> Guard<'a> {
             Choice::ServiceRole => self.service_role.map_or(Credentials::None, |key| Credentials::ServiceRole(key.clone())),
             Choice::Bearer { secret: Some(secret), .. } => Credentials::Bearer(secret.clone()),
         }
+    }
+
+    fn uses(&mut self, name: &str, is_set: bool) {
+        self.used.insert(name.to_owned(), is_set);
+    }
+
+    /// The variables whose secrets go to targets that can be called, and whether they are set.
+    pub fn used(self) -> BTreeMap<String, bool> {
+        self.used
     }
 
     fn count(&mut self, missing: Missing) {

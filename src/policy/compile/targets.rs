@@ -59,6 +59,7 @@ pub fn layer(own: file::Target, mut inherited: file::Target) -> file::Target {
     file::Target { breaker: Some(own_breaker.or(inherited_breaker)), ..own.or(inherited) }
 }
 
+/// The targets, and the secrets they are called with.
 pub fn compile(
     entries: Vec<Spanned<file::Target>>,
     defaults: &file::Target,
@@ -66,7 +67,7 @@ pub fn compile(
     variables: Variables<'_>,
     credentials: &CredentialInputs,
     report: &mut Report<'_>,
-) -> Targets {
+) -> (Targets, BTreeMap<String, bool>) {
     if let Some(names) = &defaults.names {
         report.problem(names.span(), "names have no place in [target_defaults]: list targets under [[target]]");
     }
@@ -98,7 +99,7 @@ pub fn compile(
         }
     }
     guard.warn_of_missing(report);
-    targets
+    (targets, guard.used())
 }
 
 /// What the targets of one entry have in common.
@@ -121,7 +122,7 @@ fn one_target(
 ) -> Target {
     let Common { shape, timeout, idle_timeout, breaker, .. } = *common;
     let (defaults, callers) = (common.defaults.clone(), common.callers.clone());
-    Target { name, url, shape, defaults, timeout, idle_timeout, credentials, pass_authorization, callers, breaker, place }
+    Target { name, url, shape, defaults, timeout, idle_timeout, credentials, pass_authorization, callers, breaker, health: None, place }
 }
 
 fn common(settings: &file::Target, listed_sources: &[&str], report: &mut Report<'_>) -> Option<Common> {

@@ -22,6 +22,7 @@ use crate::identity::KeyId;
 
 pub(super) struct Postgres {
     pool: PgPool,
+    pool_size: u32,
 }
 
 impl Postgres {
@@ -34,7 +35,7 @@ impl Postgres {
             .max_connections(options.pool_size.saturating_add(options.max_overflow).max(1))
             .acquire_timeout(CONNECT)
             .connect_lazy_with(connect.application_name("gatekeeper"));
-        Ok(Self { pool })
+        Ok(Self { pool, pool_size: options.pool_size })
     }
 }
 
@@ -90,7 +91,7 @@ impl Store for Postgres {
 
     fn pool(&self) -> PoolState {
         let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
-        PoolState { size: self.pool.size(), most: self.pool.options().get_max_connections(), idle }
+        PoolState { size: self.pool.size(), pool_size: self.pool_size, most: self.pool.options().get_max_connections(), idle }
     }
 
     fn write<'a>(&'a self, batch: &'a [CallRecord]) -> StoreFuture<'a, ()> {

@@ -31,6 +31,7 @@ pub(super) struct Sqlite {
     readers: SqlitePool,
     /// A pool of one: writers of this process wait here, in order, and never meet SQLITE_BUSY.
     writer: SqlitePool,
+    pool_size: u32,
 }
 
 impl Sqlite {
@@ -50,7 +51,7 @@ impl Sqlite {
         let pool = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(CONNECT);
         // A writer waits for its turn as long as a question may take; its turn does come.
         let writer = pool(1).acquire_timeout(ANSWER).connect_lazy_with(connect.clone());
-        Ok(Self { readers: pool(most).connect_lazy_with(connect), writer })
+        Ok(Self { readers: pool(most).connect_lazy_with(connect), writer, pool_size: options.pool_size })
     }
 }
 
@@ -124,11 +125,12 @@ impl Store for Sqlite {
     }
 
     fn pool(&self) -> PoolState {
-        let idle = self.readers.num_idle().saturating_add(self.writer.num_idle());
+        // Of the readers: the one writer is a queue, and in use whenever anything is written.
         PoolState {
-            size: self.readers.size().saturating_add(self.writer.size()),
-            most: self.readers.options().get_max_connections().saturating_add(1),
-            idle: u32::try_from(idle).unwrap_or(u32::MAX),
+            size: self.readers.size(),
+            pool_size: self.pool_size,
+            most: self.readers.options().get_max_connections(),
+            idle: u32::try_from(self.readers.num_idle()).unwrap_or(u32::MAX),
         }
     }
 
