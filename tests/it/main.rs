@@ -24,6 +24,7 @@ mod explain;
 mod faults;
 mod invariants;
 mod keys;
+mod live_policy;
 mod policies;
 mod rate_limits;
 mod readme;
