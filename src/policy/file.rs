@@ -136,6 +136,20 @@ pub struct Block {
     pub until: Option<Moment>,
 }
 
+/// `[[exception]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exception {
+    pub rules: List,
+    #[serde(default)]
+    pub sources: Vec<Text>,
+    #[serde(default)]
+    pub targets: Vec<Text>,
+    pub reason: Text,
+    pub by: Text,
+    pub until: Option<Moment>,
+}
+
 /// A date and time, as TOML's own or in quotes.
 pub type Moment = Spanned<toml::Value>;
 

@@ -3,6 +3,7 @@
 
 mod blocks;
 mod directory;
+mod exceptions;
 mod limits;
 mod mistakes;
 mod places;
