@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::ops::{At, LONG_PATIENCE, Ops, OpsError, PATIENCE};
 use super::output::{Output, plain};
 use super::{Exit, setup};
+use crate::clock::Clock;
 use crate::policy::load::{CredentialInputs, load};
 use crate::settings::Environment;
 
@@ -49,7 +50,8 @@ fn check(output: &Output, policies: Option<PathBuf>) -> Exit {
     let credentials = CredentialInputs { service_role: environment.secret_variable("SUPABASE_SERVICE_ROLE_KEY") };
     match load(&origin, &|name| environment.variable(name), &credentials) {
         Ok(policy) => {
-            policy.warnings.iter().for_each(|warning| output.say(&format!("warning: {warning}")));
+            let warnings = policy.warnings_at(Clock::system().now());
+            warnings.iter().for_each(|warning| output.say(&format!("warning: {warning}")));
             output.say(&format!(
                 "{origin}: {} sources, {} targets, {} SQL rules ({})",
                 policy.sources.entries(),
@@ -59,7 +61,7 @@ fn check(output: &Output, policies: Option<PathBuf>) -> Exit {
             ));
             output.value(&json!({
                 "ok": true, "origin": origin.to_string(), "fingerprint": policy.fingerprint.as_ref(), "problems": [],
-                "warnings": policy.warnings,
+                "warnings": warnings,
             }));
             Exit::Fine
         }

@@ -41,7 +41,6 @@ fn target(name: &str, url: Uri) -> Target {
         idle_timeout: Duration::from_secs(8),
         credentials: Credentials::ServiceRole(Secret::new(SERVICE_KEY)),
         pass_authorization: false,
-        health: None,
         callers: vec![],
         breaker: BreakerPolicy { failures: NonZeroU32::MAX, open_for: Duration::from_secs(30) },
         health: None,
