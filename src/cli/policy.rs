@@ -10,7 +10,6 @@ use super::ops::{At, LONG_PATIENCE, Ops, OpsError, PATIENCE};
 use super::output::{Output, plain};
 use super::{Exit, setup};
 use crate::clock::Clock;
-use crate::policy::load::{CredentialInputs, load};
 use crate::settings::Environment;
 
 const PATH: &str = "/api/admin/policy";
@@ -44,11 +43,8 @@ pub async fn run(output: &Output, policies: Option<PathBuf>, command: Command) -
 }
 
 fn check(output: &Output, policies: Option<PathBuf>) -> Exit {
-    let environment = Environment::process();
-    let directory = environment.variable("GATEKEEPER_POLICIES").map(PathBuf::from);
-    let origin = setup::origin(policies, directory.as_deref());
-    let credentials = CredentialInputs { service_role: environment.secret_variable("SUPABASE_SERVICE_ROLE_KEY") };
-    match load(&origin, &|name| environment.variable(name), &credentials) {
+    let (origin, policy) = setup::local_policy(&Environment::process(), policies);
+    match policy {
         Ok(policy) => {
             let warnings = policy.warnings_at(Clock::system().now());
             warnings.iter().for_each(|warning| output.say(&format!("warning: {warning}")));
