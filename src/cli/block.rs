@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Exit;
-use super::arguments::Term;
+use super::arguments::{Term, words};
 use super::ops::{At, PATIENCE};
 use super::output::Output;
 use super::setup::{failed, operator};
@@ -52,7 +52,7 @@ pub struct Add {
     #[arg(value_parser = subject)]
     subject: Subject,
     /// Why: for the audit, and for whoever wonders.
-    #[arg(long)]
+    #[arg(long, value_parser = words)]
     reason: String,
     #[command(flatten)]
     term: Term,

@@ -8,6 +8,7 @@ use super::Exit;
 use super::output::Output;
 use crate::policy::Policy;
 use crate::policy::load::{CredentialInputs, Origin, load};
+use crate::policy::problems::Problems;
 use crate::settings::{DatabaseSettings, Environment, LogSettings, Settings};
 use crate::store::{self, OpenOptions, Store, StoreError};
 use crate::telemetry::logging::Log;
@@ -27,6 +28,15 @@ pub fn policy(origin: &Origin, environment: &Environment<'_>, settings: &Setting
     let credentials = CredentialInputs { service_role: settings.service_role_key.clone() };
     load(origin, &|name| environment.variable(name), &credentials)
         .map_err(|problems| problems.as_slice().iter().map(ToString::to_string).collect())
+}
+
+/// The policies as a command finds them, whatever else of the environment is there.
+pub fn local_policy(environment: &Environment<'_>, argument: Option<PathBuf>) -> (Origin, Result<Policy, Problems>) {
+    let directory = environment.variable("GATEKEEPER_POLICIES").map(PathBuf::from);
+    let origin = origin(argument, directory.as_deref());
+    let credentials = CredentialInputs { service_role: environment.secret_variable("SUPABASE_SERVICE_ROLE_KEY") };
+    let policy = load(&origin, &|name| environment.variable(name), &credentials);
+    (origin, policy)
 }
 
 pub fn start_log(settings: &LogSettings) -> Log {

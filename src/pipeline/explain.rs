@@ -11,9 +11,9 @@ use http_body_util::Full;
 use super::{Arriving, Pipeline, Purpose};
 use crate::call::{Envelope, Head};
 use crate::gates::authenticate::Assumed;
-use crate::identity::{CallId, Caller, Endpoint, Place};
+use crate::identity::{Action, CallId, Caller, Endpoint, Place, SourceName, TargetName};
 use crate::live::Snapshot;
-use crate::policy::{Source, Target};
+use crate::policy::Policy;
 use crate::record::{Notes, Trail};
 use crate::reply::status_of;
 use crate::verdict::{AuthFault, Denial, GateName, Refusal, Standing, Standings};
@@ -185,28 +185,30 @@ impl Seen<'_> {
     }
 
     fn place(&self, gate: GateName) -> Option<Place> {
-        match gate {
-            GateName::Authenticate => Some(self.source()?.place.clone()),
-            GateName::SourceLimit => Some(self.source()?.total.place.clone()),
-            GateName::Authorize => Some(self.target()?.place.clone()),
-            GateName::EndpointLimit => {
-                let target = self.target()?;
-                let endpoint = Endpoint::of(&target.name, self.notes.action.as_ref());
-                Some(self.source()?.allowance_of(endpoint.as_str()).place.clone())
-            }
-            GateName::Blocklist | GateName::SqlFilter | GateName::SchemaCheck => None,
-        }
-    }
-
-    fn source(&self) -> Option<&Source> {
-        match &self.notes.caller {
-            Some(Caller::Source { name, .. }) => self.snapshot.policy.sources.find(name).map(Arc::as_ref),
+        let source = match &self.notes.caller {
+            Some(Caller::Source { name, .. }) => Some(name),
             _ => None,
-        }
+        };
+        line(&self.snapshot.policy, gate, source, self.notes.target.as_ref(), self.notes.action.as_ref())
     }
+}
 
-    fn target(&self) -> Option<&Target> {
-        self.snapshot.policy.targets.find(self.notes.target.as_ref()?.as_str()).map(Arc::as_ref)
+/// The line of policy by which a gate lets a call pass.
+pub(super) fn line(
+    policy: &Policy,
+    gate: GateName,
+    source: Option<&SourceName>,
+    target: Option<&TargetName>,
+    action: Option<&Action>,
+) -> Option<Place> {
+    let source = || policy.sources.find(source?);
+    let target = || policy.targets.find(target?.as_str());
+    match gate {
+        GateName::Authenticate => Some(source()?.place.clone()),
+        GateName::SourceLimit => Some(source()?.total.place.clone()),
+        GateName::Authorize => Some(target()?.place.clone()),
+        GateName::EndpointLimit => Some(source()?.allowance_of(Endpoint::of(&target()?.name, action).as_str()).place.clone()),
+        GateName::Blocklist | GateName::SqlFilter | GateName::SchemaCheck => None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! Each gate takes the proof of the one before, so a call that skipped a gate does not compile. Nothing here touches a database.
 
 mod explain;
+mod retrace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::upstream::{Order, Outgoing, Settled, Towards, Upstream, settle, shape
 use crate::verdict::{AuthFault, Denial, Failure, GateName, Refusal, Standings, Verdict};
 
 pub use explain::{Decision, Explanation, Question, Step};
+pub use retrace::{judged_by, retrace};
 
 /// Judging SQL of this size takes a few milliseconds at the most.
 const LONG: usize = 16 * 1024;
