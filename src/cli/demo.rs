@@ -46,6 +46,7 @@ async fn prepare(output: &Output, policies: Option<PathBuf>, options: Options) -
         ("GATEKEEPER_ADMIN_TOKEN", admin_token.reveal().to_owned()),
         ("SUPABASE_URL", format!("http://{targets}")),
         ("DATABASE_URL", database.clone()),
+        ("GATEKEEPER_STATE", options.database.with_extension("state").display().to_string()),
     ]);
     let environment = Arc::new(Environment::from_lookup(move |name| {
         let heeded = || HEEDED.contains(&name).then(|| std::env::var(name).ok()).flatten();
@@ -60,15 +61,15 @@ async fn prepare(output: &Output, policies: Option<PathBuf>, options: Options) -
         return Err(Exit::Configuration);
     }
     let origin = setup::origin(policies, settings.policies.directory.as_deref());
-    let policy = setup::policy(&origin, &environment, &settings).map_err(|problems| {
+    let policies = {
+        let (environment, settings) = (Arc::clone(&environment), settings.clone());
+        PolicySource::new(origin.clone(), Arc::new(move || setup::policy(&origin, &environment, &settings)))
+    };
+    let policy = (policies.compile)().map_err(|problems| {
         output.problems(&problems);
         Exit::Configuration
     })?;
-    setup::start_log(&settings.log);
-    let policies = {
-        let (origin, settings) = (origin.clone(), settings.clone());
-        PolicySource { origin: origin.clone(), compile: Arc::new(move || setup::policy(&origin, &environment, &settings)) }
-    };
+    let log = setup::start_log(&settings.log);
     let greeting = |listeners: &Listeners| {
         let (Ok(data), Ok(ops)) = (listeners.data_address(), listeners.ops_address()) else { return };
         let program = std::env::current_exe().map_or_else(|_| "gatekeeper".into(), |path| path.display().to_string());
@@ -102,5 +103,5 @@ Operators look at http://{ops}/health and http://{ops}/metrics. Stop with Ctrl-C
             "admin_token": admin_token.reveal(),
         }));
     };
-    Ok(serve::run_with(output, settings, policy, policies, greeting).await)
+    Ok(serve::run_with(output, serve::Prepared { environment, settings, policy, policies, log }, greeting).await)
 }

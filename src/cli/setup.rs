@@ -11,7 +11,7 @@ use crate::policy::load::{CredentialInputs, Origin, load};
 use crate::policy::problems::Problems;
 use crate::settings::{DatabaseSettings, Environment, LogSettings, Settings};
 use crate::store::{self, OpenOptions, Store, StoreError};
-use crate::telemetry::logging;
+use crate::telemetry::logging::Log;
 
 /// Where policies are found: the argument, the variable, the working directory, the shipped ones.
 pub fn origin(argument: Option<PathBuf>, settings: Option<&Path>) -> Origin {
@@ -39,8 +39,8 @@ pub fn local_policy(environment: &Environment<'_>, argument: Option<PathBuf>) ->
     (origin, policy)
 }
 
-pub fn start_log(settings: &LogSettings) {
-    logging::start(&settings.level, settings.format);
+pub fn start_log(settings: &LogSettings) -> Log {
+    Log::start(settings.level, settings.format)
 }
 
 /// The store as a command needs it: there, and with its schema complete.
