@@ -59,3 +59,19 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 pub fn gate(text: &str) -> Result<GateName, String> {
     GateName::parse(text).ok_or_else(|| format!("the gates are {}", GateName::ALL.map(GateName::as_str).join(", ")))
 }
+
+/// What somebody or something goes by.
+pub fn name(text: &str) -> Result<String, String> {
+    legible(text, 128)
+}
+
+/// Somebody's reason or note.
+pub fn words(text: &str) -> Result<String, String> {
+    legible(text, 500)
+}
+
+fn legible(text: &str, most: usize) -> Result<String, String> {
+    let text = text.trim();
+    let fits = (1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err(format!("write 1 to {most} characters, none of them a control character")) }
+}

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Exit;
+use super::arguments::{name, words};
 use super::entries::{Listing, Reviewed, describe, finish, list, review};
 use super::output::Output;
 use super::setup::{operator, ready_store};
@@ -36,13 +37,13 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Log {
     /// Who does it.
-    #[arg(long)]
+    #[arg(long, value_parser = name)]
     by: String,
     /// The target that is called.
-    #[arg(long)]
+    #[arg(long, value_parser = name)]
     target: String,
     /// Why.
-    #[arg(long)]
+    #[arg(long, value_parser = words)]
     reason: String,
 }
 

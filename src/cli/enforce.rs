@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::Exit;
-use super::arguments::{Term, gate};
+use super::arguments::{Term, gate, words};
 use super::ops::{At, Ops, OpsError, PATIENCE};
 use super::output::{Output, plain};
 use crate::settings::Environment;
@@ -34,7 +34,7 @@ pub struct Change {
     #[command(flatten)]
     term: Term,
     /// Why: for the audit, and for whoever wonders.
-    #[arg(long)]
+    #[arg(long, value_parser = words)]
     reason: Option<String>,
     #[command(flatten)]
     at: At,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Exit;
+use super::arguments::{name, words};
 use super::output::Output;
 use super::setup::{failed, operator};
 use crate::audit::{Actor, AuditAction, AuditEntry};
@@ -29,10 +30,10 @@ pub struct Reviewed {
     /// As `list` shows it.
     id: Uuid,
     /// Who looked.
-    #[arg(long)]
+    #[arg(long, value_parser = name)]
     by: String,
     /// What came of it.
-    #[arg(long)]
+    #[arg(long, value_parser = words)]
     note: String,
 }
 

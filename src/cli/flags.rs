@@ -1,10 +1,11 @@
 //! `flags`: switching targets and gates off and on. Flags live in the operators' own table, so a change reaches every gatekeeper on it.
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::Exit;
+use super::arguments::{name, words};
 use super::ops::{At, PATIENCE};
 use super::output::{Output, plain};
 use super::setup::{failed, operator};
@@ -16,7 +17,6 @@ use crate::store::control::FlagChange;
 use crate::switches::{Flag, Governs};
 
 const PATH: &str = "/api/admin/feature-flags";
-const NAME_LIMIT: usize = 255;
 const COLUMNS: [(&str, &str); 5] =
     [("name", "name"), ("enabled", "enabled"), ("kill switch", "kill_switch"), ("rollout", "rollout_percentage"), ("governs", "governs")];
 
@@ -32,11 +32,12 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("change").args(["enabled", "kill", "unkill", "rollout"]).required(true).multiple(true))]
 pub struct Set {
     /// Such as target:vercel-manager or stage:sql_filter.
     #[arg(value_parser = name)]
     name: String,
-    #[arg(long, value_name = "BOOL", required_unless_present_any = ["kill", "unkill", "rollout"])]
+    #[arg(long, value_name = "BOOL")]
     enabled: Option<bool>,
     /// Off at once, whatever else the flag says.
     #[arg(long)]
@@ -48,7 +49,7 @@ pub struct Set {
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     rollout: Option<u8>,
     /// Why: for the audit.
-    #[arg(long)]
+    #[arg(long, value_parser = words)]
     reason: Option<String>,
     #[command(flatten)]
     at: At,
@@ -147,9 +148,4 @@ fn describe(flag: &Flag) -> Value {
         "name": flag.name, "enabled": flag.enabled, "kill_switch": flag.kill_switch, "rollout_percentage": flag.rollout_percentage,
         "governs": governs,
     })
-}
-
-fn name(text: &str) -> Result<String, String> {
-    let fits = !text.trim().is_empty() && text.len() <= NAME_LIMIT && !text.chars().any(char::is_control);
-    if fits { Ok(text.to_owned()) } else { Err(format!("a flag's name has 1 to {NAME_LIMIT} bytes and no control characters")) }
 }

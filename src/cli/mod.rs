@@ -63,10 +63,10 @@ impl From<Exit> for ExitCode {
 )]
 struct Arguments {
     /// Print JSON instead of tables.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
     /// The directory of policies; else $GATEKEEPER_POLICIES, else ./policies, else the shipped ones.
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, display_order = 900, value_name = "DIR")]
     policies: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -152,7 +152,7 @@ async fn run(arguments: Arguments) -> Exit {
         Command::Check => check::run(&output, policies),
         Command::Keys(command) => keys::run(&output, command).await,
         Command::Limits(command) => limits::run(&output, command).await,
-        Command::Calls(command) => calls::run(&output, command).await,
+        Command::Calls(command) => calls::run(&output, policies, command).await,
         Command::Db(command) => db::run(&output, command).await,
         Command::Health(options) => health::run(&output, options).await,
         Command::Enforce(command) => enforce::run(&output, command).await,

@@ -127,7 +127,7 @@ impl OpsError {
     /// Whether the same could be done without a gatekeeper, and why it should be.
     pub fn way_around(&self) -> Option<String> {
         match self {
-            Self::NoToken => Some("no GATEKEEPER_ADMIN_TOKEN is set".into()),
+            Self::NoToken => Some("GATEKEEPER_ADMIN_TOKEN is not set".into()),
             Self::Unreachable { base, .. } => Some(format!("no gatekeeper answers at {base}")),
             Self::Misused(_) | Self::Misconfigured(_) | Self::NoAnswer { .. } | Self::Refused { .. } => None,
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::ops::{At, LONG_PATIENCE, Ops, OpsError, PATIENCE};
 use super::output::{Output, plain};
 use super::{Exit, setup};
-use crate::policy::load::{CredentialInputs, load};
+use crate::clock::Clock;
 use crate::settings::Environment;
 
 const PATH: &str = "/api/admin/policy";
@@ -43,13 +43,11 @@ pub async fn run(output: &Output, policies: Option<PathBuf>, command: Command) -
 }
 
 fn check(output: &Output, policies: Option<PathBuf>) -> Exit {
-    let environment = Environment::process();
-    let directory = environment.variable("GATEKEEPER_POLICIES").map(PathBuf::from);
-    let origin = setup::origin(policies, directory.as_deref());
-    let credentials = CredentialInputs { service_role: environment.secret_variable("SUPABASE_SERVICE_ROLE_KEY") };
-    match load(&origin, &|name| environment.variable(name), &credentials) {
+    let (origin, policy) = setup::local_policy(&Environment::process(), policies);
+    match policy {
         Ok(policy) => {
-            policy.warnings.iter().for_each(|warning| output.say(&format!("warning: {warning}")));
+            let warnings = policy.warnings_at(Clock::system().now());
+            warnings.iter().for_each(|warning| output.say(&format!("warning: {warning}")));
             output.say(&format!(
                 "{origin}: {} sources, {} targets, {} SQL rules ({})",
                 policy.sources.entries(),
@@ -59,7 +57,7 @@ fn check(output: &Output, policies: Option<PathBuf>) -> Exit {
             ));
             output.value(&json!({
                 "ok": true, "origin": origin.to_string(), "fingerprint": policy.fingerprint.as_ref(), "problems": [],
-                "warnings": policy.warnings,
+                "warnings": warnings,
             }));
             Exit::Fine
         }

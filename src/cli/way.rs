@@ -31,7 +31,7 @@ impl Way {
             Some(because) if !at.is_given() => match ready_store(output).await {
                 Ok(store) => Ok(Self::Database { store, because }),
                 Err(exit) => {
-                    output.problem(&format!("the database was asked, for {because}"));
+                    output.problem(&format!("(the database was asked because {because})"));
                     Err(exit)
                 }
             },
@@ -51,7 +51,7 @@ impl Way {
     pub fn say(&self, output: &Output) {
         output.say(&match self {
             Self::Gatekeeper(ops) => format!("(by the gatekeeper at {})", ops.base()),
-            Self::Database { because, .. } => format!("(in the database, for {because})"),
+            Self::Database { because, .. } => format!("(in the database, because {because})"),
         });
     }
 

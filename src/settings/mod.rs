@@ -14,7 +14,7 @@ use std::time::Duration;
 pub use environment::{Environment, Problem, Problems};
 
 use crate::identity::{KeyHash, Secret};
-use crate::telemetry::logging::Format;
+use crate::telemetry::logging::{Format, Level};
 
 /// The key that the original's clients carried in their source code, known to everyone: refused wherever it appears.
 /// Kept as its hash, so that the house holds no default key at all.
@@ -42,6 +42,8 @@ pub struct Settings {
     pub bounds: Bounds,
     pub database: DatabaseSettings,
     pub policies: PolicySettings,
+    /// Where what operators said is kept while the database is away.
+    pub state: PathBuf,
     pub log: LogSettings,
     /// Doubtful, not wrong.
     pub warnings: Vec<String>,
@@ -144,7 +146,7 @@ pub struct PolicySettings {
 
 #[derive(Clone, Debug)]
 pub struct LogSettings {
-    pub level: String,
+    pub level: Level,
     pub format: Format,
 }
 
@@ -208,6 +210,7 @@ impl Settings {
             directory: environment.value(p, "GATEKEEPER_POLICIES").map(PathBuf::from),
             service_role_key: service_role_key.clone(),
         };
+        let state = environment.value(p, "GATEKEEPER_STATE").map(PathBuf::from).unwrap_or_default();
         let log = LogSettings::collect(environment, p);
 
         match (listen, ops_listen, eliza_key, enforce, off_credentials, database, log) {
@@ -227,10 +230,30 @@ impl Settings {
                     bounds,
                     database,
                     policies,
+                    state,
                     log,
                     warnings,
                 })
             }
+            _ => Err(problems),
+        }
+    }
+}
+
+/// What of all this is read again at SIGHUP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changeable {
+    pub enforce: Enforce,
+    pub level: Level,
+}
+
+impl Changeable {
+    pub fn read(environment: &Environment<'_>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let enforce = enforcement(environment, &mut problems, &mut Vec::new());
+        let level = environment.parsed(&mut problems, "LOG_LEVEL", level);
+        match (enforce, level) {
+            (Some(enforce), Some(level)) if problems.is_empty() => Ok(Self { enforce, level }),
             _ => Err(problems),
         }
     }
@@ -258,15 +281,7 @@ impl DatabaseSettings {
 
 impl LogSettings {
     fn collect(environment: &Environment<'_>, p: &mut Problems) -> Option<Self> {
-        let level = environment.parsed(p, "LOG_LEVEL", |text| {
-            let level = text.to_ascii_lowercase();
-            match level.as_str() {
-                "trace" | "debug" | "info" | "warn" | "error" => Ok(level),
-                "warning" => Ok("warn".into()),
-                "critical" => Ok("error".into()),
-                _ => Err("must be trace, debug, info, warn or error".into()),
-            }
-        });
+        let level = environment.parsed(p, "LOG_LEVEL", level);
         let format = environment.parsed(p, "LOG_FORMAT", |text| match text {
             "auto" => Ok(Format::Auto),
             "text" => Ok(Format::Text),
@@ -300,6 +315,10 @@ fn is_published(key: &Secret) -> bool {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8080".into())
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    Level::parse(text).ok_or_else(|| Level::WORDS.into())
 }
 
 /// The words never hold the text: it may hold a password.
