@@ -42,6 +42,7 @@ fn guarded() -> OpenApiRouter<Arc<Gatekeeper>> {
     OpenApiRouter::default()
         .routes(routes!(enforcement::show, enforcement::change))
         .routes(routes!(policy::status))
+        .routes(routes!(policy::show))
         .routes(routes!(policy::reload))
         .routes(routes!(flags::list, flags::set))
         .routes(routes!(blocks::list, blocks::add))
