@@ -12,7 +12,7 @@ use crate::store::control::{ActivityEntry, EntryKind, Review};
 const WORDS: usize = 500;
 
 impl Control {
-    /// `entry`: as [`manual_bypass`](crate::record::compose::manual_bypass) makes it.
+    /// `entry`: as [`ActivityEntry::bypass`] makes it.
     pub async fn log_bypass(&self, entry: ActivityEntry, by: &Actor) -> Result<(), ControlError> {
         self.store.add_entries(std::slice::from_ref(&entry)).await?;
         let member = |name: &str| entry.metadata.get(name).and_then(Value::as_str).unwrap_or_default();
