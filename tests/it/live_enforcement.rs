@@ -5,18 +5,22 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use eliza_gatekeeper::audit::Actor;
+use eliza_gatekeeper::audit::{Actor, AuditEntry};
 use eliza_gatekeeper::clock::ManualClock;
 use eliza_gatekeeper::control::EnforceOrder;
 use eliza_gatekeeper::enforcement::GateMode;
 use eliza_gatekeeper::verdict::GateName;
 use serde_json::{Value, json};
 
-use crate::support::house::{House, KEY, Plan, Reply, SERVICE_KEY, call_at, eventually, midnight};
+use crate::support::house::{House, KEY, Plan, Reply, SERVICE_KEY, call_at, eventually, midnight, soon};
+use crate::support::operator::{number, run};
+use crate::support::postgres::Cluster;
 use crate::support::program::Program;
 use crate::support::targets::{Conduct, Targets};
 use crate::support::{Database, on_each_database};
 
+const SECOND: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_millis(20);
 const FIVE: Duration = Duration::from_secs(5);
 /// Nobody listens there.
 const AWAY: &str = "postgres://nobody@127.0.0.1:9/none";
@@ -226,4 +230,111 @@ async fn at_a_hangup_the_environment_is_read_again_and_what_was_said_since_beats
     assert_eq!(is_told("policies are read again and in force"), 1, "from `error` on the log is silent about it");
     assert_eq!(drop().await, 200);
     serving.stop().await.expect(0);
+}
+
+/// Two gatekeepers on one database.
+async fn pair(database: Database, clock: &ManualClock) -> [House; 2] {
+    let one = plan(clock).on(database).open().await;
+    let other = plan(clock).variable("DATABASE_URL", &one.database).open().await;
+    [one, other]
+}
+
+async fn audited(house: &House, action: &str) -> Vec<AuditEntry> {
+    let mut entries = house.store.audit_entries(1000).await.unwrap();
+    entries.retain(|entry| entry.action == action);
+    entries
+}
+
+async fn an_order_holds_on_every_gatekeeper_of_the_database(database: Database) {
+    let clock = ManualClock::at(midnight());
+    let houses = pair(database, &clock).await;
+    off(&houses[0], Some(GateName::SqlFilter), Some(FIVE)).await;
+    soon("the other has heard", SECOND, EVERY, || async { !is_on(&houses[1]) }).await;
+    let drop = async |house: &House| house.call("gemini-chat").to("brain").operation("DROP TABLE users").send().await.status;
+    assert_eq!([drop(&houses[0]).await, drop(&houses[1]).await], [200, 200]);
+    let standings = houses.each_ref().map(|house| house.gatekeeper.control.enforcement());
+    assert_eq!(standings[0], standings[1]);
+    clock.advance(FIVE);
+    assert_eq!([drop(&houses[0]).await, drop(&houses[1]).await], [403, 403]);
+
+    eventually("it is audited", || async { audited(&houses[0], "enforcement_changed").await.len() == 1 }).await;
+    let entry = &audited(&houses[0], "enforcement_changed").await[0];
+    assert_eq!((&*entry.actor, &*entry.subject, entry.reason.as_deref()), ("alice", "sql_filter", Some("INC-4711")));
+    assert_eq!(entry.before, json!({ "sql_filter": "enforce" }));
+    assert_eq!(entry.after, json!({ "sql_filter": "observe", "until": "2026-03-04T00:00:05Z" }));
+    assert!(audited(&houses[0], "enforcement_changed_by_hand").await.is_empty());
+}
+
+async fn an_operators_own_sql_takes_a_gate_off_and_on(database: Database) {
+    let one = House::plan().on(database).open().await;
+    let houses = [House::plan().variable("DATABASE_URL", &one.database).open().await, one];
+    let table = match database {
+        Database::Sqlite => "gatekeeper_enforcement",
+        Database::Postgres => "gatekeeper.enforcement",
+    };
+    let all = async |on: bool| {
+        soon(&format!("both are on: {on}"), SECOND, EVERY, || async { houses.iter().all(|house| is_on(house) == on) }).await;
+    };
+    run(&houses[0].database, &format!("update {table} set mode = 'observe', reason = 'INC-4711' where gate = 'sql_filter'")).await;
+    all(false).await;
+    run(&houses[0].database, &format!("update {table} set mode = 'enforce'")).await;
+    all(true).await;
+    run(&houses[0].database, &format!("update {table} set mode = 'observe'")).await;
+    all(false).await;
+    run(&houses[0].database, &format!("update {table} set mode = null")).await;
+    all(true).await;
+    assert!(audited(&houses[0], "enforcement_changed_by_hand").await.len() >= 4);
+    // What an operator says afterwards by a command is the later word.
+    off(&houses[0], None, None).await;
+    all(false).await;
+}
+
+async fn an_end_is_told_once_by_however_many_gatekeepers(database: Database) {
+    let clock = ManualClock::at(midnight());
+    let [one, other] = pair(database, &clock).await;
+    off(&one, None, Some(FIVE)).await;
+    soon("the other has heard", SECOND, EVERY, || async { !is_on(&other) }).await;
+    clock.advance(FIVE);
+    let gates = GateName::ALL.len();
+    let told = async |house: &House| audited(house, "enforcement_ended").await.len();
+    eventually("the ends are audited", || async { told(&one).await == gates }).await;
+    // Nor by one that comes back, nor by one that was never there before.
+    let one = plan(&clock).in_place_of(&one.close().await).open().await;
+    let third = plan(&clock).variable("DATABASE_URL", &one.database).open().await;
+    one.close().await;
+    third.close().await;
+    assert_eq!(told(&other).await, gates);
+    let entry = &audited(&other, "enforcement_ended").await[0];
+    assert_eq!((&*entry.actor, entry.at), ("its own end", midnight().plus(FIVE)));
+    assert_eq!((&entry.before, &entry.after), (&json!({ "mode": "observe" }), &json!({ "mode": "enforce" })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_without_the_database_gets_there_when_it_is_back() {
+    let cluster = Cluster::private();
+    let url = cluster.database();
+    let clock = ManualClock::at(midnight());
+    let house = plan(&clock).variable("DATABASE_URL", &url).open().await;
+    cluster.stop();
+    off(&house, Some(GateName::SqlFilter), Some(FIVE)).await;
+    assert!(!is_on(&house));
+    cluster.start();
+    let rulings = "select count(*) from gatekeeper.enforcement where mode = 'observe' and actor = 'alice'";
+    eventually("the ruling is there", || async { number(&url, rulings).await == 1 }).await;
+    eventually("the entry is there", || async { audited(&house, "enforcement_changed").await.len() == 1 }).await;
+
+    // And if it was away until the process ended, it hears of it from the next.
+    cluster.stop();
+    off(&house, Some(GateName::Blocklist), None).await;
+    clock.advance(FIVE);
+    eventually("the end is noted", || async { fs::read_dir(house.state().join("audit")).unwrap().count() == 2 }).await;
+    let closed = house.close().await;
+    cluster.start();
+    let house = plan(&clock).in_place_of(&closed).open().await;
+    eventually("both are there", || async {
+        audited(&house, "enforcement_changed").await.len() == 2 && audited(&house, "enforcement_ended").await.len() == 1
+    })
+    .await;
+    eventually("the second ruling is there", || async { number(&url, rulings).await == 2 }).await;
+    eventually("nothing waits", || async { fs::read_dir(house.state().join("audit")).unwrap().count() == 0 }).await;
 }

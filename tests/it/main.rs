@@ -27,6 +27,7 @@ mod health;
 mod invariants;
 mod keys;
 mod live_enforcement;
+mod live_flags;
 mod live_policy;
 mod policies;
 mod rate_limits;
