@@ -28,6 +28,8 @@ mod faults;
 mod health;
 mod invariants;
 mod keys;
+mod live_enforcement;
+mod live_flags;
 mod live_policy;
 mod policies;
 mod rate_limits;
