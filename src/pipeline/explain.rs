@@ -149,7 +149,13 @@ impl Seen<'_> {
             };
             return Step { gate, decision: Decision::NotReached, saw: String::new(), why, place: None };
         }
-        Step { gate, decision: Decision::Allow, saw: self.saw(gate), why: String::new(), place: self.place(gate) }
+        let step = |why, place| Step { gate, decision: Decision::Allow, saw: self.saw(gate), why, place };
+        match self.notes.excepted.first() {
+            Some(excepted) if gate == GateName::SqlFilter => {
+                step(by_exception(&excepted.finding.rule, &excepted.reason, &excepted.by), Some(excepted.place.clone()))
+            }
+            _ => step(String::new(), self.place(gate)),
+        }
     }
 
     fn saw(&self, gate: GateName) -> String {
@@ -220,6 +226,11 @@ fn used(standing: Option<Standing>, none: &str) -> String {
             format!("call {used} of {} in this {}", standing.limit, window_words(standing.window_secs))
         },
     )
+}
+
+/// Why a rule that refuses let something pass.
+pub(super) fn by_exception(rule: &str, reason: &str, by: &str) -> String {
+    format!("{rule} is excepted: {reason} ({by})")
 }
 
 /// What the operator may know beyond what the caller is told.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::explain::{Decision, Step, line};
+use super::explain::{Decision, Step, by_exception, line};
 use crate::identity::{Action, Place, SERVICE_ROLE, SourceName, TargetName, UNAUTHENTICATED};
 use crate::policy::Policy;
 use crate::record::compose::FINGERPRINT_SHOWN;
@@ -113,9 +113,7 @@ impl Kept<'_> {
             return Step { gate, decision, saw: self.saw(gate, details), why: why(details), place };
         }
         match self.end.passed(gate) {
-            Ok(()) => {
-                Step { gate, decision: Decision::Allow, saw: self.saw(gate, self.metadata), why: String::new(), place: self.place(gate) }
-            }
+            Ok(()) => self.allow(gate),
             Err(unknown) => {
                 let why = match self.end {
                     // No gate stopped it, so it says itself what did.
@@ -125,6 +123,17 @@ impl Kept<'_> {
                 Step { gate, decision: Decision::NotReached, saw: String::new(), why: why.to_owned(), place: None }
             }
         }
+    }
+
+    fn allow(&self, gate: GateName) -> Step {
+        let step = |details, why, place| Step { gate, decision: Decision::Allow, saw: self.saw(gate, details), why, place };
+        let excepted = &self.metadata["excepted"][0];
+        let text = |member: &str| excepted[member].as_str().unwrap_or_default();
+        if gate == GateName::SqlFilter && excepted.is_object() {
+            let why = by_exception(text("rule"), text("reason"), text("by"));
+            return step(excepted, why, Some(Place::new(text("policy_line"))));
+        }
+        step(self.metadata, String::new(), self.place(gate))
     }
 
     fn text(&self, member: &str) -> Option<&str> {
@@ -182,7 +191,7 @@ mod tests {
     use crate::record::compose::compose;
     use crate::record::{Ending, Notes, WouldDeny};
     use crate::verdict::{
-        AuthFault, Blocked, BlockedWhat, Denial, Failure, LimitRule, LimitScope, Limited, Refusal, SchemaRejection, SqlFinding,
+        AuthFault, Blocked, BlockedWhat, Denial, ExceptedSql, Failure, LimitRule, LimitScope, Limited, Refusal, SchemaRejection, SqlFinding,
     };
 
     fn notes() -> Notes {
@@ -262,7 +271,7 @@ mod tests {
             Failure::AmbiguousHeaders("twice"),
             Failure::MethodNotAllowed { allow: "POST" },
             Failure::InvalidJson { what: String::new() },
-            Failure::InvalidEnvelope { what: String::new() },
+            Failure::InvalidEnvelope { what: "no target".into() },
             Failure::AmbiguousBody { what: String::new() },
             Failure::BodyTooLarge { limit: 1 },
             Failure::BodyTooSlow,
@@ -301,6 +310,19 @@ mod tests {
         let allowed = |notes: Notes| steps(&notes, &gone).iter().filter(|step| step.decision == Decision::Allow).count();
         assert_eq!([allowed(nobody()), allowed(Notes { target: None, ..notes() }), allowed(notes())], [0, 3, 5]);
         assert!(steps(&notes(), &gone).last().unwrap().why.contains("not known"));
+    }
+
+    #[test]
+    fn an_exception_is_named_with_its_line() {
+        let Some(Denial::DangerousSql(finding)) = denials().into_iter().find(|denial| denial.gate() == GateName::SqlFilter) else {
+            panic!("there is one")
+        };
+        let place = Place::new("exceptions.toml:3");
+        let excepted = ExceptedSql { finding: *finding, by: "dba".into(), reason: "nightly".into(), place: place.clone() };
+        let passed = steps(&Notes { excepted: vec![excepted], ..notes() }, &Ending::Answered { status: 200 });
+        let step = passed.into_iter().find(|step| step.gate == GateName::SqlFilter).unwrap();
+        let expected = (Decision::Allow, "SQL at /payload/sql", "drop-table is excepted: nightly (dba)", Some(place));
+        assert_eq!((step.decision, step.saw.as_str(), step.why.as_str(), step.place), expected);
     }
 
     #[test]

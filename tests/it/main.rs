@@ -26,6 +26,7 @@ mod faults;
 mod health;
 mod invariants;
 mod keys;
+mod live_policy;
 mod policies;
 mod rate_limits;
 mod readme;
