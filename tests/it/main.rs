@@ -26,6 +26,7 @@ mod faults;
 mod health;
 mod invariants;
 mod keys;
+mod operator_commands;
 mod policies;
 mod rate_limits;
 mod readme;
