@@ -1,5 +1,6 @@
 //! Looking after what the gatekeeper depends on and does not own: the platform, and targets that say where their health is asked for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -47,7 +48,7 @@ pub(super) async fn look_for_targets(gatekeeper: &Gatekeeper) {
     let mut seen = TargetsSeen::new();
     loop {
         for (target, address) in waiting.by_ref().take(AT_ONCE.saturating_sub(asked.len())) {
-            let pipeline = std::sync::Arc::clone(&gatekeeper.pipeline);
+            let pipeline = Arc::clone(&gatekeeper.pipeline);
             asked.spawn(async move {
                 let is_up = pipeline.upstream.is_up(&address).await;
                 (target, if is_up { Probe::Up } else { Probe::Down })

@@ -27,6 +27,7 @@ mod health;
 mod invariants;
 mod keys;
 mod operator_commands;
+mod live_policy;
 mod policies;
 mod rate_limits;
 mod readme;
