@@ -30,6 +30,7 @@ mod invariants;
 mod keys;
 mod live_enforcement;
 mod live_flags;
+mod operator_commands;
 mod live_policy;
 mod policies;
 mod rate_limits;
