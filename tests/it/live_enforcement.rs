@@ -26,7 +26,13 @@ const FIVE: Duration = Duration::from_secs(5);
 const AWAY: &str = "postgres://nobody@127.0.0.1:9/none";
 const OWN: &str = "[[target]]\nnames = [\"brain\"]\n[[source]]\nnames = [\"flooder\"]\ntotal = [\"1/1d\"]\n";
 
-on_each_database!(off_for_five_seconds_lets_everything_through_and_ends_by_itself, what_was_said_survives_a_restart_and_so_does_its_end,);
+on_each_database!(
+    off_for_five_seconds_lets_everything_through_and_ends_by_itself,
+    what_was_said_survives_a_restart_and_so_does_its_end,
+    an_order_holds_on_every_gatekeeper_of_the_database,
+    an_operators_own_sql_takes_a_gate_off_and_on,
+    an_end_is_told_once_by_however_many_gatekeepers,
+);
 
 fn plan(clock: &ManualClock) -> Plan {
     let targets = Targets::like_the_platform().but("brain", Conduct::status(200, "application/json", "{}"));
