@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Exit;
 use super::arguments::{Term, words};
 use super::ops::{At, PATIENCE};
-use super::output::Output;
+use super::output::{Output, member};
 use super::setup::{failed, operator};
 use super::way::Way;
 use crate::audit::{Actor, AuditAction, AuditEntry};
@@ -90,7 +90,7 @@ async fn list(output: &Output, way: &Way) -> Result<Exit, Exit> {
             json!({ "blocks": blocks.iter().map(describe).collect::<Vec<_>>() })
         }
     };
-    output.list(&COLUMNS, &blocks["blocks"]);
+    output.list(&COLUMNS, member(&blocks, "blocks"));
     way.say(output);
     way.value(output, blocks);
     Ok(Exit::Fine)
