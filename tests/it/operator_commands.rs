@@ -267,7 +267,7 @@ async fn the_policy_is_shown_as_the_files_say_it_and_as_it_is_in_force() {
     let desk = Desk::of(program.variable("GATEKEEPER_POLICIES", directory.to_str().unwrap())).await;
     for arguments in [&["policy", "show"][..], &["policy", "show", "--running"]] {
         let shown = desk.operator.run(arguments).await.expect(0).out;
-        for words in ["gemini-chat", "agent-manager", "drop-table", "runs wild", "own.toml:1", "agent-manager:*", "sources.toml:"] {
+        for words in ["gemini-chat", "agent-manager", "drop-table", "runs wild", "own.toml:2", "agent-manager:*", "sources.toml:"] {
             assert!(shown.contains(words), "{words}: {shown}");
         }
         assert!(!shown.contains(SERVICE_KEY), "{shown}");
