@@ -7,13 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::explain::StepView;
 use super::refused::{NeedsDatabase, NotFound, Refused};
 use super::request::{Nothing, Part, Query};
 use super::said::{Answer, Said};
 use super::words::{Id, Moment, Most, Name};
 use crate::control::ControlError;
 use crate::gatekeeper::Gatekeeper;
-use crate::store::{CallQuery, CallRow};
+use crate::pipeline::{judged_by, retrace};
+use crate::policy::Policy;
+use crate::store::{ActivityType, CallQuery, CallRow};
 
 const SHOWN: u32 = 20;
 
@@ -40,6 +43,25 @@ impl From<CallRow> for Call {
     fn from(row: CallRow) -> Self {
         let CallRow { id, at, activity_type, status, title, description, metadata } = row;
         Self { id: Id(id), at: Moment(at), r#type: activity_type, outcome: status, title, description, metadata }
+    }
+}
+
+/// A call, and what each gate made of it.
+#[derive(Serialize, ToSchema)]
+pub struct CallInFull {
+    #[serde(flatten)]
+    call: Call,
+    /// Every gate, in the order a call meets them; none for entries of the log that were no calls.
+    steps: Vec<StepView>,
+}
+
+impl CallInFull {
+    /// `policy`: the one in force. If the call was judged by another, only lines that refused are known.
+    fn of(row: CallRow, policy: &Policy) -> Self {
+        let is_call = ActivityType::ALL.iter().any(|kind| kind.as_str() == row.activity_type);
+        let policy = Some(policy).filter(|policy| judged_by(&row.metadata, policy));
+        let steps = if is_call { retrace(&row.metadata, policy) } else { Vec::new() };
+        Self { call: row.into(), steps: steps.into_iter().map(StepView::from).collect() }
     }
 }
 
@@ -76,13 +98,14 @@ pub async fn list(State(gatekeeper): State<Arc<Gatekeeper>>, Query(look): Query<
     Ok(Answer::Ok(Calls { calls: rows.into_iter().map(Call::from).collect() }))
 }
 
-/// Everything kept of one call.
+/// Everything kept of one call, and its way through the gates.
 #[utoipa::path(
     get, path = "/api/admin/calls/{id}", operation_id = "getCall", tag = "calls", params(OfCall),
-    responses((status = 200, description = "The call.", body = Call), NotFound, NeedsDatabase)
+    responses((status = 200, description = "The call.", body = CallInFull), NotFound, NeedsDatabase)
 )]
-pub async fn show(State(gatekeeper): State<Arc<Gatekeeper>>, Part(OfCall { id }): Part<OfCall>, _: Query<Nothing>) -> Said<Call> {
+pub async fn show(State(gatekeeper): State<Arc<Gatekeeper>>, Part(OfCall { id }): Part<OfCall>, _: Query<Nothing>) -> Said<CallInFull> {
     let row = gatekeeper.store.call(id.0).await.map_err(ControlError::from)?;
     let row = row.ok_or(Refused::NotFound("No call is recorded by this id"))?;
-    Ok(Answer::Ok(row.into()))
+    let policy = Arc::clone(&gatekeeper.pipeline.live.current().policy);
+    Ok(Answer::Ok(CallInFull::of(row, &policy)))
 }

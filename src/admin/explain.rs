@@ -27,11 +27,16 @@ pub struct CallToExplain {
     /// Who calls; null for somebody who shows nothing.
     source: Option<Name>,
     /// Needed unless there is an `envelope`.
+    #[schema(value_type = Value, required = false)]
     target: Option<AnyJson>,
+    #[schema(value_type = Value, required = false)]
     action: Option<AnyJson>,
+    #[schema(value_type = Value, required = false)]
     payload: Option<AnyJson>,
+    #[schema(value_type = Value, required = false)]
     operation: Option<AnyJson>,
     /// The whole body of the call, instead of the four above.
+    #[schema(value_type = Value, required = false)]
     envelope: Option<AnyJson>,
     /// The id of the key that the source shows; the environment's without it.
     key: Option<Name>,

@@ -28,23 +28,21 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Extension;
 use axum::middleware::from_fn_with_state;
-use axum::response::Response;
-use axum::routing::any;
 use http::Method;
+use tower::Layer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::doors::probes::{self, Reader};
-use crate::doors::{Arrival, whole};
 use crate::gatekeeper::Gatekeeper;
-use crate::reply;
 
 /// What wants the admin token. Each line is a route and its description.
 fn guarded() -> OpenApiRouter<Arc<Gatekeeper>> {
     OpenApiRouter::default()
         .routes(routes!(enforcement::show, enforcement::change))
         .routes(routes!(policy::status))
+        .routes(routes!(policy::show))
         .routes(routes!(policy::reload))
         .routes(routes!(flags::list, flags::set))
         .routes(routes!(blocks::list, blocks::add))
@@ -73,25 +71,22 @@ pub fn description() -> OpenApi {
 }
 
 pub fn router(gatekeeper: Arc<Gatekeeper>) -> Router {
-    // Every address under `/api/admin` meets the guard, those that nothing answers at too.
-    let guarded = Router::from(guarded())
-        .route("/api/admin", any(guard::nowhere))
-        .route("/api/admin/", any(guard::nowhere))
-        .route("/api/admin/{*rest}", any(guard::nowhere))
+    let guarded: Router = Router::from(guarded())
+        .fallback(guard::nowhere)
         .method_not_allowed_fallback(guard::wrong_method)
         .layer(Extension(request::Memory::default()))
-        .layer(from_fn_with_state(Arc::clone(&gatekeeper), guard::guard));
-    let open = Router::from(open()).method_not_allowed_fallback(probes::wrong_method);
-    guarded.merge(open).fallback(nothing_here).layer(Extension(document::Text::of(&description()))).with_state(gatekeeper)
+        .with_state(Arc::clone(&gatekeeper));
+    // Around the router and not on its routes: what a router says by itself, as which methods there are, is kept back too.
+    let guarded = from_fn_with_state(Arc::clone(&gatekeeper), guard::guard).layer(guarded);
+    Router::from(open())
+        .method_not_allowed_fallback(probes::wrong_method)
+        .layer(Extension(document::Text::of(&description())))
+        .fallback_service(guarded)
+        .with_state(gatekeeper)
 }
 
 /// Where both planes share a port: which requests are for this one. Probes are the same on both.
 pub fn is_ops(method: &Method, path: &str) -> bool {
     let page = path == "/" && (*method == Method::GET || *method == Method::HEAD);
-    let admin = path == "/api/admin" || path.starts_with("/api/admin/");
-    page || admin || path == "/metrics" || path == "/openapi.json" || path.starts_with("/api/ops/")
-}
-
-async fn nothing_here(Extension(arrival): Extension<Arrival>) -> Response {
-    whole(reply::no_such_address(arrival.id))
+    page || guard::stands_before(path) || path == "/metrics" || path == "/openapi.json" || path.starts_with("/api/ops/")
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::refused::{PolicyInvalid, Refused};
@@ -12,6 +13,7 @@ use super::said::{Answer, Said};
 use super::words::Moment;
 use crate::control::PolicyStatus;
 use crate::gatekeeper::Gatekeeper;
+use crate::policy::describe::describe;
 
 /// The policy in force, and what is wrong with the one that should take its place.
 #[derive(Serialize, ToSchema)]
@@ -38,6 +40,16 @@ pub struct Status {
 )]
 pub async fn status(State(gatekeeper): State<Arc<Gatekeeper>>, _: Query<Nothing>) -> Said<Status> {
     Ok(Answer::Ok(of(&gatekeeper, gatekeeper.control.policy_status())))
+}
+
+/// All that the policy in force says, and where it is written down. No secret is in it.
+#[utoipa::path(
+    get, path = "/api/admin/policy/show", operation_id = "showPolicy", tag = "policy",
+    responses((status = 200, description = "An object.", body = Value))
+)]
+pub async fn show(State(gatekeeper): State<Arc<Gatekeeper>>, _: Query<Nothing>) -> Said<Value> {
+    let policy = Arc::clone(&gatekeeper.pipeline.live.current().policy);
+    Ok(Answer::Ok(describe(&policy)))
 }
 
 /// Reads the policies again and puts them in force. If anything is wrong with them, nothing changes.

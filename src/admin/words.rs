@@ -15,8 +15,8 @@ use crate::policy::values;
 use crate::record::compose::parse_id;
 use crate::verdict::GateName;
 
-/// What any text may consist of, as JSON Schema says it.
-const NO_CONTROL_CHARACTERS: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$";
+/// What any text may be, as JSON Schema says it: no control characters, and no blanks at its ends.
+const LEGIBLE: &str = "^[^\\s\\u0000-\\u001f\\u007f-\\u009f]([^\\u0000-\\u001f\\u007f-\\u009f]*[^\\s\\u0000-\\u001f\\u007f-\\u009f])?$";
 /// Longer than anything that is to end by itself.
 const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
 
@@ -29,16 +29,17 @@ macro_rules! texts {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(deserializer)?;
-                let fits = (1..=$longest).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-                let must = concat!("must be 1 to ", $longest, " characters, none of them a control character");
-                if fits { Ok(Self(text)) } else { Err(D::Error::custom(must)) }
+                let fits = (1..=$longest).contains(&text.chars().count());
+                let is_legible = !text.chars().any(char::is_control) && text.trim() == text;
+                let must = concat!("must be 1 to ", $longest, " characters, without control characters and without blanks at its ends");
+                if fits && is_legible { Ok(Self(text)) } else { Err(D::Error::custom(must)) }
             }
         }
 
         impl PartialSchema for $name {
             fn schema() -> RefOr<Schema> {
                 let text = string(concat!($($doc),*)).min_length(Some(1)).max_length(Some($longest));
-                text.pattern(Some(NO_CONTROL_CHARACTERS)).into()
+                text.pattern(Some(LEGIBLE)).into()
             }
         }
 
@@ -253,11 +254,3 @@ impl<'de> Deserialize<'de> for AnyJson {
         deserializer.deserialize_bytes(AsItCame)
     }
 }
-
-impl PartialSchema for AnyJson {
-    fn schema() -> RefOr<Schema> {
-        ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue).description(Some("JSON of any kind.")).into()
-    }
-}
-
-impl ToSchema for AnyJson {}
