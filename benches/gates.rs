@@ -119,7 +119,8 @@ fn filter_sql(bencher: Bencher<'_, '_>, sql: Sql) {
     let policy = support::policy();
     let caller = caller(&policy);
     let envelope = sql.envelope();
-    bencher.bench_local(|| allowed(sql_filter(caller.caller(), black_box(&envelope), &policy.sql)));
+    let target = &policy.targets.find("brain").unwrap().name;
+    bencher.bench_local(|| allowed(sql_filter(caller.caller(), target, black_box(&envelope), &policy.sql, NOON)));
 }
 
 #[divan::bench(name = "09 shape body", args = ["brain", "brain-action-data", "brain-envelope"])]

@@ -23,6 +23,7 @@ use eliza_gatekeeper::identity::CallId;
 use eliza_gatekeeper::policy::load::Origin;
 use eliza_gatekeeper::settings::{Environment, Settings};
 use eliza_gatekeeper::store::{self, OpenOptions};
+use eliza_gatekeeper::telemetry::logging::{Level, Log};
 use eliza_gatekeeper::upstream::Dial;
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -139,7 +140,7 @@ impl House {
         policy.limits.stranger_records_per_minute = case.stranger_records;
         let parts = Parts {
             policy,
-            policies: PolicySource { origin: Origin::Shipped, compile: Arc::new(|| Ok(support::policy())) },
+            policies: PolicySource::new(Origin::Shipped, Arc::new(|| Ok(support::policy()))),
             // Never connected: records are taken off the queue before they get to it, and nothing else asks.
             store: runtime
                 .block_on(store::open("postgres://nobody@127.0.0.1:9/none", OpenOptions { pool_size: 1, max_overflow: 0 }))
@@ -149,6 +150,7 @@ impl House {
                 dialled.fetch_add(1, Ordering::Relaxed);
                 target()
             })),
+            log: Log::unstarted(Level::Info),
         };
         let variables = [("INTERNAL_ELIZA_KEY", KEY), ("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY), ("SUPABASE_URL", PLATFORM)];
         let lookup = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());

@@ -96,6 +96,18 @@ impl Enforcement {
         true
     }
 
+    /// What is to hold for a gate from `until` on, if something else holds until then: what would hold by then without it. Where that
+    /// has an end of its own, which one ruling cannot keep beside the other, denials stand: rather too early than never again.
+    pub fn afterwards(&self, gate: GateName, until: Timestamp) -> Option<GateMode> {
+        let known = self.ruling(gate)?;
+        if known.has_ended(until) {
+            return known.afterwards;
+        }
+        let stands = |mode: &Option<GateMode>| mode.unwrap_or(self.start) == GateMode::Enforce;
+        let may_follow = if known.until.is_some() { [known.mode, known.afterwards] } else { [known.mode; 2] };
+        may_follow.into_iter().find(stands).unwrap_or(known.mode)
+    }
+
     /// What holds at this moment. `is_on` says whether a gate is switched on at all: one that is not only observes.
     pub fn at(&self, now: Timestamp, is_on: impl Fn(GateName) -> bool) -> Modes {
         Modes { modes: GateName::ALL.map(|gate| if is_on(gate) { self.mode_at(gate, now) } else { GateMode::Observe }) }
@@ -179,6 +191,33 @@ mod tests {
         let mode = |secs| enforcement.mode_at(gate, Timestamp::from_secs(secs));
         assert_eq!([mode(19), mode(20)], [GateMode::Observe, GateMode::Enforce]);
         assert_eq!(enforcement.mode_at(GateName::Authenticate, Timestamp::from_secs(20)), GateMode::Observe);
+    }
+
+    #[test]
+    fn what_follows_a_timed_ruling_is_what_would_hold_without_it_and_never_an_end_that_is_forgotten() {
+        use GateMode::{Enforce, Observe};
+        let gate = GateName::SqlFilter;
+        let known = |mode, until: Option<i64>, afterwards| Ruling {
+            mode,
+            until: until.map(Timestamp::from_secs),
+            afterwards,
+            ..ruling(gate, Observe, 10)
+        };
+        let cases = [
+            (Enforce, None, None, "nothing was said"),
+            (Enforce, Some(known(Some(Observe), None, None)), Some(Observe), "off without an end goes on"),
+            (Enforce, Some(known(Some(Observe), Some(15), None)), None, "off had ended before"),
+            (Enforce, Some(known(Some(Observe), Some(20), None)), None, "off ends with it"),
+            (Enforce, Some(known(Some(Observe), Some(90), None)), None, "off would end later: as started, which enforces"),
+            (Observe, Some(known(Some(Observe), Some(90), Some(Enforce))), Some(Enforce), "off would end later"),
+            (Observe, Some(known(Some(Enforce), Some(90), None)), Some(Enforce), "on, for longer"),
+            (Observe, Some(known(Some(Observe), Some(90), None)), Some(Observe), "off either way"),
+        ];
+        for (start, before, expected, case) in cases {
+            let mut enforcement = Enforcement::starting(start);
+            before.map(|before| enforcement.take(before));
+            assert_eq!(enforcement.afterwards(gate, Timestamp::from_secs(20)), expected, "{case}");
+        }
     }
 
     #[test]

@@ -223,6 +223,16 @@ pub struct SqlFinding {
     pub place: Option<Place>,
 }
 
+/// A finding that an exception of policy lets pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExceptedSql {
+    pub finding: SqlFinding,
+    /// Who answers for the exception, and why it was made.
+    pub by: String,
+    pub reason: String,
+    pub place: Place,
+}
+
 /// The call could not be understood or carried out. Enforcement has no say in these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {

@@ -1,6 +1,7 @@
 //! `calls`: what was recorded, newest at the bottom as in any log.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -8,15 +9,20 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::Exit;
-use super::output::Output;
+use super::explain::steps;
+use super::output::{Output, plain};
 use super::setup::{failed, ready_store};
+use super::{Exit, setup};
 use crate::clock::{Clock, Timestamp};
+use crate::identity::Place;
+use crate::pipeline::{Step, judged_by, retrace};
 use crate::record::compose::parse_id;
-use crate::store::{CallQuery, CallRow, Store, StoreError};
+use crate::settings::Environment;
+use crate::store::{ActivityType, CallQuery, CallRow, Store, StoreError};
 
 const POLL: Duration = Duration::from_secs(1);
 const LOOK_BACK: Duration = Duration::from_secs(300);
+
 /// Rows asked for at once.
 const LOOK: u32 = 1000;
 
@@ -24,7 +30,7 @@ const LOOK: u32 = 1000;
 pub enum Command {
     /// The latest calls.
     Tail(Tail),
-    /// Everything kept of one call, by the id that `x-call-id` carried.
+    /// Everything kept of one call, gate by gate, by the id that `x-call-id` carried.
     Show { id: String },
 }
 
@@ -42,14 +48,14 @@ pub struct Tail {
     target: Option<String>,
 }
 
-pub async fn run(output: &Output, command: Command) -> Exit {
+pub async fn run(output: &Output, policies: Option<PathBuf>, command: Command) -> Exit {
     let store = match ready_store(output).await {
         Ok(store) => store,
         Err(exit) => return exit,
     };
     let done = match command {
         Command::Tail(tail) => follow(output, store.as_ref(), tail).await,
-        Command::Show { id } => show(output, store.as_ref(), &id).await,
+        Command::Show { id } => show(output, store.as_ref(), policies, &id).await,
     };
     store.close().await;
     done.unwrap_or_else(|error| failed(output, &error))
@@ -101,7 +107,7 @@ fn print(output: &Output, rows: &[CallRow]) {
     }
 }
 
-async fn show(output: &Output, store: &dyn Store, id: &str) -> Result<Exit, StoreError> {
+async fn show(output: &Output, store: &dyn Store, policies: Option<PathBuf>, id: &str) -> Result<Exit, StoreError> {
     let Some(call) = parse_id(id) else {
         output.problem("an id looks like 0192f0c1-2345-7abc-8def-0123456789ab: it is what x-call-id carried");
         return Ok(Exit::Usage);
@@ -112,6 +118,7 @@ async fn show(output: &Output, store: &dyn Store, id: &str) -> Result<Exit, Stor
     };
     output.say(&row.title);
     output.say(&row.description);
+    output.say("");
     let mut rows = vec![
         vec!["id".to_owned(), row.id.to_string()],
         vec!["at".into(), row.at.to_string()],
@@ -122,7 +129,22 @@ async fn show(output: &Output, store: &dyn Store, id: &str) -> Result<Exit, Stor
         rows.extend(members.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| vec![name.clone(), plain(value)]));
     }
     output.table(&["what", "value"], &rows);
-    output.value(&describe(&row));
+    let mut described = describe(&row);
+    // Other entries of the log have an id too, and met no gate.
+    if ActivityType::ALL.iter().any(|kind| kind.as_str() == row.activity_type) {
+        let policy = setup::local_policy(&Environment::process(), policies).1.ok();
+        let policy = policy.as_ref().filter(|policy| judged_by(&row.metadata, policy));
+        let gates = Value::Array(retrace(&row.metadata, policy).iter().map(step).collect());
+        output.say("");
+        steps(output, &gates);
+        if policy.is_none() {
+            output.say("the policies found here are not those it was judged by: only lines that refused are known");
+        }
+        if let Value::Object(members) = &mut described {
+            members.insert("steps".into(), gates);
+        }
+    }
+    output.value(&described);
     Ok(Exit::Fine)
 }
 
@@ -133,10 +155,9 @@ fn describe(row: &CallRow) -> Value {
     })
 }
 
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".into(),
-        other => other.to_string(),
-    }
+fn step(step: &Step) -> Value {
+    json!({
+        "gate": step.gate.as_str(), "decision": step.decision.as_str(), "saw": step.saw, "why": step.why,
+        "policy": step.place.as_ref().map(Place::as_str),
+    })
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::output::Output;
 use super::{Exit, setup};
-use crate::policy::load::{CredentialInputs, load};
+use crate::clock::Clock;
 use crate::settings::table::{Kind, VARIABLES};
 use crate::settings::{Environment, Problems, Settings};
 
@@ -17,12 +17,9 @@ pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
         settings.as_ref().err().map(|problems| problems.0.iter().map(ToString::to_string).collect()).unwrap_or_default();
     let mut warnings = settings.as_ref().map(|settings| settings.warnings.clone()).unwrap_or_default();
 
-    let directory = environment.variable("GATEKEEPER_POLICIES").map(PathBuf::from);
-    let origin = setup::origin(policies, directory.as_deref());
-    let credentials = CredentialInputs { service_role: environment.secret_variable("SUPABASE_SERVICE_ROLE_KEY") };
-    let compiled = load(&origin, &|name| environment.variable(name), &credentials);
+    let (origin, compiled) = setup::local_policy(&environment, policies);
     match &compiled {
-        Ok(policy) => warnings.extend(policy.warnings.iter().cloned()),
+        Ok(policy) => warnings.extend(policy.warnings_at(Clock::system().now())),
         Err(found) => problems.extend(found.as_slice().iter().map(ToString::to_string)),
     }
 

@@ -35,16 +35,18 @@ async fn prepare(output: &Output, policies: Option<PathBuf>, options: Options) -
         output.problem(&why);
         Exit::NotSo
     };
-    let key = generate().map_err(|error| not_so(format!("the system gives no randomness: {error}")))?;
-    let service_key = generate().map_err(|error| not_so(format!("the system gives no randomness: {error}")))?;
+    let fresh = || generate().map_err(|error| not_so(format!("the system gives no randomness: {error}")));
+    let (key, service_key, admin_token) = (fresh()?, fresh()?, fresh()?);
     let targets = demo_targets::start().await.map_err(|error| not_so(format!("the demo targets cannot start: {error}")))?;
     let database = format!("sqlite://{}", options.database.display());
 
     let own = HashMap::from([
         ("INTERNAL_ELIZA_KEY", key.reveal().to_owned()),
         ("SUPABASE_SERVICE_ROLE_KEY", service_key.reveal().to_owned()),
+        ("GATEKEEPER_ADMIN_TOKEN", admin_token.reveal().to_owned()),
         ("SUPABASE_URL", format!("http://{targets}")),
         ("DATABASE_URL", database.clone()),
+        ("GATEKEEPER_STATE", options.database.with_extension("state").display().to_string()),
     ]);
     let environment = Arc::new(Environment::from_lookup(move |name| {
         let heeded = || HEEDED.contains(&name).then(|| std::env::var(name).ok()).flatten();
@@ -59,21 +61,21 @@ async fn prepare(output: &Output, policies: Option<PathBuf>, options: Options) -
         return Err(Exit::Configuration);
     }
     let origin = setup::origin(policies, settings.policies.directory.as_deref());
-    let policy = setup::policy(&origin, &environment, &settings).map_err(|problems| {
+    let policies = {
+        let (environment, settings) = (Arc::clone(&environment), settings.clone());
+        PolicySource::new(origin.clone(), Arc::new(move || setup::policy(&origin, &environment, &settings)))
+    };
+    let policy = (policies.compile)().map_err(|problems| {
         output.problems(&problems);
         Exit::Configuration
     })?;
-    setup::start_log(&settings.log);
-    let policies = {
-        let (origin, settings) = (origin.clone(), settings.clone());
-        PolicySource { origin: origin.clone(), compile: Arc::new(move || setup::policy(&origin, &environment, &settings)) }
-    };
+    let log = setup::start_log(&settings.log);
     let greeting = |listeners: &Listeners| {
         let (Ok(data), Ok(ops)) = (listeners.data_address(), listeners.ops_address()) else { return };
         let program = std::env::current_exe().map_or_else(|_| "gatekeeper".into(), |path| path.display().to_string());
         let url = format!("http://{data}/functions/v1/eliza-gatekeeper");
         output.say(&format!(
-            "The gatekeeper is up, with built-in targets and a key for this run only.
+            "The gatekeeper is up, with built-in targets, a key and an admin token for this run only.
 
 Make a call:
 
@@ -83,17 +85,23 @@ Make a call:
     -H 'x-eliza-source: gemini-chat' \\
     -d '{{\"target\":\"agent-manager\",\"action\":\"list_agents\",\"payload\":{{}}}}'
 
-See it recorded:
+See it recorded, and look after it, from another terminal:
 
-  DATABASE_URL={database} {program} calls tail
+  export DATABASE_URL={database} GATEKEEPER_OPS_LISTEN={ops}
+  export GATEKEEPER_ADMIN_TOKEN={token}
+  {program} calls tail
+  {program} enforce status
+  {program} explain --source gemini-chat --target agent-manager --operation 'DROP TABLE users'
 
 Operators look at http://{ops}/health and http://{ops}/metrics. Stop with Ctrl-C.
 ",
+            token = admin_token.reveal(),
             key = key.reveal()
         ));
-        output.value(
-            &json!({ "url": url, "ops": format!("http://{ops}/"), "key": key.reveal(), "source": "gemini-chat", "database": database }),
-        );
+        output.value(&json!({
+            "url": url, "ops": format!("http://{ops}/"), "key": key.reveal(), "source": "gemini-chat", "database": database,
+            "admin_token": admin_token.reveal(),
+        }));
     };
-    Ok(serve::run_with(output, settings, policy, policies, greeting).await)
+    Ok(serve::run_with(output, serve::Prepared { environment, settings, policy, policies, log }, greeting).await)
 }

@@ -1,18 +1,31 @@
 //! The commands, one file each. Every one prints a table for people or, with `--json`, JSON for machines, and ends with one of
 //! four exit codes.
 
+mod arguments;
+mod audit;
+mod block;
+mod bypass;
 mod calls;
 mod check;
 mod db;
 mod demo;
 mod demo_targets;
+mod enforce;
+mod entries;
+mod explain;
+mod fixes;
+mod flags;
 mod health;
 mod keys;
 mod limits;
+mod log_level;
+mod openapi;
 mod ops;
 mod output;
+mod policy;
 mod serve;
 mod setup;
+mod way;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,10 +63,10 @@ impl From<Exit> for ExitCode {
 )]
 struct Arguments {
     /// Print JSON instead of tables.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
     /// The directory of policies; else $GATEKEEPER_POLICIES, else ./policies, else the shipped ones.
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, display_order = 900, value_name = "DIR")]
     policies: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -81,6 +94,32 @@ enum Command {
     Db(db::Command),
     /// Ask a running gatekeeper how it is.
     Health(health::Options),
+    /// Whether the gates' denials stand, in a running gatekeeper.
+    #[command(subcommand)]
+    Enforce(enforce::Command),
+    /// What is allowed: the files, and what is in force.
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// What would become of a call, gate by gate, without making it.
+    Explain(explain::Options),
+    /// Switch targets and gates off and on.
+    #[command(subcommand)]
+    Flags(flags::Command),
+    /// Keep networks and sources out.
+    #[command(subcommand)]
+    Block(block::Command),
+    /// Calls made without the gatekeeper: write them down, look at them.
+    #[command(subcommand)]
+    Bypass(bypass::Command),
+    /// Automatic fixes that failed: look at them.
+    #[command(subcommand)]
+    Fixes(fixes::Command),
+    /// Show or set how much a running gatekeeper logs.
+    LogLevel(log_level::Options),
+    /// What operators have changed: who, when, why.
+    Audit(audit::Options),
+    /// Print the description of the ops listener: OpenAPI 3.1.
+    Openapi,
 }
 
 /// The whole program.
@@ -113,8 +152,18 @@ async fn run(arguments: Arguments) -> Exit {
         Command::Check => check::run(&output, policies),
         Command::Keys(command) => keys::run(&output, command).await,
         Command::Limits(command) => limits::run(&output, command).await,
-        Command::Calls(command) => calls::run(&output, command).await,
+        Command::Calls(command) => calls::run(&output, policies, command).await,
         Command::Db(command) => db::run(&output, command).await,
         Command::Health(options) => health::run(&output, options).await,
+        Command::Enforce(command) => enforce::run(&output, command).await,
+        Command::Policy(command) => policy::run(&output, policies, command).await,
+        Command::Explain(options) => explain::run(&output, options).await,
+        Command::Flags(command) => flags::run(&output, command).await,
+        Command::Block(command) => block::run(&output, command).await,
+        Command::Bypass(command) => bypass::run(&output, command).await,
+        Command::Fixes(command) => fixes::run(&output, command).await,
+        Command::LogLevel(options) => log_level::run(&output, options).await,
+        Command::Audit(options) => audit::run(&output, options).await,
+        Command::Openapi => openapi::run(&output),
     }
 }

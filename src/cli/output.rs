@@ -60,6 +60,29 @@ impl Output {
             write(&mut std::io::stdout(), cells.join("  ").trim_end());
         }
     }
+
+    /// Objects as rows: under each heading the member of that name.
+    pub fn list(&self, columns: &[(&str, &str)], items: &Value) {
+        let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
+        let items = items.as_array().into_iter().flatten();
+        let rows: Vec<_> = items.map(|item| columns.iter().map(|(_, name)| plain(member(item, name))).collect()).collect();
+        self.table(&headings, &rows);
+    }
+}
+
+/// A member of an object; null where there is none.
+pub fn member<'v>(value: &'v Value, name: &str) -> &'v Value {
+    static NULL: Value = Value::Null;
+    value.get(name).unwrap_or(&NULL)
+}
+
+/// A value as a cell of a table.
+pub fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".into(),
+        other => other.to_string(),
+    }
 }
 
 /// A pipe that was closed early, as by `head`, is no failure of the command.

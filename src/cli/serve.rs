@@ -15,7 +15,8 @@ use crate::control::PolicySource;
 use crate::gatekeeper::{Gatekeeper, Parts};
 use crate::policy::Policy;
 use crate::server::{Listeners, serve};
-use crate::settings::{Environment, Settings};
+use crate::settings::{Changeable, Environment, Settings};
+use crate::telemetry::logging::Log;
 use crate::upkeep::Upkeep;
 use crate::upstream::Dial;
 
@@ -23,7 +24,7 @@ use crate::upstream::Dial;
 const LAST_RECORDS: Duration = Duration::from_secs(10);
 
 pub async fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
-    let environment = Environment::process();
+    let environment = Arc::new(Environment::process());
     let settings = match Settings::read(&environment) {
         Ok(settings) => settings,
         Err(problems) => {
@@ -33,27 +34,37 @@ pub async fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
         }
     };
     let origin = setup::origin(policies, settings.policies.directory.as_deref());
-    let policy = match setup::policy(&origin, &environment, &settings) {
+    let policies = {
+        let (environment, settings) = (Arc::clone(&environment), settings.clone());
+        PolicySource::new(origin.clone(), Arc::new(move || setup::policy(&origin, &environment, &settings)))
+    };
+    let policy = match (policies.compile)() {
         Ok(policy) => policy,
         Err(problems) => {
             output.problems(&problems);
             return Exit::Configuration;
         }
     };
-    setup::start_log(&settings.log);
+    let log = setup::start_log(&settings.log);
     for warning in settings.warnings.iter().chain(&policy.warnings) {
         tracing::warn!("{warning}");
     }
-    tracing::info!(policies = %origin, fingerprint = %policy.fingerprint, sources = policy.sources.entries(), targets = policy.targets.by_name.len(), "policies are compiled");
-    let policies = {
-        let (origin, settings) = (origin.clone(), settings.clone());
-        PolicySource { origin: origin.clone(), compile: Arc::new(move || setup::policy(&origin, &Environment::process(), &settings)) }
-    };
-    run_with(output, settings, policy, policies, |_| {}).await
+    tracing::info!(policies = %policies.origin, fingerprint = %policy.fingerprint, sources = policy.sources.entries(), targets = policy.targets.by_name.len(), "policies are compiled");
+    run_with(output, Prepared { environment, settings, policy, policies, log }, |_| {}).await
+}
+
+/// All that serving needs and that may be wrong.
+pub struct Prepared {
+    pub environment: Arc<Environment<'static>>,
+    pub settings: Settings,
+    pub policy: Policy,
+    pub policies: PolicySource,
+    pub log: Log,
 }
 
 /// Serves with what was prepared; `ready` hears the addresses once calls are taken.
-pub async fn run_with(output: &Output, settings: Settings, policy: Policy, policies: PolicySource, ready: impl FnOnce(&Listeners)) -> Exit {
+pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&Listeners)) -> Exit {
+    let Prepared { environment, settings, policy, policies, log } = prepared;
     let listeners = match Listeners::bind(settings.listen, settings.ops_listen).await {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -68,7 +79,7 @@ pub async fn run_with(output: &Output, settings: Settings, policy: Policy, polic
         Ok(store) => store,
         Err(error) => return setup::failed(output, &error),
     };
-    let parts = Parts { policy, policies, store, clock: Clock::system(), dial: Dial::Network };
+    let parts = Parts { policy, policies, store, clock: Clock::system(), dial: Dial::Network, log };
     let (gatekeeper, records) = Gatekeeper::build(&settings, parts);
     let upkeep = match Upkeep::start(&gatekeeper, records, settings.database.migrate).await {
         Ok(upkeep) => upkeep,
@@ -81,7 +92,7 @@ pub async fn run_with(output: &Output, settings: Settings, policy: Policy, polic
         tracing::info!(%data, %ops, database = %settings.database.url, "serving");
     }
     ready(&listeners);
-    let reloading = tokio::spawn(reload_on_hangup(Arc::clone(&gatekeeper), hangups));
+    let reloading = tokio::spawn(reread_on_hangup(Arc::clone(&gatekeeper), environment, hangups));
     serve(Arc::clone(&gatekeeper), listeners, settings.bounds, stop).await;
     reloading.abort();
     upkeep.stop(&gatekeeper, LAST_RECORDS).await;
@@ -97,20 +108,27 @@ fn hangups() -> Option<Signal> {
     hangups.ok()
 }
 
-/// At SIGHUP the policies are read again. If anything is wrong with them, those in force stay, and the log says what.
-async fn reload_on_hangup(gatekeeper: Arc<Gatekeeper>, hangups: Option<Signal>) {
+/// At SIGHUP everything is read again that can change while calls go on. What is wrong with it is in the log, and what was in force stays.
+async fn reread_on_hangup(gatekeeper: Arc<Gatekeeper>, environment: Arc<Environment<'static>>, hangups: Option<Signal>) {
     let Some(mut hangup) = hangups else { return };
+    let by = Actor::cause("SIGHUP");
+    let mut known = Changeable::read(&environment).ok();
     while hangup.recv().await.is_some() {
-        match gatekeeper.control.reload(&Actor::cause("SIGHUP")).await {
-            Ok(status) => {
-                status.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-                tracing::info!(fingerprint = %status.fingerprint, "policies are read again and in force");
-            }
+        // Its outcome is in the log already.
+        let _told = gatekeeper.control.reload(&by).await;
+        let read = match Changeable::read(&environment) {
+            Ok(read) => read,
             Err(problems) => {
-                problems.iter().for_each(|problem| tracing::error!("{problem}"));
-                tracing::error!("the policies have problems: those in force stay");
+                problems.0.iter().for_each(|problem| tracing::error!("{problem}"));
+                continue;
             }
+        };
+        gatekeeper.control.start_with(read.enforce.into(), &by);
+        // What was set since stays, unless the environment says something new.
+        if known.is_none_or(|known| known.level != read.level) {
+            let _set = gatekeeper.control.set_log_level(read.level.as_str(), &by).await;
         }
+        known = Some(read);
     }
 }
 

@@ -1,5 +1,6 @@
 //! What several commands need before they can begin: settings, policies, the store.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,9 +8,10 @@ use super::Exit;
 use super::output::Output;
 use crate::policy::Policy;
 use crate::policy::load::{CredentialInputs, Origin, load};
+use crate::policy::problems::Problems;
 use crate::settings::{DatabaseSettings, Environment, LogSettings, Settings};
 use crate::store::{self, OpenOptions, Store, StoreError};
-use crate::telemetry::logging;
+use crate::telemetry::logging::Log;
 
 /// Where policies are found: the argument, the variable, the working directory, the shipped ones.
 pub fn origin(argument: Option<PathBuf>, settings: Option<&Path>) -> Origin {
@@ -28,8 +30,17 @@ pub fn policy(origin: &Origin, environment: &Environment<'_>, settings: &Setting
         .map_err(|problems| problems.as_slice().iter().map(ToString::to_string).collect())
 }
 
-pub fn start_log(settings: &LogSettings) {
-    logging::start(&settings.level, settings.format);
+/// The policies as a command finds them, whatever else of the environment is there.
+pub fn local_policy(environment: &Environment<'_>, argument: Option<PathBuf>) -> (Origin, Result<Policy, Problems>) {
+    let directory = environment.variable("GATEKEEPER_POLICIES").map(PathBuf::from);
+    let origin = origin(argument, directory.as_deref());
+    let credentials = CredentialInputs { service_role: environment.secret_variable("SUPABASE_SERVICE_ROLE_KEY") };
+    let policy = load(&origin, &|name| environment.variable(name), &credentials);
+    (origin, policy)
+}
+
+pub fn start_log(settings: &LogSettings) -> Log {
+    Log::start(settings.level, settings.format)
 }
 
 /// The store as a command needs it: there, and with its schema complete.
@@ -63,4 +74,13 @@ pub async fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Store>, StoreEr
 pub fn failed(output: &Output, error: &StoreError) -> Exit {
     output.problem(&error.to_string());
     Exit::NotSo
+}
+
+/// Who is at the terminal, for the audit: as far as the machine knows.
+pub fn operator(environment: &Environment<'_>) -> String {
+    let user = ["USER", "LOGNAME"].into_iter().find_map(|name| environment.variable(name));
+    let user = user.or_else(|| Some(format!("uid {}", std::fs::metadata("/proc/self").ok()?.uid())));
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
+    let host = host.filter(|name| !name.is_empty()).or_else(|| environment.variable("HOSTNAME"));
+    format!("{}@{}", user.as_deref().unwrap_or("somebody"), host.as_deref().unwrap_or("somewhere"))
 }

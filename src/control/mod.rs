@@ -1,61 +1,35 @@
 //! What operators change while the gatekeeper runs: policy, enforcement, flags, blocks, the log. Every change takes effect here at once
 //! and elsewhere within a second, is audited with who, why, before and after, and can be taken back.
+//!
+//! A file for each thing that can be changed. What the database must hear of a change goes by `outbox` and `errands`, which wait for it;
+//! what must survive a restart without it goes to `state` too.
 
-use std::sync::{Arc, Mutex, PoisonError};
+mod blocks;
+mod enforcement;
+mod errands;
+mod flags;
+mod forms;
+mod keys;
+mod outbox;
+mod policies;
+mod reviews;
+mod state;
 
-use crate::audit::{Actor, AuditEntry};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::audit::{Actor, AuditAction, AuditEntry};
 use crate::clock::Timestamp;
-use crate::enforcement::{GateMode, Ruling};
+use crate::identity::{KeyHash, KeyId};
 use crate::pipeline::Pipeline;
-use crate::policy::Policy;
-use crate::policy::load::Origin;
-use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
-use crate::store::{CallRow, Store, StoreError};
-use crate::switches::Flag;
+use crate::store::{Store, StoreError};
+use crate::telemetry::logging::{Level, Log};
 use crate::telemetry::metrics::Metrics;
-use crate::verdict::GateName;
 
-/// Compiles the policies as they are now, or says all that is wrong with them, each with its file and line.
-pub type Compile = Arc<dyn Fn() -> Result<Policy, Vec<String>> + Send + Sync>;
-
-/// Where policies come from, in words and in deed.
-#[derive(Clone)]
-pub struct PolicySource {
-    pub origin: Origin,
-    pub compile: Compile,
-}
-
-/// How the policy in force came to be there, and what is wrong with the one that should take its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyStatus {
-    pub origin: String,
-    pub fingerprint: String,
-    pub loaded_at: Timestamp,
-    /// Of the last try to read the policies; empty if what is in force is what the files say.
-    pub problems: Vec<String>,
-    pub warnings: Vec<String>,
-}
-
-/// What an operator wants of enforcement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EnforceOrder {
-    pub mode: GateMode,
-    /// `None`: every gate.
-    pub gate: Option<GateName>,
-    pub until: Option<Timestamp>,
-    pub reason: String,
-}
-
-/// How enforcement stands for one gate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GateStanding {
-    pub gate: GateName,
-    pub mode: GateMode,
-    /// The ruling behind it; none where it is as the gatekeeper was started.
-    pub ruling: Option<Ruling>,
-    /// The feature flag that switches the gate off, if one does.
-    pub flag: Option<Flag>,
-}
+pub use enforcement::{EnforceOrder, GateStanding};
+pub use policies::{Compile, PolicySource, PolicyStatus};
 
 /// Why a change could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -86,140 +60,129 @@ impl From<StoreError> for ControlError {
     }
 }
 
+/// What a [`Control`] begins with, beside the parts that it shares with others.
+pub struct Beginning {
+    pub policies: PolicySource,
+    pub log: Log,
+    /// Where what operators say is kept for a restart without the database.
+    pub state: PathBuf,
+    /// The keys of the environment: on the ring whatever the store says.
+    pub keys: Vec<(KeyId, KeyHash)>,
+}
+
 pub struct Control {
     pipeline: Arc<Pipeline>,
     store: Arc<dyn Store>,
-    _metrics: Arc<Metrics>,
-    policies: PolicySource,
-    status: Mutex<PolicyStatus>,
+    metrics: Arc<Metrics>,
+    log: Log,
+    state: Arc<state::State>,
+    policies: policies::Policies,
+    enforcement: Arc<enforcement::Told>,
+    flags: Mutex<Vec<crate::switches::Flag>>,
+    blocks: Mutex<Vec<crate::store::control::StoredBlock>>,
+    keys: Vec<(KeyId, KeyHash)>,
+    outbox: Arc<outbox::Outbox>,
+    errands: errands::Errands,
+    /// Changes made through the database, and readings of it, take turns: one that began before a change must not undo it here.
+    turn: tokio::sync::Mutex<()>,
+    hurry: Notify,
 }
 
 impl Control {
-    pub fn new(pipeline: Arc<Pipeline>, store: Arc<dyn Store>, metrics: Arc<Metrics>, policies: PolicySource) -> Self {
-        let snapshot = pipeline.live.snapshot();
-        let status = PolicyStatus {
-            origin: policies.origin.to_string(),
-            fingerprint: snapshot.policy.fingerprint.to_string(),
-            loaded_at: pipeline.clock.now(),
-            problems: Vec::new(),
-            warnings: snapshot.policy.warnings.clone(),
+    pub fn new(pipeline: Arc<Pipeline>, store: Arc<dyn Store>, metrics: Arc<Metrics>, beginning: Beginning) -> Self {
+        let Beginning { policies, log, state, keys } = beginning;
+        let policies = policies::Policies::new(policies, &pipeline.live.current().policy, pipeline.clock.now());
+        let control = Self {
+            outbox: Arc::new(outbox::Outbox::new(Arc::clone(&metrics))),
+            pipeline,
+            store,
+            metrics,
+            log,
+            state: Arc::new(state::State::new(state)),
+            policies,
+            enforcement: Arc::default(),
+            flags: Mutex::default(),
+            blocks: Mutex::default(),
+            keys,
+            errands: errands::Errands::default(),
+            turn: tokio::sync::Mutex::default(),
+            hurry: Notify::new(),
         };
-        Self { pipeline, store, _metrics: metrics, policies, status: Mutex::new(status) }
+        control.use_keys(Vec::new());
+        control.change_blocks(|_| {});
+        control.show_enforcement();
+        control
     }
 
     fn now(&self) -> Timestamp {
         self.pipeline.clock.now()
     }
 
-    // Policy.
-
-    pub fn policy_status(&self) -> PolicyStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Why what operators say now might not survive a restart; nothing while all is well.
+    pub fn state_trouble(&self) -> Option<String> {
+        self.state.trouble()
     }
 
-    /// Reads the policies again and puts them in force, or keeps those that are and says every problem.
-    pub async fn reload(&self, _by: &Actor) -> Result<PolicyStatus, Vec<String>> {
-        let compile = Arc::clone(&self.policies.compile);
-        let policy = tokio::task::spawn_blocking(move || compile()).await.map_err(|error| vec![error.to_string()])??;
-        self.pipeline.upstream.follow(&policy.targets);
-        let policy = Arc::new(policy);
-        self.pipeline.live.change(|snapshot| snapshot.policy = policy);
-        Ok(self.policy_status())
+    /// Takes up what an earlier run has left in the state directory. Before the first call.
+    pub async fn restore(&self) {
+        self.restore_enforcement().await;
+        self.restore_outbox().await;
     }
 
-    // Enforcement.
-
-    /// Every gate, in the order a call meets them.
-    pub fn enforcement(&self) -> Vec<GateStanding> {
-        let snapshot = self.pipeline.live.snapshot();
-        let modes = snapshot.modes(self.now());
-        GateName::ALL
-            .into_iter()
-            .map(|gate| GateStanding {
-                gate,
-                mode: modes.of(gate),
-                ruling: snapshot.enforcement.ruling(gate).cloned(),
-                flag: snapshot.switches.against_gate(gate).cloned(),
-            })
-            .collect()
+    /// Reads afresh all that is kept in the database.
+    pub async fn reread(&self) -> Result<(), StoreError> {
+        self.reread_keys().await?;
+        self.reread_rulings().await?;
+        self.reread_flags().await?;
+        self.reread_blocks().await
     }
 
-    /// Takes effect before it returns, whether or not the database is there.
-    pub async fn enforce(&self, order: &EnforceOrder, by: &Actor) -> Vec<GateStanding> {
-        let at = self.now();
-        self.pipeline.live.change(|snapshot| {
-            let enforcement = Arc::make_mut(&mut snapshot.enforcement);
-            for gate in order.gate.map_or_else(|| GateName::ALL.to_vec(), |gate| vec![gate]) {
-                let afterwards = order.until.map(|_| enforcement.mode_at(gate, at));
-                let (mode, until, reason, actor) = (Some(order.mode), order.until, order.reason.clone(), by.as_str().to_owned());
-                enforcement.take(Ruling { gate, mode, until, afterwards, reason, actor, at });
-            }
-        });
-        self.enforcement()
-    }
-
-    // Flags.
-
-    pub async fn flags(&self) -> Result<Vec<Flag>, ControlError> {
-        Ok(self.store.flags().await?)
-    }
-
-    /// What the flag was, if it was there, and what it is.
-    pub async fn set_flag(&self, _change: &FlagChange, _reason: Option<&str>, _by: &Actor) -> Result<(Option<Flag>, Flag), ControlError> {
-        Err(ControlError::Refused)
-    }
-
-    // Blocks.
-
-    /// Those of the database; policy's own are in [`crate::live::Snapshot::blocklist`] too.
-    pub async fn blocks(&self) -> Result<Vec<StoredBlock>, ControlError> {
-        Ok(self.store.blocks(self.now()).await?)
-    }
-
-    /// `subject`: an address, a network, a source or a pattern of sources.
-    pub async fn block(&self, _subject: &str, _reason: &str, _until: Option<Timestamp>, _by: &Actor) -> Result<StoredBlock, ControlError> {
-        Err(ControlError::Refused)
-    }
-
-    /// False if there is no such block in force.
-    pub async fn unblock(&self, _id: uuid::Uuid, _reason: Option<&str>, _by: &Actor) -> Result<bool, ControlError> {
-        Ok(false)
+    /// Waits until something was changed here that comes back as a signal: no need to wait for the next look.
+    pub async fn hurried(&self) {
+        self.hurry.notified().await;
     }
 
     // Limits.
 
     /// How many rows of counts were forgotten.
-    pub async fn clear_limits(&self, identifier: &str, _by: &Actor) -> Result<u64, ControlError> {
-        Ok(self.store.clear_limits(identifier).await?)
+    pub async fn clear_limits(&self, identifier: &str, by: &Actor) -> Result<u64, ControlError> {
+        let rows = self.store.clear_limits(identifier).await?;
+        self.hurry.notify_one();
+        let entry = AuditEntry::new(self.now(), by, AuditAction::LimitsCleared, identifier);
+        self.note(entry.from_to(serde_json::json!({ "rows": rows }), serde_json::json!({ "rows": 0 })));
+        Ok(rows)
     }
 
     // The log.
 
     pub fn log_level(&self) -> String {
-        "info".into()
+        self.log.level().as_str().to_owned()
     }
 
     /// `level`: trace, debug, info, warn or error, in any letter case.
-    pub async fn set_log_level(&self, _level: &str, _by: &Actor) -> Result<String, ControlError> {
-        Ok(self.log_level())
-    }
-
-    // What people must look at.
-
-    pub async fn log_bypass(&self, _entry: ActivityEntry, _by: &Actor) -> Result<(), ControlError> {
-        Err(ControlError::Refused)
-    }
-
-    pub async fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> Result<Vec<CallRow>, ControlError> {
-        Ok(self.store.entries(kind, open_only, most).await?)
-    }
-
-    /// False if there is no such entry that is open.
-    pub async fn review(&self, _id: uuid::Uuid, _review: &Review, _by: &Actor) -> Result<bool, ControlError> {
-        Ok(false)
+    pub async fn set_log_level(&self, level: &str, by: &Actor) -> Result<String, ControlError> {
+        let level = Level::parse(level.trim()).ok_or_else(|| ControlError::Invalid(Level::WORDS.to_owned()))?;
+        let before = self.log.set_level(level);
+        let after = self.log.level();
+        if before != after {
+            let entry = AuditEntry::new(self.now(), by, AuditAction::LogLevelChanged, "log");
+            self.note(entry.from_to(before.as_str().into(), after.as_str().into()));
+        }
+        Ok(after.as_str().to_owned())
     }
 
     pub async fn audit_entries(&self, most: u32) -> Result<Vec<AuditEntry>, ControlError> {
         Ok(self.store.audit_entries(most).await?)
     }
+}
+
+/// Longer than any order is meant, and a moment that every database can keep.
+fn within_calendar(until: Timestamp) -> Timestamp {
+    const LAST: Timestamp = Timestamp::from_secs(32_503_680_000);
+    until.min(LAST)
+}
+
+/// A panic elsewhere leaves a list that is still a list.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

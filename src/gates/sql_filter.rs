@@ -1,18 +1,20 @@
-//! The gate that stops dangerous SQL, whoever sends it and whatever target it is for.
+//! The gate that stops dangerous SQL, whoever sends it and whatever target it is for, but for the exceptions that policy states.
 
 use crate::call::Envelope;
-use crate::identity::Caller;
+use crate::clock::Timestamp;
+use crate::identity::{Caller, TargetName};
 use crate::policy::SqlPolicy;
 use crate::sql::{Hit, Mode, judge};
-use crate::verdict::{Denial, SqlFinding, Verdict};
+use crate::verdict::{Denial, ExceptedSql, SqlFinding, Verdict};
 
-/// Findings of observing rules kept per call: enough to see what a rule would do, whatever a call carries.
-const OBSERVED: usize = 16;
+/// Findings kept per call of those that refuse nothing: enough to see what a rule would do, whatever a call carries.
+const KEPT: usize = 16;
 
 /// Proof that a call's SQL was judged.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SqlJudged {
     observed: Vec<SqlFinding>,
+    excepted: Vec<ExceptedSql>,
 }
 
 impl SqlJudged {
@@ -20,24 +22,37 @@ impl SqlJudged {
     pub fn observed(&self) -> &[SqlFinding] {
         &self.observed
     }
+
+    /// What enforcing rules found, and exceptions let pass, for the record.
+    pub fn excepted(&self) -> &[ExceptedSql] {
+        &self.excepted
+    }
 }
 
-/// Denies with the first finding of an enforcing rule. No caller is exempt: a stolen service key must not drop tables either.
-pub fn sql_filter(_caller: &Caller, envelope: &Envelope, policy: &SqlPolicy) -> Verdict<SqlJudged> {
-    let mut observed = Vec::new();
+/// Denies with the first finding of an enforcing rule that no exception covers. No caller is exempt by being who it is: a stolen service
+/// key must not drop tables either.
+pub fn sql_filter(caller: &Caller, target: &TargetName, envelope: &Envelope, policy: &SqlPolicy, at: Timestamp) -> Verdict<SqlJudged> {
+    let mut judged = SqlJudged::default();
     for text in &envelope.sql {
         for hit in judge(&text.text, &policy.rules) {
             match hit.rule.mode {
                 Mode::Enforce => {
-                    let denial = Denial::DangerousSql(Box::new(finding(hit, &text.pointer)));
-                    return Verdict::Deny { denial, onward: SqlJudged { observed } };
+                    let covering = policy.exceptions.iter().find(|exception| exception.covers(&hit.rule.id, caller, target, at));
+                    let finding = finding(hit, &text.pointer);
+                    let Some(exception) = covering else {
+                        return Verdict::Deny { denial: Denial::DangerousSql(Box::new(finding)), onward: judged };
+                    };
+                    if judged.excepted.len() < KEPT {
+                        let (by, reason, place) = (exception.by.clone(), exception.reason.clone(), exception.place.clone());
+                        judged.excepted.push(ExceptedSql { finding, by, reason, place });
+                    }
                 }
-                Mode::Observe if observed.len() < OBSERVED => observed.push(finding(hit, &text.pointer)),
+                Mode::Observe if judged.observed.len() < KEPT => judged.observed.push(finding(hit, &text.pointer)),
                 Mode::Observe | Mode::Off => {}
             }
         }
     }
-    Verdict::Allow(SqlJudged { observed })
+    Verdict::Allow(judged)
 }
 
 fn finding(hit: Hit<'_>, pointer: &str) -> SqlFinding {

@@ -11,9 +11,9 @@ use http_body_util::Full;
 use super::{Arriving, Pipeline, Purpose};
 use crate::call::{Envelope, Head};
 use crate::gates::authenticate::Assumed;
-use crate::identity::{CallId, Caller, Endpoint, Place};
+use crate::identity::{Action, CallId, Caller, Endpoint, Place, SourceName, TargetName};
 use crate::live::Snapshot;
-use crate::policy::{Source, Target};
+use crate::policy::Policy;
 use crate::record::{Notes, Trail};
 use crate::reply::status_of;
 use crate::verdict::{AuthFault, Denial, GateName, Refusal, Standing, Standings};
@@ -149,7 +149,13 @@ impl Seen<'_> {
             };
             return Step { gate, decision: Decision::NotReached, saw: String::new(), why, place: None };
         }
-        Step { gate, decision: Decision::Allow, saw: self.saw(gate), why: String::new(), place: self.place(gate) }
+        let step = |why, place| Step { gate, decision: Decision::Allow, saw: self.saw(gate), why, place };
+        match self.notes.excepted.first() {
+            Some(excepted) if gate == GateName::SqlFilter => {
+                step(by_exception(&excepted.finding.rule, &excepted.reason, &excepted.by), Some(excepted.place.clone()))
+            }
+            _ => step(String::new(), self.place(gate)),
+        }
     }
 
     fn saw(&self, gate: GateName) -> String {
@@ -185,28 +191,30 @@ impl Seen<'_> {
     }
 
     fn place(&self, gate: GateName) -> Option<Place> {
-        match gate {
-            GateName::Authenticate => Some(self.source()?.place.clone()),
-            GateName::SourceLimit => Some(self.source()?.total.place.clone()),
-            GateName::Authorize => Some(self.target()?.place.clone()),
-            GateName::EndpointLimit => {
-                let target = self.target()?;
-                let endpoint = Endpoint::of(&target.name, self.notes.action.as_ref());
-                Some(self.source()?.allowance_of(endpoint.as_str()).place.clone())
-            }
-            GateName::Blocklist | GateName::SqlFilter | GateName::SchemaCheck => None,
-        }
-    }
-
-    fn source(&self) -> Option<&Source> {
-        match &self.notes.caller {
-            Some(Caller::Source { name, .. }) => self.snapshot.policy.sources.find(name).map(Arc::as_ref),
+        let source = match &self.notes.caller {
+            Some(Caller::Source { name, .. }) => Some(name),
             _ => None,
-        }
+        };
+        line(&self.snapshot.policy, gate, source, self.notes.target.as_ref(), self.notes.action.as_ref())
     }
+}
 
-    fn target(&self) -> Option<&Target> {
-        self.snapshot.policy.targets.find(self.notes.target.as_ref()?.as_str()).map(Arc::as_ref)
+/// The line of policy by which a gate lets a call pass.
+pub(super) fn line(
+    policy: &Policy,
+    gate: GateName,
+    source: Option<&SourceName>,
+    target: Option<&TargetName>,
+    action: Option<&Action>,
+) -> Option<Place> {
+    let source = || policy.sources.find(source?);
+    let target = || policy.targets.find(target?.as_str());
+    match gate {
+        GateName::Authenticate => Some(source()?.place.clone()),
+        GateName::SourceLimit => Some(source()?.total.place.clone()),
+        GateName::Authorize => Some(target()?.place.clone()),
+        GateName::EndpointLimit => Some(source()?.allowance_of(Endpoint::of(&target()?.name, action).as_str()).place.clone()),
+        GateName::Blocklist | GateName::SqlFilter | GateName::SchemaCheck => None,
     }
 }
 
@@ -218,6 +226,11 @@ fn used(standing: Option<Standing>, none: &str) -> String {
             format!("call {used} of {} in this {}", standing.limit, window_words(standing.window_secs))
         },
     )
+}
+
+/// Why a rule that refuses let something pass.
+pub(super) fn by_exception(rule: &str, reason: &str, by: &str) -> String {
+    format!("{rule} is excepted: {reason} ({by})")
 }
 
 /// What the operator may know beyond what the caller is told.

@@ -3,6 +3,7 @@
 //! Each gate takes the proof of the one before, so a call that skipped a gate does not compile. Nothing here touches a database.
 
 mod explain;
+mod retrace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use crate::upstream::{Order, Outgoing, Settled, Towards, Upstream, settle, shape
 use crate::verdict::{AuthFault, Denial, Failure, GateName, Refusal, Standings, Verdict};
 
 pub use explain::{Decision, Explanation, Question, Step};
+pub use retrace::{judged_by, retrace};
 
 /// Judging SQL of this size takes a few milliseconds at the most.
 const LONG: usize = 16 * 1024;
@@ -270,7 +272,9 @@ impl Pipeline {
     ) -> Result<SqlJudged, Refusal> {
         let length = route.envelope.sql.iter().map(|sql| sql.text.len()).sum();
         let (caller, envelope, policy) = (caller.caller().clone(), Arc::clone(&route.envelope), Arc::clone(&snapshot.policy));
-        let verdict = self.apart_if_long(length, move || sql_filter(&caller, &envelope, &policy.sql)).await?;
+        let (target, at) = (route.target.name.clone(), trail.notes().at);
+        let verdict = self.apart_if_long(length, move || sql_filter(&caller, &target, &envelope, &policy.sql, at)).await?;
+        trail.note().excepted = verdict.proof().excepted().to_vec();
         // Rules that only observe leave their mark and nothing else.
         for finding in verdict.proof().observed() {
             trail.would_deny(GateName::SqlFilter, &Denial::DangerousSql(Box::new(finding.clone())));

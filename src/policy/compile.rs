@@ -2,6 +2,7 @@
 
 mod blocks;
 mod credentials;
+mod exceptions;
 mod glob;
 mod limits;
 mod service;
@@ -29,7 +30,7 @@ pub struct CredentialInputs {
     pub service_role: Option<Secret>,
 }
 
-/// What the files leave out is as `shipped`: sections key by key; tiers and rules as whole lists; sources, targets, overrides and blocks not at all.
+/// What the files leave out is as `shipped`: sections key by key; tiers and rules as whole lists; sources, targets, overrides, blocks and exceptions not at all.
 pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, credentials: &CredentialInputs) -> Result<Policy, Problems> {
     let texts = Texts::of(files.iter().chain(shipped));
     let mut report = Report::on(&texts);
@@ -46,7 +47,9 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
     let (targets, secrets) = targets::compile(own.targets, &defaults, &listed, variables, credentials, &mut report);
     let blocks = blocks::compile(&own.blocks, &listed, &mut report);
     let rules = if own.rules.is_empty() { shipped_sections.rules } else { own.rules };
-    let sql = sql::compile(layered(own.sql, shipped_sections.sql, file::Sql::or), rules, &core_rules, &mut report);
+    let rule_ids: Vec<String> = rules.iter().map(|rule| rule.get_ref().id.get_ref().clone()).collect();
+    let exceptions = exceptions::compile(own.exceptions, &rule_ids, &listed, &target_names, &mut report);
+    let sql = sql::compile(layered(own.sql, shipped_sections.sql, file::Sql::or), rules, exceptions, &core_rules, &mut report);
     let limits = service::limits(layered(own.limits, shipped_sections.limits, file::Limits::or), &sources, &mut report);
     let longest = limits.as_ref().and_then(|limits| limits.window_lengths.last()).copied().unwrap_or_default();
     let retention = service::retention(layered(own.retention, shipped_sections.retention, file::Retention::or), longest, &mut report);

@@ -50,6 +50,7 @@ section! {
         authorization: Spanned<Authorization>,
         callers: List,
         breaker: Breaker,
+        health: Text,
     }
 }
 
@@ -133,6 +134,20 @@ pub struct Block {
     #[serde(default)]
     pub sources: Vec<Text>,
     pub reason: Text,
+    pub until: Option<Moment>,
+}
+
+/// `[[exception]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exception {
+    pub rules: List,
+    #[serde(default)]
+    pub sources: Vec<Text>,
+    #[serde(default)]
+    pub targets: Vec<Text>,
+    pub reason: Text,
+    pub by: Text,
     pub until: Option<Moment>,
 }
 

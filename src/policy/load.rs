@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Policy;
@@ -51,6 +52,34 @@ pub fn load(origin: &Origin, variables: Variables<'_>, credentials: &CredentialI
         (Ok(_), Some(problems)) | (Err(problems), None) => Err(problems),
         (Err(problems), Some(unread)) => Err(problems.and(unread)),
     }
+}
+
+/// What can be told of policy files without reading them: after any change it is another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    /// Files that nobody can change, or none that can be seen.
+    Nothing,
+    Files(Vec<FileStamp>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    name: String,
+    length: u64,
+    inode: (u64, u64),
+    /// Of the last change to its content, and to anything about it, in seconds and nanoseconds.
+    changed: [(i64, i64); 2],
+}
+
+pub fn stamp(origin: &Origin) -> Stamp {
+    let Origin::Directory(directory) = origin else { return Stamp::Nothing };
+    let Ok(names) = policy_files(directory) else { return Stamp::Nothing };
+    let stamps = names.into_iter().filter_map(|name| {
+        let found = fs::metadata(directory.join(&name)).ok()?;
+        let changed = [(found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec())];
+        Some(FileStamp { name, length: found.len(), inode: (found.dev(), found.ino()), changed })
+    });
+    Stamp::Files(stamps.collect())
 }
 
 fn read_directory(directory: &Path) -> (Vec<File>, Vec<Problem>) {

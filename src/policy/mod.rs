@@ -2,6 +2,7 @@
 //! [`Policy`] (`compile`: every problem at once, with file and line). A call reads one snapshot from first gate to last.
 
 pub mod compile;
+pub mod describe;
 pub mod file;
 pub mod load;
 pub mod problems;
@@ -16,7 +17,8 @@ use std::time::Duration;
 use http::Uri;
 
 use crate::blocklist::Block;
-use crate::identity::{NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
+use crate::clock::Timestamp;
+use crate::identity::{Caller, NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
 use crate::sql;
 
 /// The compiled snapshot.
@@ -37,6 +39,17 @@ pub struct Policy {
     pub cors: Cors,
     /// What is doubtful but not wrong: shown by `check` and logged at start.
     pub warnings: Vec<String>,
+}
+
+impl Policy {
+    /// What is doubtful at this moment, beside what is at any.
+    pub fn warnings_at(&self, now: Timestamp) -> Vec<String> {
+        let blocks = self.blocks.iter().map(|block| (&block.place, block.until));
+        let exceptions = self.sql.exceptions.iter().map(|exception| (&exception.place, exception.until));
+        let ended = blocks.chain(exceptions).filter_map(|(place, until)| Some((place, until.filter(|until| *until <= now)?)));
+        let ended = ended.map(|(place, until)| format!("{place}: this ended on {until} and counts for nothing: take it out"));
+        self.warnings.iter().cloned().chain(ended).collect()
+    }
 }
 
 /// The listed sources: single names by lookup, patterns in file order after them.
@@ -216,6 +229,41 @@ pub struct SqlPolicy {
     pub rules: Vec<sql::Rule>,
     /// Member names whose strings are SQL, in lower case.
     pub fields: Vec<String>,
+    /// In file order; the first that covers a finding counts.
+    pub exceptions: Vec<SqlException>,
+}
+
+/// Lets somebody do what a rule refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlException {
+    /// By id.
+    pub rules: Vec<String>,
+    /// Whose calls; empty means everyone's, the service role's too.
+    pub sources: Vec<NamePattern>,
+    /// Calls to which targets; empty means all.
+    pub targets: Vec<NamePattern>,
+    pub reason: String,
+    /// Who answers for it.
+    pub by: String,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+    pub place: Place,
+}
+
+impl SqlException {
+    pub fn covers(&self, rule: &str, caller: &Caller, target: &TargetName, at: Timestamp) -> bool {
+        let of_caller = match caller {
+            _ if self.sources.is_empty() => true,
+            Caller::Source { name, .. } => self.sources.iter().any(|pattern| pattern.matches(name.as_str())),
+            Caller::ServiceRole { .. } | Caller::Stranger { .. } => false,
+        };
+        let of_target = self.targets.is_empty() || self.targets.iter().any(|pattern| pattern.matches(target.as_str()));
+        of_caller && of_target && !self.has_ended(at) && self.rules.iter().any(|id| id == rule)
+    }
+
+    pub fn has_ended(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| now >= until)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::file::Moment;
+use super::values;
+use crate::clock::Timestamp;
 use crate::identity::Place;
 
 /// One policy file.
@@ -158,6 +161,17 @@ impl<'a> Report<'a> {
     /// The value a text stands for; if it stands for none, that is a problem where the text is.
     pub fn parsed<T>(&mut self, text: &Spanned<String>, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         parse(text.get_ref()).map_err(|message| self.problem(text.span(), message)).ok()
+    }
+
+    pub fn moment(&mut self, moment: &Moment) -> Option<Timestamp> {
+        values::moment(moment.get_ref()).map_err(|message| self.problem(moment.span(), message)).ok()
+    }
+
+    /// `who` says who misses it.
+    pub fn not_empty(&mut self, text: &Spanned<String>, key: &str, who: &str) {
+        if text.get_ref().trim().is_empty() {
+            self.problem(text.span(), format!("`{key}` is empty: {who}"));
+        }
     }
 
     /// The doubts, if nothing is wrong.

@@ -22,6 +22,7 @@ pub struct Sections {
     pub targets: Vec<Spanned<file::Target>>,
     pub blocks: Vec<Spanned<file::Block>>,
     pub rules: Vec<Spanned<file::Rule>>,
+    pub exceptions: Vec<Spanned<file::Exception>>,
     pub target_defaults: Option<Spanned<file::Target>>,
     pub limits: Option<Spanned<file::Limits>>,
     pub sql: Option<Spanned<file::Sql>>,
@@ -52,6 +53,7 @@ impl Sections {
             "target" => list("target", value, &mut self.targets, report),
             "override" => list("override", value, &mut self.overrides, report),
             "block" => list("block", value, &mut self.blocks, report),
+            "exception" => list("exception", value, &mut self.exceptions, report),
             "rule" => list("rule", value, &mut self.rules, report),
             "tiers" => self.take_tiers(name.span(), value, report),
             "target_defaults" => single(name, value, &mut self.target_defaults, report),
@@ -64,7 +66,7 @@ impl Sections {
                 name.span(),
                 format!(
                     "unknown section `{other}`: there are [[source]], [limits], [tiers.NAME], [[override]], [target_defaults], [[target]], [[block]], \
-                     [sql], [[rule]], [body], [retention] and [cors]"
+                     [sql], [[rule]], [[exception]], [body], [retention] and [cors]"
                 ),
             ),
         }

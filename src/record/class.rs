@@ -84,3 +84,44 @@ impl ErrorClass {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::identity::TargetName;
+    use crate::verdict::{AuthFault, Blocked, BlockedWhat};
+
+    #[test]
+    fn each_ending_is_of_one_class_and_success_of_none() {
+        let target = || TargetName::parse("brain").unwrap();
+        let denied = |denial: Denial| Ending::Refused(denial.into());
+        let failed = |failure: Failure| Ending::Refused(failure.into());
+        let blocked = Blocked { what: BlockedWhat::Network, reason: String::new(), place: None };
+        let cases = [
+            (Ending::Answered { status: 200 }, None),
+            (Ending::Answered { status: 302 }, None),
+            (Ending::Abandoned { status: Some(200) }, None),
+            (Ending::Answered { status: 404 }, Some("target_error")),
+            (Ending::Abandoned { status: Some(500) }, Some("target_error")),
+            (Ending::AnswerBroken { status: 200 }, Some("target_error")),
+            (Ending::Abandoned { status: None }, Some("caller")),
+            (denied(Denial::Unauthorized(AuthFault::KeyExpired)), Some("auth")),
+            (denied(Denial::KeyNotScoped { target: target() }), Some("policy")),
+            (denied(Denial::Blocked(blocked)), Some("policy")),
+            (denied(Denial::ValidatorUnavailable { validator: target() }), Some("schema")),
+            (failed(Failure::BodyTooSlow), Some("caller")),
+            (failed(Failure::UnknownTarget { name: "x".into() }), Some("caller")),
+            (failed(Failure::BreakerOpen { target: target(), retry_after: Duration::ZERO }), Some("target_down")),
+            (failed(Failure::TargetDisabled { target: target() }), Some("target_down")),
+            (failed(Failure::TargetReset { target: target() }), Some("target_down")),
+            (failed(Failure::TargetTooSlow { target: target() }), Some("target_slow")),
+            (failed(Failure::TargetNonsense { target: target() }), Some("target_error")),
+            (failed(Failure::Overloaded), Some("gatekeeper")),
+        ];
+        for (ending, class) in cases {
+            assert_eq!(ErrorClass::of(&ending).map(ErrorClass::as_str), class, "{ending:?}");
+        }
+    }
+}

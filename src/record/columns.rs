@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::notes::WouldDeny;
 use crate::identity::Place;
-use crate::verdict::{Denial, LimitScope, SchemaRejection};
+use crate::verdict::{Denial, ExceptedSql, LimitScope, SchemaRejection};
 
 /// The column `metadata`. What does not apply to a call is left out, but for an absent target and action, which are null.
 #[derive(Serialize)]
@@ -48,6 +48,9 @@ pub struct Metadata<'a> {
     pub enforced: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub would_deny: Vec<WouldHaveDenied<'a>>,
+    /// What a rule found and an exception let pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub excepted: Vec<Excepted<'a>>,
 }
 
 /// The column `request`.
@@ -126,6 +129,23 @@ impl<'a> WouldHaveDenied<'a> {
             details: Details::of(denial),
             policy_line: denial.place().map(Place::as_str),
         }
+    }
+}
+
+#[derive(Serialize)]
+pub struct Excepted<'a> {
+    pub rule: &'a str,
+    pub sql: &'a str,
+    pub pointer: &'a str,
+    pub by: &'a str,
+    pub reason: &'a str,
+    pub policy_line: &'a str,
+}
+
+impl<'a> Excepted<'a> {
+    pub fn of(excepted: &'a ExceptedSql) -> Self {
+        let ExceptedSql { finding, by, reason, place } = excepted;
+        Self { rule: &finding.rule, sql: &finding.statement, pointer: &finding.pointer, by, reason, policy_line: place.as_str() }
     }
 }
 

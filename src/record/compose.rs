@@ -8,7 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::class::ErrorClass;
-use super::columns::{CallerContext, Details, Metadata, Request, WouldHaveDenied, object};
+use super::columns::{CallerContext, Details, Excepted, Metadata, Request, WouldHaveDenied, object};
 use super::notes::{Ending, Notes};
 use crate::call::legible;
 use crate::clock::Timestamp;
@@ -62,6 +62,7 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         error: error_message.as_deref(),
         enforced: (!notes.enforced).then_some(false),
         would_deny: notes.would_deny.iter().map(WouldHaveDenied::of).collect(),
+        excepted: notes.excepted.iter().map(Excepted::of).collect(),
     };
 
     CallRecord {

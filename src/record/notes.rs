@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::call::{Count, TraceContext};
 use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Caller, KeyId, Network, TargetName};
-use crate::verdict::{Denial, GateName, Refusal};
+use crate::verdict::{Denial, ExceptedSql, GateName, Refusal};
 
 #[derive(Clone, Debug)]
 pub struct Notes {
@@ -26,6 +26,8 @@ pub struct Notes {
     pub action: Option<Action>,
     pub counted: Option<Count>,
     pub would_deny: Vec<WouldDeny>,
+    /// What policy would have refused, had it not stated an exception.
+    pub excepted: Vec<ExceptedSql>,
     pub request_bytes: u64,
     pub response_bytes: u64,
     /// Spent on the caller's body.
@@ -81,6 +83,7 @@ impl Notes {
             action: None,
             counted: None,
             would_deny: Vec::new(),
+            excepted: Vec::new(),
             request_bytes: 0,
             response_bytes: 0,
             reading: Duration::ZERO,

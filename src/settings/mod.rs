@@ -11,10 +11,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use environment::{Environment, Problem, Problems};
 
+use crate::blocklist::network;
 use crate::identity::{KeyHash, Secret};
-use crate::telemetry::logging::Format;
+use crate::telemetry::logging::{Format, Level};
 
 /// The key that the original's clients carried in their source code, known to everyone: refused wherever it appears.
 /// Kept as its hash, so that the house holds no default key at all.
@@ -40,8 +43,12 @@ pub struct Settings {
     pub off_credentials: OffCredentials,
     pub admin_token: Option<Secret>,
     pub bounds: Bounds,
+    /// Where proxies call from that are believed.
+    pub trusted_proxies: Vec<IpNet>,
     pub database: DatabaseSettings,
     pub policies: PolicySettings,
+    /// Where what operators said is kept while the database is away.
+    pub state: PathBuf,
     pub log: LogSettings,
     /// Doubtful, not wrong.
     pub warnings: Vec<String>,
@@ -144,7 +151,7 @@ pub struct PolicySettings {
 
 #[derive(Clone, Debug)]
 pub struct LogSettings {
-    pub level: String,
+    pub level: Level,
     pub format: Format,
 }
 
@@ -203,11 +210,13 @@ impl Settings {
             head: HEAD,
             drain: Duration::from_secs(environment.parsed(p, "GATEKEEPER_DRAIN_SECONDS", |t| number(t, 0, 3600)).unwrap_or(0) as u64),
         };
+        let trusted_proxies = environment.parsed(p, "GATEKEEPER_TRUSTED_PROXIES", networks).unwrap_or_default();
         let database = DatabaseSettings::collect(environment, p);
         let policies = PolicySettings {
             directory: environment.value(p, "GATEKEEPER_POLICIES").map(PathBuf::from),
             service_role_key: service_role_key.clone(),
         };
+        let state = environment.value(p, "GATEKEEPER_STATE").map(PathBuf::from).unwrap_or_default();
         let log = LogSettings::collect(environment, p);
 
         match (listen, ops_listen, eliza_key, enforce, off_credentials, database, log) {
@@ -225,12 +234,33 @@ impl Settings {
                     off_credentials,
                     admin_token,
                     bounds,
+                    trusted_proxies,
                     database,
                     policies,
+                    state,
                     log,
                     warnings,
                 })
             }
+            _ => Err(problems),
+        }
+    }
+}
+
+/// What of all this is read again at SIGHUP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changeable {
+    pub enforce: Enforce,
+    pub level: Level,
+}
+
+impl Changeable {
+    pub fn read(environment: &Environment<'_>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let enforce = enforcement(environment, &mut problems, &mut Vec::new());
+        let level = environment.parsed(&mut problems, "LOG_LEVEL", level);
+        match (enforce, level) {
+            (Some(enforce), Some(level)) if problems.is_empty() => Ok(Self { enforce, level }),
             _ => Err(problems),
         }
     }
@@ -258,15 +288,7 @@ impl DatabaseSettings {
 
 impl LogSettings {
     fn collect(environment: &Environment<'_>, p: &mut Problems) -> Option<Self> {
-        let level = environment.parsed(p, "LOG_LEVEL", |text| {
-            let level = text.to_ascii_lowercase();
-            match level.as_str() {
-                "trace" | "debug" | "info" | "warn" | "error" => Ok(level),
-                "warning" => Ok("warn".into()),
-                "critical" => Ok("error".into()),
-                _ => Err("must be trace, debug, info, warn or error".into()),
-            }
-        });
+        let level = environment.parsed(p, "LOG_LEVEL", level);
         let format = environment.parsed(p, "LOG_FORMAT", |text| match text {
             "auto" => Ok(Format::Auto),
             "text" => Ok(Format::Text),
@@ -302,6 +324,10 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8080".into())
 }
 
+fn level(text: &str) -> Result<Level, String> {
+    Level::parse(text).ok_or_else(|| Level::WORDS.into())
+}
+
 /// The words never hold the text: it may hold a password.
 fn platform(text: &str) -> Result<PlatformAddress, String> {
     let url: Option<http::Uri> = text.parse().ok();
@@ -316,6 +342,14 @@ fn platform(text: &str) -> Result<PlatformAddress, String> {
         Some(PlatformAddress { host: bare.to_owned(), port: url.port_u16().unwrap_or(port) })
     });
     read.ok_or_else(|| "must be an http or https address, such as https://project.supabase.co".into())
+}
+
+fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let one = |text: &str| network(text.trim()).filter(|network| network.prefix_len() > 0);
+    text.split(',')
+        .map(one)
+        .collect::<Option<_>>()
+        .ok_or_else(|| "must be networks, such as 10.0.0.0/8,192.0.2.7, and not all there are".into())
 }
 
 fn truth(text: &str) -> Result<bool, String> {

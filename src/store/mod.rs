@@ -191,6 +191,8 @@ pub enum ActivityType {
 }
 
 impl ActivityType {
+    pub const ALL: [Self; 4] = [Self::Call, Self::Denied, Self::SchemaProtection, Self::Error];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Call => "gatekeeper_call",

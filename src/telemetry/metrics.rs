@@ -25,6 +25,12 @@ pub struct TargetLabel {
     pub target: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ReloadLabel {
+    /// `loaded` or `refused`.
+    pub outcome: &'static str,
+}
+
 macro_rules! metrics {
     ($($field:ident: $kind:ty = $make:expr, $name:literal, $help:literal;)*) => {
         #[derive(Debug)]
@@ -70,6 +76,10 @@ metrics! {
     supabase_up: Gauge = Gauge::default(), "supabase_up", "0 while the host of SUPABASE_URL cannot be reached";
     target_up: Family<TargetLabel, Gauge> = Family::default(), "target_up", "Per target with a health path: whether it answered there";
     enforcing: Gauge = Gauge::default(), "enforcing", "1 while every gate's denials stand";
+    gate_enforcing: Family<GateLabel, Gauge> = Family::default(), "gate_enforcing", "Per gate: 1 while its denials stand";
+    policy_reloads: Family<ReloadLabel, Counter> = Family::default(), "policy_reloads", "How often policies were read again: loaded, or refused because something is wrong with them";
+    policy_problems: Gauge = Gauge::default(), "policy_problems", "What is wrong with the policy files that should be in force; 0 while they are";
+    audit_dropped: Counter<u64, AtomicU64> = Counter::default(), "audit_dropped", "Entries about operators' changes that are in the log but will not be in the database";
     limit_buckets: Gauge = Gauge::default(), "limit_buckets", "Buckets the limiter holds";
     breaker_state: Family<TargetLabel, Gauge> = Family::default(), "breaker_state", "Per target: 0 closed, 1 open, 2 trying";
     breaker_opened: Family<TargetLabel, Gauge> = Family::default(), "breaker_opened", "Per target: how often its breaker has opened";

@@ -1,4 +1,4 @@
-//! Getting the database ready, at start and for as long as it takes: its schema, then what was counted, then the keys.
+//! Getting the database ready, at start and for as long as it takes: its schema, then what was counted, then all that operators have said.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ impl From<StoreError> for BringUpError {
     }
 }
 
-/// Schema, then a cursor, then what was counted and which keys there are: a change made in between is heard of twice rather than never.
+/// Schema, then a cursor, then what was counted and what operators have said: a change made in between is heard of twice rather than never.
 /// (Counts deleted in that moment are taken back twice: whoever is unblocked then may get a few calls more.)
 async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCursor, BringUpError> {
     let store = &gatekeeper.store;
@@ -59,13 +59,12 @@ async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCur
         let start = now.floor(*secs);
         counted.push((*secs, start, store.counts_since(start).await?));
     }
-    let keys = store.keys().await?;
+    gatekeeper.control.reread().await?;
     // Nothing can fail from here on: counts are added, so a second try must not add them again.
     for (secs, start, rows) in &counted {
         let rows = rows.iter().map(|row| (row.identifier.as_str(), row.endpoint.as_str(), row.count));
         pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, *start, rows);
     }
-    gatekeeper.use_keys(keys);
     Ok(cursor)
 }
 
@@ -85,7 +84,7 @@ pub(super) async fn keep_bringing_up(
         };
         let tried = match tried {
             Ok(cursor) => {
-                tracing::info!("the database is ready: counts and keys are loaded");
+                tracing::info!("the database is ready: counts, keys, flags, rulings and blocks are loaded");
                 up.send_replace(Some(cursor));
                 Ok(())
             }

@@ -7,11 +7,12 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::told_to_stop;
+use crate::control::Control;
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::strangers::Folded;
 use crate::health::{Database, Pool, RISK, SECURITY_WINDOW, StoreSeen};
 use crate::record::compose::folded_strangers;
-use crate::store::{Keep, PoolState, Signal, SignalCursor};
+use crate::store::{Keep, PoolState, Signal, SignalCursor, StoreError};
 
 const SIGNALS: Duration = Duration::from_millis(250);
 const MAINTENANCE: Duration = Duration::from_secs(3600);
@@ -31,18 +32,16 @@ pub(super) async fn follow_signals(
         tokio::select! {
             () = told_to_stop(&mut stopping) => return,
             _ = tick.tick() => {}
+            // Whatever one of these has heard and another is chosen instead: the next tick asks anyway.
+            () = gatekeeper.store.signalled() => {}
+            () = gatekeeper.control.hurried() => {}
         }
         match gatekeeper.store.signals_after(&cursor).await {
             Ok((signals, next)) => {
-                // Keys first: if they cannot be read the cursor stays, and all is heard again.
-                if signals.contains(&Signal::KeysChanged) {
-                    match gatekeeper.store.keys().await {
-                        Ok(keys) => gatekeeper.use_keys(keys),
-                        Err(error) => {
-                            tracing::warn!(%error, "keys changed, but cannot be read yet");
-                            continue;
-                        }
-                    }
+                // What is read afresh first: if that fails the cursor stays, and all is heard again.
+                if let Err(error) = read_afresh(&gatekeeper.control, &signals).await {
+                    tracing::warn!(%error, "something was changed in the database, but cannot be read yet");
+                    continue;
                 }
                 for signal in signals {
                     heed(&gatekeeper, signal);
@@ -52,6 +51,23 @@ pub(super) async fn follow_signals(
             Err(error) => tracing::debug!(%error, "signals cannot be read"),
         }
     }
+}
+
+async fn read_afresh(control: &Control, signals: &[Signal]) -> Result<(), StoreError> {
+    // Rulings first: they may be what an emergency waits for.
+    if signals.contains(&Signal::RulingsChanged) {
+        control.reread_rulings().await?;
+    }
+    if signals.contains(&Signal::FlagsChanged) {
+        control.reread_flags().await?;
+    }
+    if signals.contains(&Signal::BlocksChanged) {
+        control.reread_blocks().await?;
+    }
+    if signals.contains(&Signal::KeysChanged) {
+        control.reread_keys().await?;
+    }
+    Ok(())
 }
 
 fn heed(gatekeeper: &Gatekeeper, signal: Signal) {
@@ -66,6 +82,28 @@ fn heed(gatekeeper: &Gatekeeper, signal: Signal) {
             limiter.take_back_all();
         }
         Signal::KeysChanged | Signal::FlagsChanged | Signal::RulingsChanged | Signal::BlocksChanged => {}
+    }
+}
+
+pub(super) async fn watch_policies(gatekeeper: Arc<Gatekeeper>, mut stopping: watch::Receiver<bool>) {
+    tokio::select! {
+        () = told_to_stop(&mut stopping) => {}
+        () = gatekeeper.control.watch_policies() => {}
+    }
+}
+
+/// What the database must hear of the changes made here.
+pub(super) async fn run_errands(
+    gatekeeper: Arc<Gatekeeper>,
+    mut is_up: watch::Receiver<Option<SignalCursor>>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    if is_up.wait_for(Option::is_some).await.is_err() {
+        return;
+    }
+    tokio::select! {
+        () = told_to_stop(&mut stopping) => {}
+        () = gatekeeper.control.run_errands() => {}
     }
 }
 
@@ -152,11 +190,20 @@ pub(super) async fn touch_keys(gatekeeper: &Gatekeeper) {
     }
 }
 
-pub(super) async fn reread_keys(gatekeeper: &Gatekeeper) {
-    match timeout(PING, gatekeeper.store.keys()).await {
-        Ok(Ok(keys)) => gatekeeper.use_keys(keys),
-        Ok(Err(error)) => tracing::debug!(%error, "the keys cannot be read now"),
-        Err(_) => tracing::debug!("the keys cannot be read now"),
+pub(super) async fn reread(gatekeeper: &Gatekeeper) {
+    match timeout(PING, gatekeeper.control.reread()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "what operators changed cannot be read now"),
+        Err(_) => tracing::debug!("what operators changed cannot be read now"),
+    }
+}
+
+/// One try, at the end: what it misses lies in the state directory.
+pub(super) async fn tell_database(gatekeeper: &Gatekeeper) {
+    match timeout(PING, gatekeeper.control.tell_database()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the database is not told of the last changes yet"),
+        Err(_) => tracing::debug!("the database is not told of the last changes yet"),
     }
 }
 

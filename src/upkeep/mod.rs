@@ -20,7 +20,7 @@ use crate::record::writer::write_all;
 use crate::settings::Migrate;
 use crate::store::{CallRecord, SignalCursor};
 use bring_up::{BringUpError, keep_bringing_up};
-use duties::{follow_signals, maintain, record_strangers, refresh_health, reread_keys, touch_keys};
+use duties::{follow_signals, maintain, record_strangers, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
 use lookout::{look_for_platform, look_for_targets};
 
 const HEALTH: Duration = Duration::from_secs(1);
@@ -29,8 +29,11 @@ const TARGETS: Duration = Duration::from_secs(10);
 const STRANGERS: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(60);
 const KEY_USE: Duration = Duration::from_secs(30);
-/// Changes of keys are heard of at once; this is for what was missed while the database was away for long.
-const KEYS: Duration = Duration::from_secs(300);
+/// Changes are heard of at once; this is for what was missed while the database was away for long.
+const REREAD: Duration = Duration::from_secs(300);
+const ENFORCEMENT: Duration = Duration::from_millis(250);
+const STATE: Duration = Duration::from_secs(5);
+const REMINDER: Duration = Duration::from_secs(60);
 /// How long a start waits for the database before it serves without: its limits begin at nothing then, until the counts are loaded.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 
@@ -44,6 +47,8 @@ pub struct Upkeep {
 impl Upkeep {
     /// Starts everything. A database that is away is waited for in the background; one that refuses the schema is an error now.
     pub async fn start(gatekeeper: &Arc<Gatekeeper>, records: mpsc::Receiver<CallRecord>, migrate: Migrate) -> Result<Self, StartError> {
+        // Before anything else: what operators have said holds from the first call on, whether or not the database is there.
+        gatekeeper.control.restore().await;
         let (stop, stopping) = watch::channel(false);
         let (up, is_up) = watch::channel(None::<SignalCursor>);
         let mut tasks = JoinSet::new();
@@ -78,7 +83,12 @@ impl Upkeep {
             gatekeeper.pipeline.limiter.sweep(gatekeeper.pipeline.clock.now());
         });
         every(&mut tasks, gatekeeper, KEY_USE, &stopping, |gatekeeper| async move { touch_keys(&gatekeeper).await });
-        every(&mut tasks, gatekeeper, KEYS, &stopping, |gatekeeper| async move { reread_keys(&gatekeeper).await });
+        every(&mut tasks, gatekeeper, REREAD, &stopping, |gatekeeper| async move { reread(&gatekeeper).await });
+        every(&mut tasks, gatekeeper, ENFORCEMENT, &stopping, |gatekeeper| async move { gatekeeper.control.look_at_enforcement() });
+        every(&mut tasks, gatekeeper, STATE, &stopping, |gatekeeper| async move { gatekeeper.control.keep_state().await });
+        every(&mut tasks, gatekeeper, REMINDER, &stopping, |gatekeeper| async move { gatekeeper.control.remind_of_enforcement() });
+        tasks.spawn(watch_policies(Arc::clone(gatekeeper), stopping.clone()));
+        tasks.spawn(run_errands(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
         tasks.spawn(maintain(Arc::clone(gatekeeper), is_up, stopping));
         Ok(Self { stop, tasks, writer })
     }
@@ -91,6 +101,7 @@ impl Upkeep {
         self.stop.send_replace(true);
         // Whatever they ask the database can be left unasked.
         self.tasks.shutdown().await;
+        tell_database(gatekeeper).await;
         if timeout(patience, &mut self.writer).await.is_err() {
             self.writer.abort();
         }

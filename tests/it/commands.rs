@@ -165,8 +165,13 @@ async fn the_demo_prints_a_call_that_works_and_is_found_again() {
     let (id, received) = paste(&greeting).await;
     assert_eq!(received, json!({"action": "list_agents", "data": {}, "autonomous": true}), "the answer shows what the target got");
 
-    // The second command it prints, as it stands; then others beside it.
-    let line = greeting.lines().find(|line| line.trim_end().ends_with("calls tail")).unwrap().trim();
+    // The commands it prints, as they stand; then others beside it.
+    let exports: Vec<_> = greeting.lines().map(str::trim).filter(|line| line.starts_with("export ")).collect();
+    let printed = |end: &str| {
+        let line = greeting.lines().map(str::trim).find(|line| line.ends_with(end)).unwrap_or_else(|| panic!("{end} in {greeting}"));
+        format!("{}; {line}", exports.join("; "))
+    };
+    let line = &printed("calls tail");
     eventually("the call is recorded", || async { shell(line, program.folder()).await.expect(0).out.contains(&id) }).await;
     let tail = shell(line, program.folder()).await.out;
     assert!(tail.contains("gemini-chat \u{2192} agent-manager"), "{tail:?}");

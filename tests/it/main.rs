@@ -13,6 +13,8 @@
 
 mod support;
 
+mod admin;
+mod admin_fuzz;
 mod answers;
 mod blocklist;
 mod bugs;
@@ -20,10 +22,16 @@ mod call_parsing;
 mod call_sites;
 mod commands;
 mod enforcement;
+mod error_classes;
 mod explain;
 mod faults;
+mod health;
 mod invariants;
 mod keys;
+mod live_enforcement;
+mod live_flags;
+mod operator_commands;
+mod live_policy;
 mod policies;
 mod rate_limits;
 mod readme;

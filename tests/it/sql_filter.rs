@@ -5,15 +5,18 @@ use std::path::Path;
 
 use bytes::Bytes;
 use eliza_gatekeeper::call::Envelope;
+use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::gates::sql_filter::sql_filter;
-use eliza_gatekeeper::identity::{Caller, KeyId, Place, SourceName};
-use eliza_gatekeeper::policy::SqlPolicy;
+use eliza_gatekeeper::identity::{Caller, KeyId, NamePattern, Place, SourceName, TargetName};
+use eliza_gatekeeper::policy::{SqlException, SqlPolicy};
 use eliza_gatekeeper::sql::{Mode, Reading, Rule, fold, judge};
 use eliza_gatekeeper::verdict::{Denial, SqlFinding, Verdict};
 use proptest::prelude::*;
 use regex::Regex;
+use serde_json::json;
 
 use crate::invariants;
+use crate::support::house::House;
 
 const CORE: [(&str, &str, &str); 6] = [
     ("drop-table", r"/DROP\s+TABLE/i", r"(?i)^drop table\b"),
@@ -110,6 +113,10 @@ fn envelope(body: &str) -> Envelope {
     Envelope::parse(Bytes::copy_from_slice(body.as_bytes()), &["sql", "query"].map(str::to_owned)).unwrap()
 }
 
+fn target(name: &str) -> TargetName {
+    TargetName::parse(name).unwrap()
+}
+
 fn callers() -> [Caller; 3] {
     [
         Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), key: KeyId::new("internal") },
@@ -119,7 +126,8 @@ fn callers() -> [Caller; 3] {
 }
 
 fn filter(caller: &Caller, body: &str, rules: Vec<Rule>) -> (Option<SqlFinding>, Vec<SqlFinding>) {
-    match sql_filter(caller, &envelope(body), &SqlPolicy { rules, fields: Vec::new() }) {
+    let policy = SqlPolicy { rules, fields: Vec::new(), exceptions: Vec::new() };
+    match sql_filter(caller, &target("t"), &envelope(body), &policy, Timestamp::default()) {
         Verdict::Allow(judged) => (None, judged.observed().to_vec()),
         Verdict::Deny { denial: Denial::DangerousSql(finding), onward } => (Some(*finding), onward.observed().to_vec()),
         Verdict::Deny { denial, .. } => panic!("{denial:?}"),
@@ -141,6 +149,61 @@ fn a_denial_says_what_and_where_to_every_caller() {
         };
         assert_eq!((denied, observed), (Some(wanted), Vec::new()));
     }
+}
+
+#[test]
+fn an_exception_covers_whom_what_and_until_when_it_says() {
+    let patterns = |names: &[&str]| names.iter().map(|name| NamePattern::parse(name).unwrap()).collect();
+    let exception = |sources: &[&str], targets: &[&str], until: Option<i64>| SqlException {
+        rules: vec!["truncate".to_owned(), "drop-table".to_owned()],
+        sources: patterns(sources),
+        targets: patterns(targets),
+        reason: "cleans up each night".to_owned(),
+        by: "alice".to_owned(),
+        until: until.map(Timestamp::from_secs),
+        place: Place::new("sql.toml:7"),
+    };
+    let [source, service_role, stranger] = callers();
+    let drop = r#"{"target":"t","operation":"DROP TABLE a"}"#;
+    let delete = r#"{"target":"t","operation":"DROP TABLE a; DROP SCHEMA b"}"#;
+    let cases = [
+        ("for all", exception(&[], &[], None), &source, drop, true),
+        ("for all, the service role too", exception(&[], &[], None), &service_role, drop, true),
+        ("for this source", exception(&["gemini-*"], &[], None), &source, drop, true),
+        ("for this source and target", exception(&["x", "gemini-chat"], &["t"], None), &source, drop, true),
+        ("for another source", exception(&["openai-chat"], &[], None), &source, drop, false),
+        ("for another target", exception(&["gemini-chat"], &["u"], None), &source, drop, false),
+        ("for sources, of which the service role is none", exception(&["*"], &[], None), &service_role, drop, false),
+        ("for sources, of which a stranger is none", exception(&["*"], &[], None), &stranger, drop, false),
+        ("a moment before it ends", exception(&[], &[], Some(101)), &source, drop, true),
+        ("when it ends", exception(&[], &[], Some(100)), &source, drop, false),
+        ("not for another rule", exception(&[], &[], None), &source, delete, false),
+    ];
+    for (name, exception, caller, body, passes) in cases {
+        let policy = SqlPolicy { rules: core_rules(), fields: Vec::new(), exceptions: vec![exception] };
+        let verdict = sql_filter(caller, &target("t"), &envelope(body), &policy, Timestamp::from_secs(100));
+        assert_eq!(verdict.denial().is_none(), passes, "{name}");
+        let noted: Vec<_> =
+            verdict.proof().excepted().iter().map(|one| (one.finding.rule.as_str(), one.by.as_str(), one.place.as_str())).collect();
+        if passes {
+            assert_eq!(noted, [("drop-table", "alice", "sql.toml:7")], "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_an_exception_lets_pass_is_recorded() {
+    let own = "[[exception]]\nrules = ['delete-without-where']\nsources = ['gemini-chat']\nreason = 'cleans up'\nby = 'alice'\n";
+    let house = House::plan().policy("own.toml", own).open().await;
+    let body = json!({"sql": "DELETE FROM drafts"});
+    let reply = house.call("gemini-chat").to("get-embedding").payload(body.clone()).send().await.expect(200);
+    let record = house.record_of(&reply).await;
+    let expected = json!([{
+        "rule": "delete-without-where", "sql": "DELETE FROM drafts", "pointer": "/payload/sql", "by": "alice", "reason": "cleans up",
+        "policy_line": "own.toml:2",
+    }]);
+    assert_eq!((&record.metadata["excepted"], record.activity_type.as_str()), (&expected, "gatekeeper_call"));
+    house.call("openai-chat").to("get-embedding").payload(body).send().await.expect(403);
 }
 
 #[test]

@@ -140,7 +140,7 @@ fn source_pattern(text: &str) -> Result<NamePattern, String> {
     pattern(text)
 }
 
-fn pattern(text: &str) -> Result<NamePattern, String> {
+pub fn pattern(text: &str) -> Result<NamePattern, String> {
     NamePattern::parse(text)
         .ok_or_else(|| format!("`{text}` is no name: use up to {NAME_LIMIT} letters, digits, `.`, `_`, `-`, and `*` for any run of them"))
 }

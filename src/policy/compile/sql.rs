@@ -5,15 +5,21 @@ use std::collections::HashMap;
 use regex::{Regex, RegexBuilder};
 use toml::Spanned;
 
-use crate::policy::SqlPolicy;
 use crate::policy::file;
 use crate::policy::problems::Report;
+use crate::policy::{SqlException, SqlPolicy};
 use crate::sql::{Mode, Rule};
 
 /// Ample for a rule of a page, and what one may cost in memory.
 const COMPILED_SIZE: usize = 1 << 20;
 
-pub fn compile(section: file::Sql, rules: Vec<Spanned<file::Rule>>, core_rules: &[String], report: &mut Report<'_>) -> Option<SqlPolicy> {
+pub fn compile(
+    section: file::Sql,
+    rules: Vec<Spanned<file::Rule>>,
+    exceptions: Vec<SqlException>,
+    core_rules: &[String],
+    report: &mut Report<'_>,
+) -> Option<SqlPolicy> {
     let fields = section.fields.map(|list| fields(&list, report));
     let mut compiled: Vec<Rule> = Vec::new();
     let mut places = HashMap::new();
@@ -27,7 +33,7 @@ pub fn compile(section: file::Sql, rules: Vec<Spanned<file::Rule>>, core_rules: 
         compiled.extend(rule(entry, report));
     }
     warn_of_core(core_rules, &compiled, report);
-    Some(SqlPolicy { rules: compiled, fields: fields? })
+    Some(SqlPolicy { rules: compiled, fields: fields?, exceptions })
 }
 
 fn fields(list: &file::List, report: &mut Report<'_>) -> Vec<String> {
@@ -53,9 +59,7 @@ fn rule(entry: file::Rule, report: &mut Report<'_>) -> Option<Rule> {
     });
     let pattern = entry.pattern.as_ref().unwrap_or(&entry.id);
     for (text, key) in [(pattern, "pattern"), (&entry.why, "why")] {
-        if text.get_ref().trim().is_empty() {
-            report.problem(text.span(), format!("`{key}` is empty: whoever is refused reads it"));
-        }
+        report.not_empty(text, key, "whoever is refused reads it");
     }
     let place = report.line(entry.id.span());
     let regex = report.parsed(&entry.regex, regex)?;

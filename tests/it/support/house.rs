@@ -21,6 +21,7 @@ use eliza_gatekeeper::policy::load::{CredentialInputs, Origin, load};
 use eliza_gatekeeper::server::{Listeners, serve};
 use eliza_gatekeeper::settings::{Environment, Settings};
 use eliza_gatekeeper::store::{CallQuery, CallRow, OpenOptions, Store, open};
+use eliza_gatekeeper::telemetry::logging::Log;
 use eliza_gatekeeper::upkeep::Upkeep;
 use eliza_gatekeeper::upstream::Dial;
 use http::{HeaderMap, Method, StatusCode};
@@ -145,6 +146,7 @@ impl Plan {
             ("GATEKEEPER_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("GATEKEEPER_OPS_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
             ("GATEKEEPER_DRAIN_SECONDS".to_owned(), "5".to_owned()),
+            ("GATEKEEPER_STATE".to_owned(), directory.path().join("state").display().to_string()),
             ("DATABASE_URL".to_owned(), format!("sqlite://{}", directory.path().join("calls.db").display())),
         ]);
         variables.extend(self.variables);
@@ -161,6 +163,7 @@ impl Plan {
                     .map_err(|problems| problems.as_slice().iter().map(ToString::to_string).collect())
             })
         };
+        let policies = PolicySource::new(origin, Arc::clone(&compile));
         let policy = compile().unwrap_or_else(|problems| panic!("{problems:#?}"));
 
         let listeners = Listeners::bind(settings.listen, settings.ops_listen).await.unwrap();
@@ -168,7 +171,8 @@ impl Plan {
         let options = OpenOptions { pool_size: settings.database.pool_size, max_overflow: settings.database.max_overflow };
         let store = open(settings.database.url.reveal(), options).await.unwrap();
         let clock = self.clock.map_or_else(Clock::system, Clock::Manual);
-        let parts = Parts { policy, policies: PolicySource { origin, compile }, store: Arc::clone(&store), clock, dial: Dial::Network };
+        let log = Log::unstarted(settings.log.level);
+        let parts = Parts { policy, policies, store: Arc::clone(&store), clock, dial: Dial::Network, log };
         let (gatekeeper, records) = Gatekeeper::build(&settings, parts);
         let upkeep = Upkeep::start(&gatekeeper, records, settings.database.migrate).await.unwrap();
         let (stop, stopping) = watch::channel(false);
@@ -266,6 +270,21 @@ impl House {
 
     pub async fn request(&self, at: SocketAddr, method: Method, path: &str, headers: &[(String, String)], body: Bytes) -> Reply {
         ask(&self.client, at, method, path, headers, body).await
+    }
+
+    /// Where its policy files are.
+    pub fn policies(&self) -> PathBuf {
+        self.directory.path().join("policies")
+    }
+
+    /// Where it keeps what operators said.
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> String {
+        String::from_utf8(self.get_ops("/metrics", &[]).await.expect(200).body.to_vec()).unwrap()
     }
 
     /// Waits until every call that has been answered is in the database.

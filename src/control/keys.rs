@@ -1,0 +1,56 @@
+//! The key ring follows the keys of the database.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Control;
+use crate::clock::Timestamp;
+use crate::identity::{KeyHash, KeyId, NamePattern};
+use crate::keys::{Key, KeyRing, Scope};
+use crate::store::{StoreError, StoredKey};
+
+impl Control {
+    /// Reads what the database keeps.
+    pub async fn reread_keys(&self) -> Result<(), StoreError> {
+        let _turn = self.turn.lock().await;
+        let stored = self.store.keys().await?;
+        self.use_keys(stored);
+        Ok(())
+    }
+
+    /// Puts the stored keys on the ring beside the environment's. A stored key that cannot be read in full is left off: less access, never more.
+    pub(super) fn use_keys(&self, stored: Vec<StoredKey>) {
+        let before = Arc::clone(&self.pipeline.live.current().keys);
+        let used: HashMap<&KeyId, Timestamp> = before.iter().filter_map(|key| Some((&key.id, key.last_used()?))).collect();
+        let stored = stored.into_iter().filter_map(|key| {
+            let id = key.id.clone();
+            let read = ring_key(key);
+            if let (Some(key), Some(at)) = (&read, used.get(&id)) {
+                key.note_use(*at);
+            }
+            if read.is_none() {
+                tracing::error!(key = %id, "this stored key has a scope that cannot be read: it is not accepted");
+            }
+            read.map(Arc::new)
+        });
+        let ring = Arc::new(KeyRing::new(environment_keys(&self.keys).chain(stored)));
+        self.pipeline.live.change(|snapshot| snapshot.keys = ring);
+    }
+}
+
+fn environment_keys(keys: &[(KeyId, KeyHash)]) -> impl Iterator<Item = Arc<Key>> {
+    keys.iter().map(|(id, hash)| Arc::new(Key::new(id.clone(), *hash, Scope::default())))
+}
+
+fn ring_key(stored: StoredKey) -> Option<Key> {
+    let patterns = |texts: &[String]| texts.iter().map(|text| NamePattern::parse(text)).collect::<Option<Vec<_>>>();
+    let scope = Scope { sources: patterns(&stored.sources)?, targets: patterns(&stored.targets)?, actions: stored.actions };
+    let mut key = Key::new(stored.id, stored.hash, scope);
+    key.not_before = stored.not_before;
+    key.expires_at = stored.expires_at;
+    key.revoked_at = stored.revoked_at;
+    if let Some(at) = stored.last_used_at {
+        key.note_use(at);
+    }
+    Some(key)
+}
