@@ -61,11 +61,12 @@ impl Output {
         }
     }
 
-    /// Objects as rows: under each heading the member of that name.
+    /// Objects as rows: under each heading the member of that name, or what is at a path such as `total/limit`.
     pub fn list(&self, columns: &[(&str, &str)], items: &Value) {
         let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
         let items = items.as_array().into_iter().flatten();
-        let rows: Vec<_> = items.map(|item| columns.iter().map(|(_, name)| plain(member(item, name))).collect()).collect();
+        let cell = |item: &Value, path: &str| plain(path.split('/').fold(item, member));
+        let rows: Vec<_> = items.map(|item| columns.iter().map(|(_, path)| cell(item, path)).collect()).collect();
         self.table(&headings, &rows);
     }
 }
@@ -81,6 +82,10 @@ pub fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".into(),
+        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_string) => {
+            items.iter().map(plain).collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(items) if items.is_empty() => "-".into(),
         other => other.to_string(),
     }
 }

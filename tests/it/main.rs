@@ -43,5 +43,6 @@ mod settings;
 mod sql_filter;
 mod store_adoption;
 mod store_contract;
+mod store_control;
 mod store_postgres;
 mod upstream;

@@ -24,24 +24,20 @@ struct Desk {
 
 impl Desk {
     async fn open(database: Database) -> Self {
-        let folder = Program::bare();
+        let program = Program::new();
         let url = match database {
-            Database::Sqlite => format!("sqlite://{}", folder.folder().join("calls.db").display()),
+            Database::Sqlite => format!("sqlite://{}", program.folder().join("calls.db").display()),
             Database::Postgres => postgres::database(),
         };
-        Self::at(&url, None).await
+        Self::of(program.variable("DATABASE_URL", &url)).await
     }
 
-    async fn at(database: &str, policies: Option<&Path>) -> Self {
+    async fn of(program: Program) -> Self {
         let targets = Targets::like_the_platform().asking_for(SERVICE_KEY).start().await;
-        let mut program = Program::new()
+        let program = program
             .variable("SUPABASE_URL", &targets.origin())
             .variable("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY)
-            .variable("DATABASE_URL", database)
             .variable("GATEKEEPER_ADMIN_TOKEN", ADMIN_TOKEN);
-        if let Some(policies) = policies {
-            program = program.variable("GATEKEEPER_POLICIES", policies.to_str().unwrap());
-        }
         let serving = program.serve().await;
         let operator = program.variable("GATEKEEPER_OPS_LISTEN", &serving.ops.to_string()).variable("USER", "alice");
         Self { serving, operator, _targets: targets }
@@ -137,13 +133,14 @@ async fn arguments_that_make_no_sense_are_told_before_anybody_is_asked() {
 #[tokio::test]
 async fn every_command_explains_itself() {
     let program = Program::bare();
-    let commands: [&[&str]; 22] = [
+    let commands: [&[&str]; 23] = [
         &["enforce"],
         &["enforce", "status"],
         &["enforce", "on"],
         &["enforce", "off"],
         &["policy"],
         &["policy", "check"],
+        &["policy", "show"],
         &["policy", "status"],
         &["policy", "reload"],
         &["explain"],
@@ -262,10 +259,35 @@ async fn policy_check_names_every_problem_with_its_line() {
 }
 
 #[tokio::test]
+async fn the_policy_is_shown_as_the_files_say_it_and_as_it_is_in_force() {
+    let program = Program::new();
+    let own = "[[block]]\nsources = [\"openai-chat\"]\nreason = \"runs wild\"\n\
+               [[override]]\nsource = \"gemini-chat\"\nendpoint = \"agent-manager:*\"\nlimit = [\"4/1m\"]\n";
+    let directory = lay_policies(program.folder(), &[("own.toml".into(), own.into())]);
+    let desk = Desk::of(program.variable("GATEKEEPER_POLICIES", directory.to_str().unwrap())).await;
+    for arguments in [&["policy", "show"][..], &["policy", "show", "--running"]] {
+        let shown = desk.operator.run(arguments).await.expect(0).out;
+        for words in ["gemini-chat", "agent-manager", "drop-table", "runs wild", "own.toml:2", "agent-manager:*", "sources.toml:"] {
+            assert!(shown.contains(words), "{words}: {shown}");
+        }
+        assert!(!shown.contains(SERVICE_KEY), "{shown}");
+    }
+    let show = async |arguments: &[&str]| desk.operator.run(&[&["policy", "show", "--json"], arguments].concat()).await.expect(0).value();
+    assert_eq!(show(&[]).await, show(&["--running"]).await);
+    std::fs::remove_file(directory.join("own.toml")).unwrap();
+    assert_eq!(show(&[]).await["blocks"], json!([]));
+    std::fs::write(directory.join("own.toml"), "x").unwrap();
+    let broken = desk.operator.run(&["policy", "show"]).await.expect(78);
+    assert!(broken.err.contains("own.toml:1:") && broken.out.is_empty(), "{broken:?}");
+    assert_eq!(show(&["--running"]).await["blocks"][0]["subject"], "openai-chat");
+    desk.serving.stop().await.expect(0);
+}
+
+#[tokio::test]
 async fn a_reload_puts_sound_policies_in_force_and_names_what_is_wrong_with_others() {
-    let folder = Program::bare();
-    let directory = policies(&folder);
-    let desk = Desk::at(&format!("sqlite://{}", folder.folder().join("calls.db").display()), Some(&directory)).await;
+    let program = Program::new();
+    let directory = policies(&program);
+    let desk = Desk::of(program.variable("GATEKEEPER_POLICIES", directory.to_str().unwrap())).await;
     let status = desk.operator.run(&["policy", "status", "--json"]).await.expect(0).value();
     assert_eq!((&status["problems"], &status["origin"]), (&json!([]), &json!(directory.to_str().unwrap())));
     desk.call("new-agent", list_agents()).await.expect(401);
@@ -296,13 +318,13 @@ async fn a_call_that_was_made_is_shown_gate_by_gate() {
     let answered = desk.recorded(&desk.call("gemini-chat", list_agents()).await.expect(200)).await;
     assert!(decisions(&answered).iter().all(|(_, decision)| decision == "allow"), "{answered}");
     let [policy_of_source, policy_of_target] = ["authenticate", "authorize"].map(|gate| step(&answered, gate)["policy"].as_str().unwrap());
-    assert!(policy_of_source.starts_with("sources.toml:") && policy_of_target.starts_with("targets.toml:"), "{answered}");
+    assert!(policy_of_source.contains("sources.toml:") && policy_of_target.contains("targets.toml:"), "{answered}");
 
     let reply = desk.call("gemini-chat", drop_table()).await.expect(403);
     let refused = desk.recorded(&reply).await;
     assert_eq!(["endpoint_limit", "sql_filter", "schema_check"].map(|gate| decision(&refused, gate)), ["allow", "deny", "not_reached"]);
     let denied = step(&refused, "sql_filter");
-    assert!(denied["policy"].as_str().unwrap().starts_with("sql.toml:"), "{refused}");
+    assert!(denied["policy"].as_str().unwrap().contains("sql.toml:"), "{refused}");
     let shown = desk.operator.run(&["calls", "show", reply.call_id()]).await.expect(0).out;
     for words in [denied["why"].as_str().unwrap(), denied["policy"].as_str().unwrap(), "SQL at /operation", "not_reached"] {
         assert!(shown.contains(words), "{words}: {shown}");
@@ -413,7 +435,7 @@ async fn enforcement_is_turned_off_and_on_and_everybody_can_see_who_did_it(datab
 #[tokio::test(flavor = "multi_thread")]
 async fn enforcement_obeys_while_the_database_is_away() {
     let cluster = Cluster::private();
-    let desk = Desk::at(&cluster.database(), None).await;
+    let desk = Desk::of(Program::new().variable("DATABASE_URL", &cluster.database())).await;
     cluster.stop();
     desk.call("gemini-chat", drop_table()).await.expect(403);
     desk.operator.run(&["enforce", "off", "--for", "1h", "--reason", "no database either"]).await.expect(0);
