@@ -27,15 +27,10 @@ impl Control {
         let invalid = |why: &str| ControlError::Invalid(why.to_owned());
         let subject =
             read(subject.trim()).ok_or_else(|| invalid("subject: must be an address, a network, a source or a pattern of sources"))?;
-<<<<<<< HEAD
         if subject.is_everything() {
             return Err(invalid("subject: would keep everyone out; to stop all calls, stop the gatekeeper"));
         }
-        let reason = legible(reason.trim(), WORDS);
-        if reason.is_empty() {
-=======
         if reason.trim().is_empty() {
->>>>>>> cli
             return Err(invalid("reason: say why, for those who find it blocked"));
         }
         let (now, until) = (self.now(), until.map(within_calendar));
