@@ -140,7 +140,9 @@ async fn show(output: &Output, store: &dyn Store, policies: Option<PathBuf>, id:
         if policy.is_none() {
             output.say("the policies found here are not those it was judged by: only lines that refused are known");
         }
-        described["steps"] = gates;
+        if let Value::Object(members) = &mut described {
+            members.insert("steps".into(), gates);
+        }
     }
     output.value(&described);
     Ok(Exit::Fine)

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::ops::{At, Ops, OpsError, PATIENCE};
-use super::output::{Output, plain};
+use super::output::{Output, member, plain};
 use crate::settings::Environment;
 use crate::telemetry::logging::Level;
 
@@ -24,7 +24,7 @@ pub struct Options {
 pub async fn run(output: &Output, options: Options) -> Exit {
     match ask(&options).await {
         Ok(answer) => {
-            output.say(&plain(&answer["level"]));
+            output.say(&plain(member(&answer, "level")));
             output.value(&answer);
             Exit::Fine
         }

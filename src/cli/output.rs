@@ -61,13 +61,20 @@ impl Output {
         }
     }
 
-    /// Objects as rows: under each heading the member of that name.
+    /// Objects as rows: under each heading the member of that name, or what is at a path such as `total/limit`.
     pub fn list(&self, columns: &[(&str, &str)], items: &Value) {
         let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
         let items = items.as_array().into_iter().flatten();
-        let rows: Vec<_> = items.map(|item| columns.iter().map(|(_, member)| plain(&item[*member])).collect()).collect();
+        let cell = |item: &Value, path: &str| plain(path.split('/').fold(item, member));
+        let rows: Vec<_> = items.map(|item| columns.iter().map(|(_, path)| cell(item, path)).collect()).collect();
         self.table(&headings, &rows);
     }
+}
+
+/// A member of an object; null where there is none.
+pub fn member<'v>(value: &'v Value, name: &str) -> &'v Value {
+    static NULL: Value = Value::Null;
+    value.get(name).unwrap_or(&NULL)
 }
 
 /// A value as a cell of a table.
@@ -75,6 +82,10 @@ pub fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".into(),
+        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_string) => {
+            items.iter().map(plain).collect::<Vec<_>>().join(", ")
+        }
+        Value::Array(items) if items.is_empty() => "-".into(),
         other => other.to_string(),
     }
 }

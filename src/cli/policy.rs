@@ -7,17 +7,83 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::ops::{At, LONG_PATIENCE, Ops, OpsError, PATIENCE};
-use super::output::{Output, plain};
+use super::output::{Output, member, plain};
 use super::{Exit, setup};
 use crate::clock::Clock;
+use crate::policy::describe::describe;
+use crate::policy::load::Origin;
+use crate::policy::problems::Problems;
 use crate::settings::Environment;
 
 const PATH: &str = "/api/admin/policy";
+
+type Columns = &'static [(&'static str, &'static str)];
+const TABLES: [(&str, &str, Columns); 6] = [
+    (
+        "sources",
+        "sources",
+        &[
+            ("source", "name"),
+            ("in all", "total/limit"),
+            ("burst", "total/burst"),
+            ("each endpoint", "endpoint/limit"),
+            ("burst", "endpoint/burst"),
+            ("listed at", "place"),
+        ],
+    ),
+    (
+        "overrides",
+        "sources/overrides",
+        &[
+            ("source", "source"),
+            ("endpoint", "endpoint"),
+            ("limit", "allowance/limit"),
+            ("burst", "allowance/burst"),
+            ("listed at", "allowance/place"),
+        ],
+    ),
+    (
+        "targets",
+        "targets",
+        &[
+            ("target", "name"),
+            ("url", "url"),
+            ("body", "shape"),
+            ("credentials", "credentials"),
+            ("callers", "callers"),
+            ("timeout", "timeout"),
+            ("listed at", "place"),
+        ],
+    ),
+    ("SQL rules", "sql/rules", &[("rule", "id"), ("mode", "mode"), ("why", "why"), ("listed at", "place")]),
+    (
+        "exceptions",
+        "sql/exceptions",
+        &[
+            ("rules", "rules"),
+            ("sources", "sources"),
+            ("targets", "targets"),
+            ("until", "until"),
+            ("reason", "reason"),
+            ("by", "by"),
+            ("listed at", "place"),
+        ],
+    ),
+    ("blocks", "blocks", &[("kind", "kind"), ("subject", "subject"), ("until", "until"), ("reason", "reason"), ("listed at", "place")]),
+];
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Compile the policies; print every problem with file, line and column.
     Check,
+    /// All of it, compiled: what the files say, or what is in force.
+    Show {
+        /// Ask the running gatekeeper.
+        #[arg(long)]
+        running: bool,
+        #[command(flatten)]
+        at: At,
+    },
     /// What is in force, since when, and what is wrong with the files; exit 1 if anything is.
     Status {
         #[command(flatten)]
@@ -33,6 +99,8 @@ pub enum Command {
 pub async fn run(output: &Output, policies: Option<PathBuf>, command: Command) -> Exit {
     let status = match &command {
         Command::Check => return check(output, policies),
+        Command::Show { running: true, at } => return shown(output, running(at).await),
+        Command::Show { running: false, .. } => return show(output, policies),
         Command::Status { at } => status(at).await,
         Command::Reload { at } => reload(at).await,
     };
@@ -61,16 +129,64 @@ fn check(output: &Output, policies: Option<PathBuf>) -> Exit {
             }));
             Exit::Fine
         }
-        Err(problems) => {
-            let problems: Vec<String> = problems.as_slice().iter().map(ToString::to_string).collect();
-            if output.is_json() {
-                output.value(&json!({ "ok": false, "origin": origin.to_string(), "problems": problems }));
-            } else {
-                output.problems(&problems);
-            }
-            Exit::Configuration
-        }
+        Err(problems) => wrong(output, &origin, &problems),
     }
+}
+
+fn wrong(output: &Output, origin: &Origin, problems: &Problems) -> Exit {
+    if output.is_json() {
+        let problems: Vec<String> = problems.as_slice().iter().map(ToString::to_string).collect();
+        output.value(&json!({ "ok": false, "origin": origin.to_string(), "problems": problems }));
+    } else {
+        output.problems(problems.as_slice());
+    }
+    Exit::Configuration
+}
+
+fn show(output: &Output, policies: Option<PathBuf>) -> Exit {
+    let (origin, policy) = setup::local_policy(&Environment::process(), policies);
+    match policy {
+        Ok(policy) => shown(output, Ok(describe(&policy))),
+        Err(problems) => wrong(output, &origin, &problems),
+    }
+}
+
+async fn running(at: &At) -> Result<Value, OpsError> {
+    Ops::new(at, &Environment::process())?.get(&format!("{PATH}/show"), PATIENCE).await
+}
+
+/// What decides about calls, each with its line; the rest is for `--json`.
+fn shown(output: &Output, policy: Result<Value, OpsError>) -> Exit {
+    let policy = match policy {
+        Ok(policy) => policy,
+        Err(error) => return error.tell(output),
+    };
+    for (heading, path, columns) in TABLES {
+        let items = match path {
+            "sources/overrides" => overrides(&policy),
+            path => path.split('/').fold(&policy, member).clone(),
+        };
+        if items.as_array().is_some_and(Vec::is_empty) {
+            continue;
+        }
+        output.say(&format!("{heading}:"));
+        output.list(columns, &items);
+        output.say("");
+    }
+    output.say(&format!("fingerprint {}", plain(member(&policy, "fingerprint"))));
+    output.value(&policy);
+    Exit::Fine
+}
+
+/// Those of all sources, each with its source.
+fn overrides(policy: &Value) -> Value {
+    let items = |value: &Value, name: &str| member(value, name).as_array().cloned().unwrap_or_default();
+    let of_source = |source: &Value| {
+        let name = member(source, "name").clone();
+        let named = move |own: Value| json!({ "source": name, "endpoint": own.get("endpoint"), "allowance": own.get("allowance") });
+        items(source, "overrides").into_iter().map(named).collect::<Vec<_>>()
+    };
+    items(policy, "sources").iter().flat_map(of_source).collect()
 }
 
 async fn status(at: &At) -> Result<Value, OpsError> {

@@ -24,6 +24,7 @@ use crate::verdict::Failure;
 pub struct Arrival {
     pub id: CallId,
     pub at: Timestamp,
+    /// Who calls: the other end of the connection, or whom a trusted proxy speaks for.
     pub peer: IpAddr,
 }
 

@@ -10,7 +10,7 @@ use crate::verdict::GateName;
 
 /// Whether a recorded call was judged by this policy.
 pub fn judged_by(metadata: &Value, policy: &Policy) -> bool {
-    metadata["policy"].as_str() == policy.fingerprint.get(..FINGERPRINT_SHOWN)
+    text(metadata, "policy") == policy.fingerprint.get(..FINGERPRINT_SHOWN)
 }
 
 /// `metadata`: of the call's record. `policy`: the one it was judged by, if that is at hand; it names the lines that let the call pass.
@@ -35,10 +35,10 @@ enum End {
 
 impl End {
     fn of(metadata: &Value) -> Self {
-        match metadata["code"].as_str().unwrap_or_default() {
+        match text(metadata, "code").unwrap_or_default() {
             "unauthorized" | "folded" => Self::DeniedBy(GateName::Authenticate),
             "network_blocked" | "source_disabled" => Self::DeniedBy(GateName::Blocklist),
-            "rate_limited" | "burst_exceeded" if metadata["scope"] == "source" => Self::DeniedBy(GateName::SourceLimit),
+            "rate_limited" | "burst_exceeded" if text(metadata, "scope") == Some("source") => Self::DeniedBy(GateName::SourceLimit),
             "rate_limited" | "burst_exceeded" => Self::DeniedBy(GateName::EndpointLimit),
             "key_not_scoped" | "caller_not_allowed" => Self::DeniedBy(GateName::Authorize),
             "dangerous_operation" => Self::DeniedBy(GateName::SqlFilter),
@@ -64,12 +64,12 @@ impl End {
             | "upstream_timeout"
             | "upstream_reset"
             | "upstream_invalid_response" => Self::BehindAllGates,
-            "abandoned" if !metadata["status"].is_null() => Self::BehindAllGates,
+            "abandoned" if is_said(metadata, "status") => Self::BehindAllGates,
             // Whoever is known was let in, and whatever target is known was found; nothing waits between these gates.
             _ => Self::Somewhere {
-                after: if !metadata["target"].is_null() {
+                after: if is_said(metadata, "target") {
                     Some(GateName::EndpointLimit)
-                } else if metadata["source"] != UNAUTHENTICATED || would_deny(metadata, GateName::Authenticate).is_some() {
+                } else if text(metadata, "source") != Some(UNAUTHENTICATED) || would_deny(metadata, GateName::Authenticate).is_some() {
                     Some(GateName::SourceLimit)
                 } else {
                     None
@@ -92,8 +92,16 @@ impl End {
     }
 }
 
+fn text<'v>(value: &'v Value, member: &str) -> Option<&'v str> {
+    value.get(member)?.as_str()
+}
+
+fn is_said(value: &Value, member: &str) -> bool {
+    value.get(member).is_some_and(|value| !value.is_null())
+}
+
 fn would_deny(metadata: &Value, gate: GateName) -> Option<&Value> {
-    metadata["would_deny"].as_array()?.iter().find(|would| would["gate"] == gate.as_str())
+    metadata.get("would_deny")?.as_array()?.iter().find(|would| text(would, "gate") == Some(gate.as_str()))
 }
 
 struct Kept<'a> {
@@ -109,7 +117,7 @@ impl Kept<'_> {
             would => would.map(|would| (Decision::WouldDeny, would)),
         };
         if let Some((decision, details)) = denied {
-            let place = details["policy_line"].as_str().map(Place::new).or_else(|| self.place(gate));
+            let place = text(details, "policy_line").map(Place::new).or_else(|| self.place(gate));
             return Step { gate, decision, saw: self.saw(gate, details), why: why(details), place };
         }
         match self.end.passed(gate) {
@@ -127,17 +135,18 @@ impl Kept<'_> {
 
     fn allow(&self, gate: GateName) -> Step {
         let step = |details, why, place| Step { gate, decision: Decision::Allow, saw: self.saw(gate, details), why, place };
-        let excepted = &self.metadata["excepted"][0];
-        let text = |member: &str| excepted[member].as_str().unwrap_or_default();
-        if gate == GateName::SqlFilter && excepted.is_object() {
-            let why = by_exception(text("rule"), text("reason"), text("by"));
-            return step(excepted, why, Some(Place::new(text("policy_line"))));
+        match self.metadata.pointer("/excepted/0") {
+            Some(excepted) if gate == GateName::SqlFilter => {
+                let said = |member: &str| text(excepted, member).unwrap_or_default();
+                let why = by_exception(said("rule"), said("reason"), said("by"));
+                step(excepted, why, Some(Place::new(said("policy_line"))))
+            }
+            _ => step(self.metadata, String::new(), self.place(gate)),
         }
-        step(self.metadata, String::new(), self.place(gate))
     }
 
     fn text(&self, member: &str) -> Option<&str> {
-        self.metadata[member].as_str()
+        text(self.metadata, member)
     }
 
     fn saw(&self, gate: GateName, details: &Value) -> String {
@@ -157,7 +166,7 @@ impl Kept<'_> {
                 (Some(target), None) => format!("{target}, no action"),
                 (None, _) => String::new(),
             },
-            GateName::SqlFilter => details["pointer"].as_str().map(|pointer| format!("SQL at {pointer}")).unwrap_or_default(),
+            GateName::SqlFilter => text(details, "pointer").map(|pointer| format!("SQL at {pointer}")).unwrap_or_default(),
             GateName::SourceLimit | GateName::EndpointLimit | GateName::SchemaCheck => String::new(),
         }
     }
@@ -171,13 +180,13 @@ impl Kept<'_> {
 
 /// What was kept of a denial, in a sentence.
 fn why(details: &Value) -> String {
-    let text = |member: &str| details[member].as_str();
-    match (text("fault"), text("rule"), text("reason"), text("error")) {
+    let said = |member: &str| text(details, member);
+    match (said("fault"), said("rule"), said("reason"), said("error")) {
         (Some(fault), ..) => fault.replace('_', " "),
         (_, Some(rule), Some(reason), _) => format!("{rule}: {reason}"),
         (_, _, Some(reason), _) => reason.to_owned(),
         (.., Some(error)) => error.to_owned(),
-        (.., None) => text("code").unwrap_or_default().replace('_', " "),
+        (.., None) => said("code").unwrap_or_default().replace('_', " "),
     }
 }
 

@@ -19,11 +19,11 @@ use crate::support::house::{House, KEY, Plan, SERVICE_KEY, eventually, midnight}
 use crate::support::postgres::Cluster;
 use crate::support::program::Program;
 use crate::support::targets::{Conduct, Gate, Targets};
-use crate::support::{Database, on_each_database};
+use crate::support::{Database, on_each_database, operator};
 
 const PAGES: [&str; 3] = ["/health", "/api/health", "/api/monitoring/health"];
 
-on_each_database!(the_pages_have_the_shapes_that_the_original_printed);
+on_each_database!(the_pages_have_the_shapes_that_the_original_printed, ten_risky_events_in_a_day_degrade_the_whole);
 
 /// All is seen, and all is well.
 async fn well(plan: Plan) -> House {
@@ -342,6 +342,43 @@ async fn policies_with_problems_are_told_to_operators_and_degrade_nothing() {
     assert_eq!(ops(&house, "/health").await["warnings"], json!([]));
 }
 
+const PROBED: &str = "
+[[target]]
+names = [\"crm\", \"erp\"]
+health = \"/functions/v1/state-of-it\"
+";
+
+#[tokio::test]
+async fn targets_that_name_a_health_path_are_asked_there_and_nowhere_else() {
+    let targets = Targets::like_the_platform().but("state-of-it", Conduct::no_content());
+    let house = well(House::plan().targets(targets).policy("probed.toml", PROBED)).await;
+    let page = "/api/monitoring/health";
+    let probe = async |target: &str| ops(&house, page).await["targets"][target]["probe"].clone();
+    let metric = async |line: &str| String::from_utf8(house.get_ops("/metrics", &[]).await.body.to_vec()).unwrap().contains(line);
+    eventually("it is up", || async { probe("crm").await == "up" && probe("erp").await == "up" }).await;
+    assert_eq!(house.targets.received_in_all().len(), 1, "asked once for both, and nothing else was called");
+    assert_eq!(probe("agent-manager").await, Value::Null);
+    assert!(metric("gatekeeper_target_up{target=\"erp\"} 1").await);
+
+    house.targets.let_be("state-of-it", Conduct::html_500());
+    eventually("it is down", || async { probe("crm").await == "down" }).await;
+    let body = house.get_ops(page, &[]).await.expect(200).json();
+    assert_eq!(body["targets"]["crm"], json!({ "breaker": "closed", "failures": 0, "probe": "down" }));
+    let warnings = ["crm", "erp"].map(|target| format!("{target} does not answer at its health address"));
+    assert_eq!(body["warnings"], json!(warnings));
+    assert!(metric("gatekeeper_target_up{target=\"crm\"} 0").await);
+    house.call("gemini-chat").to("crm").send().await.expect(200);
+
+    // A target that is asked no more is forgotten at once.
+    let directory = house.gatekeeper.control.policy_status().origin;
+    std::fs::write(std::path::Path::new(&directory).join("probed.toml"), "[[target]]\nnames = [\"erp\"]\n").unwrap();
+    house.gatekeeper.control.reload(&Actor::cause("test")).await.unwrap();
+    let body = ops(&house, page).await;
+    assert_eq!((&body["targets"]["crm"], &body["targets"]["erp"]["probe"]), (&Value::Null, &Value::Null));
+    assert_eq!(body["warnings"], json!([]));
+    assert!(!metric("gatekeeper_target_up{").await);
+}
+
 #[tokio::test]
 async fn a_target_is_asked_for_its_health_without_credentials() {
     let house = well(House::plan()).await;
@@ -366,4 +403,29 @@ async fn a_target_is_asked_for_its_health_without_credentials() {
         let names: BTreeSet<_> = asked.headers.keys().map(http::HeaderName::as_str).collect();
         assert_eq!((asked.method, names, asked.body.len()), (http::Method::GET, BTreeSet::from(["host"]), 0));
     }
+}
+
+async fn ten_risky_events_in_a_day_degrade_the_whole(database: Database) {
+    let house = well(House::plan().on(database)).await;
+    let insert = |risk: u32, hours: u32| {
+        let ago = match database {
+            Database::Sqlite => format!("datetime('now', '-{hours} hours')"),
+            Database::Postgres => format!("now() - interval '{hours} hours'"),
+        };
+        format!("insert into security_events (event_type, risk_score, created_at) values ('probe', {risk}, {ago});")
+    };
+    // Not risky enough, or too long ago.
+    let others: String = (0..12).map(|_| insert(70, 1) + &insert(99, 25)).collect();
+    let nine: String = (0..9).map(|hour| insert(71, hour)).collect();
+    operator::run(&house.database, &(others + &nine)).await;
+    eventually("nine are counted", || async { house.gatekeeper.health.store().security_events == Some(9) }).await;
+    house.get("/health").await.expect(200);
+
+    operator::run(&house.database, &insert(100, 23)).await;
+    eventually("ten are too many", || async { house.get("/health").await.status == 503 }).await;
+    let page = ops(&house, "/health").await;
+    assert_eq!((&page["status"], &page["database"]["connected"]), (&json!("degraded"), &json!(true)));
+    assert_eq!(page["warnings"], json!(["10 security events of a risk above 70 within 24 hours"]));
+    house.get("/api/health").await.expect(200);
+    house.get("/readyz").await.expect(200);
 }

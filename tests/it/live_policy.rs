@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use eliza_gatekeeper::audit::Actor;
 use futures_util::future::join_all;
+use serde_json::json;
 
 use crate::support::house::{House, eventually, soon};
 use crate::support::targets::{Conduct, Gate, Targets};
@@ -100,6 +101,33 @@ async fn what_is_wrong_changes_nothing_and_is_named_with_file_and_line() {
     soon("the mistake is mended", SECOND, Duration::from_millis(5), || async { problems().is_empty() }).await;
     assert_eq!(house.gatekeeper.control.policy_status().fingerprint, before.fingerprint);
     assert!(house.metrics().await.contains("gatekeeper_policy_problems 0\n"));
+}
+
+#[tokio::test]
+async fn what_became_of_policies_is_audited_once() {
+    let house = open_brain().await;
+    let own = house.policies().join("own.toml");
+    let alice = Actor::named("alice");
+    let control = &house.gatekeeper.control;
+    let before = control.policy_status().fingerprint;
+    fs::write(&own, "[[target]]\nnames = [7]\n").unwrap();
+    for _ in 0..3 {
+        control.reload(&alice).await.unwrap_err();
+    }
+    fs::write(&own, brain_for("gemini-chat")).unwrap();
+    let after = control.reload(&alice).await.unwrap().fingerprint;
+    control.reload(&alice).await.unwrap();
+    let audited = async || {
+        let entries = house.store.audit_entries(100).await.unwrap();
+        entries.into_iter().filter(|entry| entry.action.starts_with("policy_")).collect::<Vec<_>>()
+    };
+    eventually("both are audited", || async { audited().await.len() >= 2 }).await;
+    let entries = audited().await;
+    let [reloaded, refused] = &entries[..] else { panic!("{entries:?}") };
+    assert_eq!((&*refused.action, &*reloaded.action), ("policy_refused", "policy_reloaded"));
+    let problems = refused.after["problems"].as_array().unwrap();
+    assert!(problems.iter().any(|problem| problem.as_str().unwrap().starts_with("own.toml:2:")), "{refused:?}");
+    assert_eq!((&reloaded.before["fingerprint"], &reloaded.after["fingerprint"]), (&json!(before), &json!(after)));
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use eliza_gatekeeper::clock::{Clock, ManualClock};
-use eliza_gatekeeper::store::Keep;
+use eliza_gatekeeper::store::{Keep, Signal};
+use eliza_gatekeeper::switches::Flag;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use sqlx::postgres::PgRow;
@@ -193,4 +194,67 @@ async fn old_rows_go_and_neither_stats_nor_limits_change(database: Database) {
     let house = House::plan().at(&clock).in_place_of(&house.close().await).open().await;
     house.call("superduper-router").to("agent-manager").send().await.expect(429);
     house.call("superduper-b").to("agent-manager").action("list_agents").send().await.expect(200);
+}
+
+/// The column of a table as texts, in the order of its rows' making.
+fn texts(rows: &[PgRow], column: &str) -> Vec<String> {
+    rows.iter().map(|row| row.get(column)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn block_000_10_asks_about_conversations_and_finds_none() {
+    let house = House::plan().on(Database::Postgres).open().await;
+    let block = include_str!("runbook_sql/000_10_L339.sql");
+    let rows = ask(&house.database, block).await;
+    assert_eq!((rows[0].get::<i64, _>(0), rows[0].len()), (0, 2));
+    operator::run(&house.database, "insert into conversation_messages (content) values ('hello')").await;
+    assert_eq!(ask(&house.database, block).await[0].get::<i64, _>(0), 1);
+    assert!(texts(&ask(&house.database, block).await[1..], "policyname").iter().all(|policy| policy.starts_with("gatekeeper admits")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn block_000_11_sums_up_how_the_system_is() {
+    let house = House::plan().on(Database::Postgres).variable("SUPABASE_URL", "http://127.0.0.1:9").open().await;
+    house.call("gemini-chat").to("openai-chat").send().await.expect(502);
+    for _ in 0..3 {
+        house.call("gemini-chat").to("agent-manager").operation("DROP TABLE users").send().await.expect(403);
+    }
+    house.settle().await;
+    operator::run(&house.database, "insert into conversation_sessions (is_active) values (true), (false)").await;
+    let rows = ask(&house.database, include_str!("runbook_sql/000_11_L413.sql")).await;
+    let names: Vec<_> = rows[0].columns().iter().map(sqlx::Column::name).collect();
+    let expected =
+        ["frontend_uptime_checks", "recent_function_errors", "messages_last_hour", "active_sessions", "database_size", "checked_at"];
+    assert_eq!(names, expected);
+    let number = |name: &str| rows[0].get::<Option<i64>, _>(name);
+    assert_eq!(number("recent_function_errors"), Some(1), "a denial is no error of the function that was not called");
+    assert_eq!((number("frontend_uptime_checks"), number("messages_last_hour"), number("active_sessions")), (None, Some(0), Some(1)));
+    assert!(rows[0].get::<String, _>("database_size").ends_with("kB"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_002_05_and_002_06_switch_flags_and_002_02_shows_who_did() {
+    let house = House::plan().on(Database::Postgres).open().await;
+    operator::run(&house.database, "insert into feature_flags (name) values ('feature_name'), ('affected_feature')").await;
+    let cursor = house.store.signal_cursor().await.unwrap();
+    ask(&house.database, include_str!("runbook_sql/002_05_L368.sql")).await;
+    ask(&house.database, include_str!("runbook_sql/002_06_L389.sql")).await;
+    // Its first line is a comment in another language.
+    let block = include_str!("runbook_sql/002_01_L179.sql");
+    let (comment, update) = block.split_once('\n').unwrap();
+    assert!(comment.starts_with('#'));
+    assert_eq!(operator::run(&house.database, update).await, 1);
+
+    let flags: Vec<_> = house.store.flags().await.unwrap().into_iter().filter(|flag| !flag.name.contains(':')).collect();
+    let flag = |name: &str, enabled, rollout_percentage| Flag { name: name.into(), enabled, kill_switch: true, rollout_percentage };
+    assert_eq!(flags, [flag("affected_feature", true, 100), flag("feature_name", false, 25)]);
+    let heard = house.store.signals_after(&cursor).await.unwrap().0;
+    assert_eq!(heard, [Signal::FlagsChanged, Signal::FlagsChanged, Signal::FlagsChanged, Signal::FlagsChanged]);
+
+    let rows = ask(&house.database, include_str!("runbook_sql/002_02_L205.sql")).await;
+    let names: Vec<_> = rows[0].columns().iter().map(sqlx::Column::name).collect();
+    assert_eq!(names, ["id", "created_at", "actor", "action", "subject", "reason", "before", "after"]);
+    assert_eq!(texts(&rows[..4], "subject"), ["affected_feature", "feature_name", "feature_name", "feature_name"], "the newest first");
+    assert!(rows.iter().all(|row| row.get::<String, _>("actor") == "postgres"));
+    assert_eq!(rows[1].get::<Value, _>("after")["rollout_percentage"], 25);
 }

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use eliza_gatekeeper::store::{CallQuery, Keep, Store, StoreError, open};
+use eliza_gatekeeper::audit::{Actor, AuditAction, AuditEntry};
+use eliza_gatekeeper::store::control::{ActivityEntry, FlagChange, Review};
+use eliza_gatekeeper::store::{CallQuery, Keep, Signal, Store, StoreError, open};
+use eliza_gatekeeper::switches::Flag;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::store_contract::{OPTIONS, now, record};
@@ -238,4 +241,178 @@ async fn a_function_over_the_logs_rows_keeps_nothing_from_growing_old() {
     let daily = "select count(*) from gatekeeper.partitions('public.eliza_activity_log') where ends < now() + interval '300 days'
                  and ends > '-infinity' and partition::text !~ '_history$'";
     assert_eq!(left.number(daily).await, 0, "the days that are over are gone");
+}
+
+/// Flags as an application of its own time may have made them, with rows, rights and columns of its own.
+const FLAGS: &str = "
+    create table feature_flags (
+        id                 uuid primary key default gen_random_uuid(),
+        name               character varying(80),
+        enabled            boolean default false,
+        rollout_percentage numeric default 0,
+        target_users       jsonb not null default '[]',
+        updated_at         timestamp default now(),
+        seen               integer not null default 0
+    );
+    insert into feature_flags (name, enabled, rollout_percentage) values
+        ('new_dashboard', true, 12.5), ('target:brain', null, null), (null, true, 100), ('twice', true, 100), ('twice', false, 300);
+    grant select on feature_flags to anon;
+    alter table feature_flags enable row level security;
+    create policy \"Everybody sees flags\" on feature_flags for select using (true);";
+
+#[tokio::test]
+async fn flags_of_an_application_are_adopted_with_their_rows_and_rights() {
+    let after = left(FLAGS).await.adopted().await;
+    let flag = |name: &str, enabled, rollout_percentage| Flag { name: name.into(), enabled, kill_switch: false, rollout_percentage };
+    let mut flags = after.store.flags().await.unwrap();
+    flags.sort_by_key(|flag| (flag.name.clone(), flag.enabled));
+    let expected = [flag("new_dashboard", true, 13), flag("target:brain", true, 100), flag("twice", false, 100), flag("twice", true, 100)];
+    assert_eq!(flags, expected, "where nothing is said, a flag is as a new one is");
+    let kind = "select string_agg(format_type(atttypid, atttypmod), ',' order by attnum) from pg_attribute
+                where attrelid = 'feature_flags'::regclass and attname in ('name', 'rollout_percentage', 'target_users')";
+    assert_eq!(after.text(kind).await.as_deref(), Some("character varying(80),numeric,jsonb"));
+    let anon = PgPool::connect(&url_as("anon", &after.url)).await.unwrap();
+    let seen: i64 = sqlx::query_scalar("select count(*) from feature_flags").fetch_one(&anon).await.unwrap();
+    assert_eq!(seen, 5);
+    assert!(sqlx::query("select * from security_audit").execute(&anon).await.is_err());
+
+    let start = after.store.signal_cursor().await.unwrap();
+    after.store.seed_flags(&["target:brain".to_owned(), "target:other".to_owned()]).await.unwrap();
+    after.run("update feature_flags set seen = seen + 1, updated_at = now()").await;
+    assert_eq!(after.store.signals_after(&start).await.unwrap().0, [], "the application's own columns are no business of ours");
+    after.run(include_str!("runbook_sql/002_06_L389.sql").replace("feature_name", "new_dashboard").as_str()).await;
+    assert_eq!(after.store.signals_after(&start).await.unwrap().0, [Signal::FlagsChanged]);
+    let entry = AuditEntry::new(now(), &Actor::named("alice"), AuditAction::FlagChanged, "twice");
+    let change = FlagChange { name: "twice".into(), kill_switch: Some(true), ..FlagChange::default() };
+    after.store.set_flag(&change, &entry).await.unwrap();
+    assert_eq!(after.number("select count(*) from feature_flags where name = 'twice' and kill_switch").await, 2);
+    assert_eq!(after.number("select count(*) from feature_flags where rollout_percentage = 300").await, 1, "what is not said stays");
+    assert_eq!(after.store.audit_entries(9).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn an_audit_and_events_of_an_application_are_adopted_with_their_rows() {
+    let left = left(
+        "create table security_audit (id uuid primary key default gen_random_uuid(), user_id uuid, action text not null,
+                                      details jsonb not null default '{}', created_at timestamp default now());
+         insert into security_audit (action) values ('login'), ('logout');
+         create table security_events (id bigserial primary key, event_type varchar(50) not null, risk_score smallint, created_at timestamptz);
+         insert into security_events (event_type, risk_score, created_at) values ('X', 90, now()), ('Y', null, now()), ('Z', 99, null);
+         alter default privileges in schema public grant all on tables to service_role;
+         grant all on security_audit to service_role;",
+    )
+    .await
+    .adopted()
+    .await;
+    let entry = AuditEntry::new(now().plus(DAY), &Actor::named("alice"), AuditAction::Reviewed, "x");
+    for _ in 0..2 {
+        left.store.audit(&[entry.clone(), entry.clone()]).await.unwrap();
+    }
+    let kept = left.store.audit_entries(9).await.unwrap();
+    assert_eq!((kept.len(), kept[0].action.as_str(), kept[1].actor.as_str()), (3, "reviewed", ""));
+    assert_eq!(left.store.security_events(now().minus(DAY), 70).await.unwrap(), 1);
+    left.run("update gatekeeper.enforcement set mode = 'observe' where gate = 'authenticate'").await;
+    assert_eq!(left.number("select count(*) from security_audit where action = 'enforcement_changed_by_hand'").await, 1);
+    assert_eq!(left.number("select has_table_privilege('service_role', 'security_audit', 'delete')::int::bigint").await, 1);
+    assert_eq!(left.number("select has_table_privilege('service_role', 'security_audit', 'trigger')::int::bigint").await, 0);
+    assert_eq!(left.number("select has_table_privilege('service_role', 'gatekeeper.blocks', 'trigger')::int::bigint").await, 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_adopted_is_named_all_at_once() {
+    let left = left(
+        "create table feature_flags (flag text primary key, enabled boolean);
+         create table security_audit (id bigserial primary key, what text not null);
+         create table security_events (risk_score text);",
+    )
+    .await;
+    let error = left.store.migrate().await.unwrap_err();
+    let StoreError::Refused(text) = &error else { panic!("{error}") };
+    for named in ["public.feature_flags (column \"name\" does not exist)", "public.security_audit (", "public.security_events ("] {
+        assert!(text.contains(named), "{text}");
+    }
+    let added = "select count(*) from pg_attribute where attrelid = 'feature_flags'::regclass and attname = 'kill_switch'";
+    assert_eq!(left.number(added).await, 0, "nothing is touched");
+    left.run("drop table feature_flags, security_audit; create view feature_flags as select 'x' as name").await;
+    let error = left.store.migrate().await.unwrap_err();
+    assert!(error.to_string().contains("public.feature_flags ("), "{error}");
+    left.run("drop view feature_flags; drop table security_events; create table security_audit (must text not null)").await;
+    let error = left.store.migrate().await.unwrap_err();
+    assert!(error.to_string().contains("\"id\"") || error.to_string().contains("\"must\""), "{error}");
+    left.run("drop table security_audit").await;
+    left.store.migrate().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_that_allows_certain_words_allows_ours_too() {
+    let left = left(LATER).await;
+    left.run(
+        "alter table eliza_activity_log
+             add constraint known_words check (status in ('completed', 'error', 'pending')),
+             add constraint short_titles check (length(title) < 1000)",
+    )
+    .await;
+    let left = left.adopted().await;
+    left.store.write(&[record()]).await.unwrap();
+    let entry = ActivityEntry::bypass(now(), "alice", "brain", "x");
+    left.store.add_entries(std::slice::from_ref(&entry)).await.unwrap();
+    let review = Review { by: "bob".into(), note: "fine".into(), at: now() };
+    assert!(left.store.review(entry.id, &review, &AuditEntry::new(now(), &Actor::named("bob"), AuditAction::Reviewed, "x")).await.unwrap());
+    left.run("insert into eliza_activity_log (activity_type, title, status) values ('theirs', 'x', 'pending')").await;
+    for wrong in ["'x', 'anything'", "repeat('x', 1000), 'pending'"] {
+        let insert = format!("insert into eliza_activity_log (activity_type, title, status) values ('theirs', {wrong})");
+        assert!(sqlx::query(AssertSqlSafe(insert)).execute(&left.client).await.is_err(), "{wrong}");
+    }
+    let keep = Keep { activity: 30 * DAY, api_calls: 30 * DAY, rate_limits: DAY };
+    assert_eq!(left.store.maintain(now().plus(DAY), &keep).await.unwrap().partitions_made, 2);
+}
+
+#[tokio::test]
+async fn tables_of_guests_are_left_as_they_are() {
+    let left = left(
+        "create table conversation_messages (id bigint, at timestamptz);
+         create table conversation_sessions (id bigint, is_active boolean);
+         insert into conversation_sessions values (1, true), (2, true), (3, false);
+         create table frontend_health_checks (check_timestamp timestamptz, status text);
+         insert into frontend_health_checks values (now(), 'online'), (now(), 'offline'), (now() - interval '2 hours', 'online')",
+    )
+    .await
+    .adopted()
+    .await;
+    let numbers: (Option<i64>, Option<i64>, Option<i64>, Option<i64>) = sqlx::query_as(
+        "select frontend_uptime_checks, recent_function_errors, messages_last_hour, active_sessions from system_health_summary",
+    )
+    .fetch_one(&left.client)
+    .await
+    .unwrap();
+    assert_eq!(numbers, (Some(1), Some(0), None, Some(2)), "of a table of another shape nothing is known");
+    assert_eq!(left.number("select count(*) from pg_attribute where attrelid = 'conversation_messages'::regclass and attnum > 0").await, 2);
+}
+
+#[tokio::test]
+async fn a_dashboard_that_is_there_is_left_as_it_is() {
+    let left = left("create view system_health_summary as select 42 as answer; grant select on system_health_summary to anon").await;
+    let left = left.adopted().await;
+    assert_eq!(left.number("select answer::bigint from system_health_summary").await, 42);
+    assert_eq!(left.number("select has_table_privilege('anon', 'system_health_summary', 'select')::int::bigint").await, 1);
+}
+
+#[tokio::test]
+async fn whoever_was_admitted_before_is_admitted_to_what_is_new() {
+    let url = postgres::database();
+    let client = PgPool::connect(&url).await.unwrap();
+    // As a gatekeeper of an earlier version leaves a database.
+    sqlx::raw_sql("create schema gatekeeper; create table gatekeeper.migrations (version bigint)").execute(&client).await.unwrap();
+    for file in ["0001_gatekeeper_schema", "0002_public_tables"] {
+        let sql = std::fs::read_to_string(format!("{}/migrations/postgres/{file}.sql", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        sqlx::raw_sql(AssertSqlSafe(format!("begin; {sql}; commit"))).execute(&client).await.unwrap();
+    }
+    sqlx::raw_sql("set search_path = public; select gatekeeper.admit('reporting')").execute(&client).await.unwrap();
+    let sql = std::fs::read_to_string(format!("{}/migrations/postgres/0003_live_control.sql", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("begin; {sql}; commit"))).execute(&client).await.unwrap();
+    let reporting = open(&url_as("reporting", &url), OPTIONS).await.unwrap();
+    reporting.seed_flags(&["target:brain".to_owned()]).await.unwrap();
+    assert_eq!(reporting.flags().await.unwrap().len(), 1);
+    assert_eq!(reporting.rulings().await.unwrap(), []);
+    assert_eq!(reporting.blocks(now()).await.unwrap(), []);
 }

@@ -28,6 +28,7 @@ macro_rules! on_both {
         }
     };
 }
+pub(crate) use on_both;
 
 on_both!(
     a_call_leaves_its_rows,
@@ -56,9 +57,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A store, and a way around it: what an operator's own client sees and does.
-struct Bench {
-    url: String,
-    store: Arc<dyn Store>,
+pub struct Bench {
+    pub url: String,
+    pub store: Arc<dyn Store>,
     client: Client,
     _folder: Option<TempDir>,
 }
@@ -69,36 +70,49 @@ enum Client {
 }
 
 impl Bench {
-    async fn sqlite() -> Self {
+    pub async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", folder.path().join("deep/down/gatekeeper.db").display());
         let store = open(&url, OPTIONS).await.unwrap();
         Self { client: Client::Sqlite(SqlitePool::connect_lazy(&url).unwrap()), store, url, _folder: Some(folder) }
     }
 
-    async fn postgres() -> Self {
+    pub async fn postgres() -> Self {
         let url = postgres::database();
         let store = open(&url, OPTIONS).await.unwrap();
         Self { client: Client::Postgres(PgPool::connect_lazy(&url).unwrap()), store, url, _folder: None }
     }
 
-    async fn migrated(self) -> Self {
+    pub async fn migrated(self) -> Self {
         self.store.migrate().await.unwrap();
         self
     }
 
-    async fn client_runs(&self, sql: &str) {
+    pub async fn client_runs(&self, sql: &str) {
         match &self.client {
             Client::Sqlite(pool) => drop(sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.unwrap()),
             Client::Postgres(pool) => drop(sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.unwrap()),
         }
     }
 
-    async fn client_counts(&self, sql: &str) -> i64 {
+    pub async fn client_counts(&self, sql: &str) -> i64 {
         match &self.client {
             Client::Sqlite(pool) => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await.unwrap(),
             Client::Postgres(pool) => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(pool).await.unwrap(),
         }
+    }
+
+    /// False if the database refuses.
+    pub async fn client_may(&self, sql: &str) -> bool {
+        match &self.client {
+            Client::Sqlite(pool) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.is_ok(),
+            Client::Postgres(pool) => sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.is_ok(),
+        }
+    }
+
+    /// How a table of the gatekeeper's own is called.
+    pub fn own(&self, table: &str) -> String {
+        if self.url.starts_with("sqlite") { format!("gatekeeper_{table}") } else { format!("gatekeeper.{table}") }
     }
 
     async fn stats(&self) -> Vec<Stat> {
@@ -110,7 +124,7 @@ impl Bench {
         }
     }
 
-    async fn heard_since(&self, cursor: &SignalCursor) -> Vec<Signal> {
+    pub async fn heard_since(&self, cursor: &SignalCursor) -> Vec<Signal> {
         self.store.signals_after(cursor).await.unwrap().0
     }
 }
@@ -460,8 +474,7 @@ async fn changes_of_keys_are_heard_of_but_not_their_use(bench: Bench) {
     assert_eq!(heard(&bench.store).await, [], "what changes nothing is no change");
     bench.store.revoke_key(&first.id, now()).await.unwrap();
     assert_eq!(heard(&bench.store).await, [Signal::KeysChanged]);
-    let keys = if bench.url.starts_with("sqlite") { "gatekeeper_keys" } else { "gatekeeper.keys" };
-    bench.client_runs(&format!("delete from {keys} where id = 'first'")).await;
+    bench.client_runs(&format!("delete from {} where id = 'first'", bench.own("keys"))).await;
     assert_eq!(heard(&bench.store).await, [Signal::KeysChanged]);
 }
 

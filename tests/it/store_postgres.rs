@@ -1,14 +1,18 @@
 //! What holds on PostgreSQL alone: signals of transactions that commit late, a partition a day, who may see what, the runbook's own
-//! queries, and a server that goes away and comes back. What the original gatekeeper left is in `store_adoption`.
+//! queries, being told of a change instead of asking, and a server that goes away and comes back. What the original gatekeeper left is in `store_adoption`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use eliza_gatekeeper::audit::{Actor, AuditAction, AuditEntry};
 use eliza_gatekeeper::clock::Timestamp;
+use eliza_gatekeeper::enforcement::{GateMode, Ruling};
 use eliza_gatekeeper::identity::{KeyHash, KeyId};
+use eliza_gatekeeper::store::control::{ActivityEntry, BlockKind, FlagChange, StoredBlock};
 use eliza_gatekeeper::store::{
     ActivityStatus, ActivityType, ApiStatus, CallRecord, Keep, Signal, StatsKey, StatsOutcome, Store, StoreError, StoredKey, open,
 };
+use eliza_gatekeeper::verdict::GateName;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool, Row};
 use uuid::Uuid;
@@ -90,16 +94,24 @@ async fn what_is_rolled_back_never_happened() {
 async fn emptying_a_table_is_heard_of() {
     let (store, client, _) = migrated().await;
     let start = store.signal_cursor().await.unwrap();
-    run(&client, "truncate rate_limits; truncate gatekeeper.keys").await;
-    assert_eq!(who(&store.signals_after(&start).await.unwrap().0), ["everybody", "keys"]);
+    store.seed_flags(&["target:brain".to_owned()]).await.unwrap();
+    run(&client, "insert into gatekeeper.blocks (kind, subject) values ('source', 'a'), ('source', 'b')").await;
+    run(&client, "truncate rate_limits; truncate gatekeeper.keys; truncate feature_flags; truncate gatekeeper.blocks").await;
+    assert_eq!(who(&store.signals_after(&start).await.unwrap().0), ["blocks", "everybody", "keys", "flags", "blocks"]);
+    let audited = store.audit_entries(9).await.unwrap();
+    let subjects: Vec<_> = audited.iter().map(|entry| entry.subject.as_str()).collect();
+    assert_eq!(subjects[..2], ["all of blocks", "all of feature_flags"]);
+    assert_eq!(audited[0].before.as_array().unwrap().len(), 2, "what was there");
+    let refused = sqlx::query("truncate gatekeeper.enforcement").execute(&client).await;
+    assert!(refused.is_err(), "every gate keeps its row");
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_server_leads_to_the_keys_being_read_afresh() {
+async fn a_cursor_of_another_server_leads_to_everything_being_read_afresh() {
     let (store, _, _) = migrated().await;
     let foreign = eliza_gatekeeper::store::SignalCursor("9000000000:9000000000:".into());
     let (heard, next) = store.signals_after(&foreign).await.unwrap();
-    assert_eq!(who(&heard), ["keys"]);
+    assert_eq!(who(&heard), ["keys", "flags", "rulings", "blocks"]);
     assert_eq!(store.signals_after(&next).await.unwrap().0, []);
 }
 
@@ -178,13 +190,22 @@ async fn the_logs_are_for_nobody_but_their_keepers() {
 
     let public = ["eliza_activity_log", "api_call_logs", "rate_limits", "eliza_gatekeeper_stats"];
     let internal = ["gatekeeper.call_stats", "gatekeeper.keys", "gatekeeper.signals", "gatekeeper.migrations"];
+    let control = ["feature_flags", "security_audit", "security_events", "gatekeeper.enforcement", "gatekeeper.blocks"];
+    let guests = ["conversation_messages", "conversation_sessions", "memory_contexts", "system_health_summary"];
     for role in ["anon", "authenticated", "reporting"] {
         let client = PgPool::connect(&url_as(role, &url)).await.unwrap();
-        for table in public.iter().chain(&internal) {
+        for table in public.iter().chain(&internal).chain(&control).chain(&guests) {
             let seen = sqlx::query(AssertSqlSafe(format!("select * from {table}"))).fetch_all(&client).await;
             assert!(seen.is_err(), "{role} reads {table}");
         }
-        for change in ["delete from rate_limits", "truncate rate_limits", "select gatekeeper.drop_partitions(now(), now())"] {
+        for change in [
+            "delete from rate_limits",
+            "truncate rate_limits",
+            "select gatekeeper.drop_partitions(now(), now())",
+            "select gatekeeper.answer('select 1')",
+            "update gatekeeper.enforcement set mode = 'observe'",
+            "update feature_flags set kill_switch = true",
+        ] {
             assert!(sqlx::query(change).execute(&client).await.is_err(), "{role}: {change}");
         }
     }
@@ -195,6 +216,13 @@ async fn the_logs_are_for_nobody_but_their_keepers() {
     let service = PgPool::connect(&url_as("service_role", &url)).await.unwrap();
     for table in public.iter().chain(&internal[..1]) {
         assert_eq!(number(&service, &format!("select count(*) from {table}")).await, 1, "{table}");
+    }
+    for (table, rows) in control.iter().zip([0, 0, 0, 7, 0]).chain(guests.iter().zip([0, 0, 0, 1])) {
+        assert_eq!(number(&service, &format!("select count(*) from {table}")).await, rows, "{table}");
+    }
+    assert_eq!(number(&service, "select messages_last_hour from system_health_summary").await, 0);
+    for change in ["update security_audit set actor = 'nobody'", "delete from security_audit", "truncate security_audit"] {
+        assert!(sqlx::query(change).execute(&service).await.is_err(), "what is in the audit stays: {change}");
     }
     run(
         &service,
@@ -230,6 +258,22 @@ async fn a_gatekeeper_works_without_owning_anything() {
     assert_eq!(owner.keys().await.unwrap().len(), 1);
     let done = store.maintain(now().plus(DAY), &MONTH).await.unwrap();
     assert_eq!((done.partitions_made, done.rows_deleted), (2, 5), "a row of each log, and the count and the two signals of a day ago");
+
+    let cursor = store.signal_cursor().await.unwrap();
+    let by = |action| AuditEntry::new(now(), &Actor::named("alice"), action, "x");
+    let change = FlagChange { name: "target:brain".into(), enabled: Some(false), ..FlagChange::default() };
+    store.seed_flags(&["target:other".to_owned()]).await.unwrap();
+    store.set_flag(&change, &by(AuditAction::FlagChanged)).await.unwrap();
+    let (mode, reason, actor, at) = (Some(GateMode::Observe), String::new(), String::new(), now());
+    store.put_rulings(&[Ruling { gate: GateName::SqlFilter, mode, until: None, afterwards: None, reason, actor, at }]).await.unwrap();
+    let (id, kind, subject, reason, actor) = (Uuid::now_v7(), BlockKind::Source, "a".into(), String::new(), String::new());
+    store.insert_block(&StoredBlock { id, kind, subject, reason, actor, at, until: None }, &by(AuditAction::BlockAdded)).await.unwrap();
+    assert!(store.end_block(id, now(), &by(AuditAction::BlockEnded)).await.unwrap());
+    store.add_entries(&[ActivityEntry::bypass(now(), "alice", "brain", "x")]).await.unwrap();
+    assert_eq!(who(&store.signals_after(&cursor).await.unwrap().0), ["flags", "rulings", "blocks", "blocks"]);
+    assert_eq!(store.audit_entries(9).await.unwrap().len(), 3);
+    assert_eq!(store.security_events(at, 0).await.unwrap(), 0);
+    assert!(woken(&store, Duration::from_secs(10)).await, "it may listen, too");
 }
 
 #[tokio::test]
@@ -242,6 +286,98 @@ async fn whoever_may_delete_counts_needs_no_other_right() {
     // A path of its own must not lead the trigger elsewhere.
     run(&reporting, "create temporary table signals (kind text); set search_path = pg_temp, public; delete from rate_limits").await;
     assert_eq!(who(&store.signals_after(&cursor).await.unwrap().0), ["a"]);
+}
+
+#[tokio::test]
+async fn whoever_may_switch_a_flag_needs_no_other_right() {
+    let (store, client, url) = migrated().await;
+    run(&client, "grant select, update on feature_flags to reporting; create policy p on feature_flags to reporting using (true)").await;
+    store.seed_flags(&["target:brain".to_owned()]).await.unwrap();
+    let cursor = store.signal_cursor().await.unwrap();
+    let reporting = PgPool::connect(&url_as("reporting", &url)).await.unwrap();
+    run(
+        &reporting,
+        "create temporary table security_audit (x int); set search_path = pg_temp, public; update feature_flags set enabled = false",
+    )
+    .await;
+    assert_eq!(who(&store.signals_after(&cursor).await.unwrap().0), ["flags"]);
+    let entries = store.audit_entries(9).await.unwrap();
+    assert_eq!((entries.len(), entries[0].actor.as_str()), (1, "reporting"));
+}
+
+#[tokio::test]
+async fn a_switch_works_where_the_audit_does_not() {
+    let (store, client, _) = migrated().await;
+    store.seed_flags(&["target:brain".to_owned()]).await.unwrap();
+    let cursor = store.signal_cursor().await.unwrap();
+    run(&client, "alter table security_audit rename to elsewhere; update feature_flags set kill_switch = true").await;
+    assert!(store.flags().await.unwrap()[0].kill_switch);
+    assert_eq!(who(&store.signals_after(&cursor).await.unwrap().0), ["flags"]);
+}
+
+#[tokio::test]
+async fn several_changes_of_one_transaction_are_each_told_apart() {
+    let (store, client, _) = migrated().await;
+    store.seed_flags(&["a".to_owned(), "b".to_owned()]).await.unwrap();
+    // A program that says when it changed a row audits by itself; in the same breath, somebody does not.
+    run(
+        &client,
+        "begin;
+         update feature_flags set kill_switch = true where name = 'a';
+         update feature_flags set kill_switch = true, changed_at = clock_timestamp() where name = 'b';
+         insert into feature_flags (name) values ('a'), ('c') on conflict do nothing;
+         commit",
+    )
+    .await;
+    let subjects: Vec<_> = store.audit_entries(9).await.unwrap().into_iter().map(|entry| entry.subject).collect();
+    assert_eq!(subjects, ["c", "a"]);
+}
+
+/// How long until somebody who waits is told.
+async fn woken(store: &Arc<dyn Store>, within: Duration) -> bool {
+    tokio::time::timeout(within, store.signalled()).await.is_ok()
+}
+
+#[tokio::test]
+async fn whoever_waits_is_told_when_a_change_is_committed() {
+    let (store, client, _) = migrated().await;
+    assert!(woken(&store, Duration::from_secs(10)).await, "from here on it listens, and what came before was not heard");
+    assert!(!woken(&store, Duration::from_millis(100)).await);
+
+    let mut late = client.begin().await.unwrap();
+    sqlx::query("update gatekeeper.enforcement set mode = 'observe'").execute(&mut *late).await.unwrap();
+    assert!(!woken(&store, Duration::from_millis(100)).await, "not before it is committed");
+    let start = tokio::time::Instant::now();
+    let (committed, ()) = tokio::join!(late.commit(), store.signalled());
+    committed.unwrap();
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+
+    run(&client, "update gatekeeper.enforcement set mode = 'enforce'").await;
+    // Whoever gives up waiting, as in a choice of several, misses nothing.
+    for _ in 0..20 {
+        drop(tokio::time::timeout(Duration::from_millis(1), std::future::pending::<()>()).await);
+        drop(store.signalled());
+    }
+    assert!(woken(&store, Duration::from_secs(5)).await);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_lost_ear_grows_again() {
+    let (store, client, _) = migrated().await;
+    assert!(woken(&store, Duration::from_secs(10)).await);
+    let deaf = "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = current_database() and query like 'LISTEN%'";
+    assert_eq!(number(&client, deaf).await, 1);
+    run(&client, "update feature_flags set kill_switch = true").await;
+    assert!(woken(&store, Duration::from_secs(20)).await, "what came in between may be news");
+    // Until the ear that grew is the one that hears.
+    let end = tokio::time::Instant::now() + Duration::from_secs(20);
+    while number(&client, "select count(*) from pg_stat_activity where datname = current_database() and query like 'LISTEN%'").await == 0 {
+        assert!(tokio::time::Instant::now() < end, "nobody listens");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    run(&client, "insert into gatekeeper.blocks (kind, subject) values ('source', 'a')").await;
+    assert!(woken(&store, Duration::from_secs(5)).await);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::moment::{parse, parse_optional, text};
 use super::{audit, begin};
 use crate::audit::AuditEntry;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Timestamp;
 use crate::enforcement::{GateMode, Ruling};
 use crate::store::StoreError;
 use crate::store::batch::plain;
@@ -69,11 +69,13 @@ fn later(at: Timestamp, known: Option<String>) -> Result<Timestamp, StoreError> 
 pub(super) async fn seed_flags(writer: &SqlitePool, names: &[String]) -> Result<(), StoreError> {
     let mut tx = begin(writer).await?;
     for name in names {
-        sqlx::query("insert into feature_flags (name, changed_at, changed_by) values (?, ?, 'gatekeeper') on conflict (name) do nothing")
-            .bind(plain(name))
-            .bind(text(Clock::system().now()))
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "insert into feature_flags (name, changed_at, changed_by)
+             values (?, strftime('%Y-%m-%d %H:%M:%f', 'now') || '000', 'gatekeeper') on conflict (name) do nothing",
+        )
+        .bind(plain(name))
+        .execute(&mut *tx)
+        .await?;
     }
     Ok(tx.commit().await?)
 }
