@@ -132,6 +132,11 @@ impl Control {
     /// Reads afresh all that is kept in the database.
     pub async fn reread(&self) -> Result<(), StoreError> {
         self.reread_keys().await?;
+        self.reread_switches().await
+    }
+
+    /// All of it but the keys.
+    pub async fn reread_switches(&self) -> Result<(), StoreError> {
         self.reread_rulings().await?;
         self.reread_flags().await?;
         self.reread_blocks().await

@@ -59,12 +59,14 @@ async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCur
         let start = now.floor(*secs);
         counted.push((*secs, start, store.counts_since(start).await?));
     }
-    gatekeeper.control.reread().await?;
+    gatekeeper.control.reread_switches().await?;
+    let keys = store.keys().await?;
     // Nothing can fail from here on: counts are added, so a second try must not add them again.
     for (secs, start, rows) in &counted {
         let rows = rows.iter().map(|row| (row.identifier.as_str(), row.endpoint.as_str(), row.count));
         pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, *start, rows);
     }
+    gatekeeper.control.use_keys(keys);
     Ok(cursor)
 }
 
