@@ -27,6 +27,9 @@ impl Control {
         let invalid = |why: &str| ControlError::Invalid(why.to_owned());
         let subject =
             read(subject.trim()).ok_or_else(|| invalid("subject: must be an address, a network, a source or a pattern of sources"))?;
+        if subject.is_everything() {
+            return Err(invalid("subject: would keep everyone out; to stop all calls, stop the gatekeeper"));
+        }
         if reason.trim().is_empty() {
             return Err(invalid("reason: say why, for those who find it blocked"));
         }

@@ -4,7 +4,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use eliza_gatekeeper::audit::Actor;
 use eliza_gatekeeper::clock::ManualClock;
+use eliza_gatekeeper::control::ControlError;
 use serde_json::json;
 
 use crate::support::house::{House, KEY, Plan, Reply, SERVICE_KEY, call_at, midnight};
@@ -72,6 +74,17 @@ async fn a_source_that_is_disabled_is_refused_and_nobody_else() {
     let bearer = format!("Bearer {SERVICE_KEY}");
     let platform = house.nameless_call().header("authorization", &bearer).header("x-eliza-source", "gemini-chat");
     platform.to("get-embedding").send().await.expect(200);
+}
+
+#[tokio::test]
+async fn nobody_can_keep_everyone_out_at_a_moments_notice() {
+    let house = House::open().await;
+    let by = Actor::admin(Some("alice"), [192, 0, 2, 1].into());
+    for everyone in ["0.0.0.0/0", "::/0", "*"] {
+        let refused = house.gatekeeper.control.block(everyone, "panic", None, &by).await;
+        assert!(matches!(refused, Err(ControlError::Invalid(_))), "{everyone}: {refused:?}");
+    }
+    house.call("gemini-chat").to("get-embedding").send().await.expect(200);
 }
 
 async fn forwarded(house: &House, said: &str) -> Reply {

@@ -19,11 +19,11 @@ use crate::support::house::{House, KEY, Plan, SERVICE_KEY, eventually, midnight}
 use crate::support::postgres::Cluster;
 use crate::support::program::Program;
 use crate::support::targets::{Conduct, Gate, Targets};
-use crate::support::{Database, on_each_database};
+use crate::support::{Database, on_each_database, operator};
 
 const PAGES: [&str; 3] = ["/health", "/api/health", "/api/monitoring/health"];
 
-on_each_database!(the_pages_have_the_shapes_that_the_original_printed);
+on_each_database!(the_pages_have_the_shapes_that_the_original_printed, ten_risky_events_in_a_day_degrade_the_whole);
 
 /// All is seen, and all is well.
 async fn well(plan: Plan) -> House {
@@ -403,4 +403,29 @@ async fn a_target_is_asked_for_its_health_without_credentials() {
         let names: BTreeSet<_> = asked.headers.keys().map(http::HeaderName::as_str).collect();
         assert_eq!((asked.method, names, asked.body.len()), (http::Method::GET, BTreeSet::from(["host"]), 0));
     }
+}
+
+async fn ten_risky_events_in_a_day_degrade_the_whole(database: Database) {
+    let house = well(House::plan().on(database)).await;
+    let insert = |risk: u32, hours: u32| {
+        let ago = match database {
+            Database::Sqlite => format!("datetime('now', '-{hours} hours')"),
+            Database::Postgres => format!("now() - interval '{hours} hours'"),
+        };
+        format!("insert into security_events (event_type, risk_score, created_at) values ('probe', {risk}, {ago});")
+    };
+    // Not risky enough, or too long ago.
+    let others: String = (0..12).map(|_| insert(70, 1) + &insert(99, 25)).collect();
+    let nine: String = (0..9).map(|hour| insert(71, hour)).collect();
+    operator::run(&house.database, &(others + &nine)).await;
+    eventually("nine are counted", || async { house.gatekeeper.health.store().security_events == Some(9) }).await;
+    house.get("/health").await.expect(200);
+
+    operator::run(&house.database, &insert(100, 23)).await;
+    eventually("ten are too many", || async { house.get("/health").await.status == 503 }).await;
+    let page = ops(&house, "/health").await;
+    assert_eq!((&page["status"], &page["database"]["connected"]), (&json!("degraded"), &json!(true)));
+    assert_eq!(page["warnings"], json!(["10 security events of a risk above 70 within 24 hours"]));
+    house.get("/api/health").await.expect(200);
+    house.get("/readyz").await.expect(200);
 }

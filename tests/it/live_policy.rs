@@ -125,7 +125,8 @@ async fn what_became_of_policies_is_audited_once() {
     let entries = audited().await;
     let [reloaded, refused] = &entries[..] else { panic!("{entries:?}") };
     assert_eq!((&*refused.action, &*reloaded.action), ("policy_refused", "policy_reloaded"));
-    assert!(refused.after["problems"][0].as_str().unwrap().starts_with("own.toml:2:"), "{refused:?}");
+    let problems = refused.after["problems"].as_array().unwrap();
+    assert!(problems.iter().any(|problem| problem.as_str().unwrap().starts_with("own.toml:2:")), "{refused:?}");
     assert_eq!((&reloaded.before["fingerprint"], &reloaded.after["fingerprint"]), (&json!(before), &json!(after)));
 }
 
