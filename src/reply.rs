@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::clock::whole_seconds;
 use crate::identity::CallId;
-use crate::verdict::{Denial, Failure, Refusal};
+use crate::verdict::{Denial, Failure, Refusal, SchemaRejection};
 use crate::wording::{Words, words};
 
 pub const X_CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
@@ -20,16 +20,20 @@ pub type Answer = Response<Bytes>;
 /// A refusal as the caller gets it: the original's `error` and `message`, a stable `code`, and the members of RFC 9457.
 pub fn refusal(refusal: &Refusal, id: CallId) -> Answer {
     let mut headers = HeaderMap::new();
-    let mut blocked = None;
+    let mut beyond = None;
     match refusal {
         Refusal::Denied(Denial::DangerousSql(finding)) => {
-            blocked = Some(Blocked {
+            beyond = Some(Beyond::Sql {
                 blocked_pattern: &finding.pattern,
                 rule: &finding.rule,
                 pointer: &finding.pointer,
                 reason: &finding.reason,
             });
         }
+        Refusal::Denied(Denial::SchemaRejected(SchemaRejection { fix_triggered, fingerprint, .. })) => {
+            beyond = Some(Beyond::Schema { auto_fix_triggered: *fix_triggered, fingerprint });
+        }
+        Refusal::Denied(Denial::ValidatorUnavailable { why, .. }) => retry_after(&mut headers, why.retry_after()),
         Refusal::Denied(Denial::Limited(limited)) => retry_after(&mut headers, limited.retry_after),
         Refusal::Failed(Failure::BreakerOpen { retry_after: wait, .. }) => retry_after(&mut headers, *wait),
         Refusal::Failed(Failure::Overloaded) => retry_after(&mut headers, Duration::from_secs(1)),
@@ -39,7 +43,7 @@ pub fn refusal(refusal: &Refusal, id: CallId) -> Answer {
         Refusal::Denied(_) | Refusal::Failed(_) => {}
     }
     let status = StatusCode::from_u16(status_of(refusal)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    problem(status, headers, refusal.code(), &words(refusal), blocked, id)
+    problem(status, headers, refusal.code(), &words(refusal), beyond, id)
 }
 
 /// An address that nothing answers at.
@@ -68,29 +72,28 @@ struct Problem<'a> {
     code: &'a str,
     call_id: String,
     #[serde(flatten)]
-    blocked: Option<Blocked<'a>>,
+    beyond: Option<Beyond<'a>>,
     r#type: String,
     title: &'a str,
     status: u16,
     detail: &'a str,
 }
 
-/// What a refusal by the SQL filter says beyond that.
+/// What some refusals say beyond that.
 #[derive(Serialize)]
-struct Blocked<'a> {
-    blocked_pattern: &'a str,
-    rule: &'a str,
-    pointer: &'a str,
-    reason: &'a str,
+#[serde(untagged)]
+enum Beyond<'a> {
+    Sql { blocked_pattern: &'a str, rule: &'a str, pointer: &'a str, reason: &'a str },
+    Schema { auto_fix_triggered: bool, fingerprint: &'a str },
 }
 
-fn problem(status: StatusCode, headers: HeaderMap, code: &str, words: &Words, blocked: Option<Blocked<'_>>, id: CallId) -> Answer {
+fn problem(status: StatusCode, headers: HeaderMap, code: &str, words: &Words, beyond: Option<Beyond<'_>>, id: CallId) -> Answer {
     let problem = Problem {
         error: words.error,
         message: &words.message,
         code,
         call_id: id.to_string(),
-        blocked,
+        beyond,
         r#type: format!("urn:eliza-gatekeeper:{code}"),
         title: words.error,
         status: status.as_u16(),
