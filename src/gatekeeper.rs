@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use ipnet::IpNet;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::clock::Clock;
@@ -38,6 +39,8 @@ pub struct Gatekeeper {
     pub health: Health,
     pub metrics: Arc<Metrics>,
     pub admin_token: Option<KeyHash>,
+    /// Where proxies call from that are believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// What `health` looks for, if there is one.
     pub platform: Option<PlatformAddress>,
 }
@@ -105,6 +108,7 @@ impl Gatekeeper {
             store,
             health: Health::new(if settings.platform.is_some() { Platform::NotAskedYet } else { Platform::NotConfigured }),
             metrics,
+            trusted_proxies: settings.trusted_proxies.clone(),
             admin_token: settings.admin_token.as_ref().map(Secret::hash),
             platform: settings.platform.clone(),
         };

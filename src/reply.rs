@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::clock::whole_seconds;
 use crate::identity::CallId;
@@ -43,18 +44,28 @@ pub fn refusal(refusal: &Refusal, id: CallId) -> Answer {
         Refusal::Denied(_) | Refusal::Failed(_) => {}
     }
     let status = StatusCode::from_u16(status_of(refusal)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    problem(status, headers, refusal.code(), &words(refusal), beyond, id)
+    problem(status, headers, refusal.code(), &words(refusal), beyond, &[], id)
 }
 
 /// An address that nothing answers at.
 pub fn no_such_address(id: CallId) -> Answer {
     let words = Words { error: "Not found", message: "Nothing answers at this address".into() };
-    problem(StatusCode::NOT_FOUND, HeaderMap::new(), "no_such_address", &words, None, id)
+    problem(StatusCode::NOT_FOUND, HeaderMap::new(), "no_such_address", &words, None, &[], id)
 }
 
 /// A refusal of the ops plane.
-pub fn ops_refusal(status: StatusCode, code: &str, error: &'static str, message: &str, id: CallId) -> Answer {
-    problem(status, HeaderMap::new(), code, &Words { error, message: message.to_owned() }, None, id)
+pub struct OpsRefusal<'a> {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub error: &'static str,
+    pub message: String,
+    pub headers: HeaderMap,
+    pub problems: &'a [String],
+}
+
+pub fn ops_refusal(refusal: OpsRefusal<'_>, id: CallId) -> Answer {
+    let OpsRefusal { status, code, error, message, headers, problems } = refusal;
+    problem(status, headers, code, &Words { error, message }, None, problems, id)
 }
 
 pub fn status_of(refusal: &Refusal) -> u16 {
@@ -65,17 +76,31 @@ pub fn status_of(refusal: &Refusal) -> u16 {
 }
 
 /// Every refusal's members, in the order people read them.
-#[derive(Serialize)]
-struct Problem<'a> {
+#[derive(Serialize, ToSchema)]
+pub struct Problem<'a> {
+    /// What kind of refusal.
     error: &'a str,
+    /// This refusal, in a sentence.
     message: &'a str,
+    /// The same, in a word that stays.
+    #[schema(pattern = "^[a-z_]+$")]
     code: &'a str,
+    /// As in `x-call-id`.
+    #[schema(format = "uuid")]
     call_id: String,
     #[serde(flatten)]
+    #[schema(ignore)]
     beyond: Option<Beyond<'a>>,
+    /// Of a policy that may not come into force: all that is wrong with it, each with file and line.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    problems: &'a [String],
+    /// `urn:eliza-gatekeeper:` and the code.
     r#type: String,
+    /// As `error`.
     title: &'a str,
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// As `message`.
     detail: &'a str,
 }
 
@@ -87,13 +112,22 @@ enum Beyond<'a> {
     Schema { auto_fix_triggered: bool, fingerprint: &'a str },
 }
 
-fn problem(status: StatusCode, headers: HeaderMap, code: &str, words: &Words, beyond: Option<Beyond<'_>>, id: CallId) -> Answer {
+fn problem(
+    status: StatusCode,
+    headers: HeaderMap,
+    code: &str,
+    words: &Words,
+    beyond: Option<Beyond<'_>>,
+    problems: &[String],
+    id: CallId,
+) -> Answer {
     let problem = Problem {
         error: words.error,
         message: &words.message,
         code,
         call_id: id.to_string(),
         beyond,
+        problems,
         r#type: format!("urn:eliza-gatekeeper:{code}"),
         title: words.error,
         status: status.as_u16(),

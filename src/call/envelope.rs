@@ -52,7 +52,8 @@ struct Members<'a> {
     payload: Option<&'a RawValue>,
 }
 
-fn decode(body: &[u8]) -> Result<&str, Failure> {
+/// The text of a body that claims to be JSON.
+pub fn decode(body: &[u8]) -> Result<&str, Failure> {
     const MARKS: [&[u8]; 4] = [b"\xEF\xBB\xBF", b"\xFE\xFF", b"\xFF\xFE", b"\0\0\xFE\xFF"];
     if MARKS.iter().any(|mark| body.starts_with(mark)) {
         return Err(ambiguous("the body begins with a byte order mark; send UTF-8 without one".to_owned()));
@@ -67,7 +68,8 @@ fn decode(body: &[u8]) -> Result<&str, Failure> {
     std::str::from_utf8(body).map_err(|error| Failure::InvalidJson { what: format!("not UTF-8 from byte {} on", error.valid_up_to()) })
 }
 
-fn invalid_json(error: &serde_json::Error) -> Failure {
+/// What is wrong with it, and where: never what stands there.
+pub fn invalid_json(error: &serde_json::Error) -> Failure {
     let text = error.to_string();
     let phrase = match error.classify() {
         // Fixed phrases; all others may quote what they found.

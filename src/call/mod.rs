@@ -1,6 +1,6 @@
 //! A call as the gates see it: its head before anything of the body is read, and its envelope after.
 
-mod envelope;
+pub mod envelope;
 mod head;
 
 use std::net::IpAddr;

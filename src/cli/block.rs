@@ -2,13 +2,14 @@
 
 use clap::{Args, Subcommand};
 use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Exit;
 use super::arguments::{Term, words};
 use super::ops::{At, PATIENCE};
-use super::output::Output;
+use super::output::{Output, member};
 use super::setup::{failed, operator};
 use super::way::Way;
 use crate::audit::{Actor, AuditAction, AuditEntry};
@@ -38,12 +39,7 @@ pub enum Command {
     /// Keep somebody out.
     Add(Add),
     /// Let somebody in again.
-    Remove {
-        /// As `block list` shows it.
-        id: Uuid,
-        #[command(flatten)]
-        at: At,
-    },
+    Remove(Remove),
 }
 
 #[derive(Debug, Args)]
@@ -60,8 +56,19 @@ pub struct Add {
     at: At,
 }
 
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// As `block list` shows it.
+    id: Uuid,
+    /// Why: for the audit.
+    #[arg(long, value_parser = words)]
+    reason: Option<String>,
+    #[command(flatten)]
+    at: At,
+}
+
 pub async fn run(output: &Output, command: Command) -> Exit {
-    let (Command::List { at } | Command::Remove { at, .. } | Command::Add(Add { at, .. })) = &command;
+    let (Command::List { at } | Command::Remove(Remove { at, .. }) | Command::Add(Add { at, .. })) = &command;
     let way = match Way::find(output, at).await {
         Ok(way) => way,
         Err(exit) => return exit,
@@ -69,7 +76,7 @@ pub async fn run(output: &Output, command: Command) -> Exit {
     let done = match &command {
         Command::List { .. } => list(output, &way).await,
         Command::Add(add) => block(output, &way, add).await,
-        Command::Remove { id, .. } => remove(output, &way, *id).await,
+        Command::Remove(block) => remove(output, &way, block).await,
     };
     way.close().await;
     done.unwrap_or_else(|exit| exit)
@@ -83,7 +90,7 @@ async fn list(output: &Output, way: &Way) -> Result<Exit, Exit> {
             json!({ "blocks": blocks.iter().map(describe).collect::<Vec<_>>() })
         }
     };
-    output.list(&COLUMNS, &blocks["blocks"]);
+    output.list(&COLUMNS, member(&blocks, "blocks"));
     way.say(output);
     way.value(output, blocks);
     Ok(Exit::Fine)
@@ -123,10 +130,12 @@ async fn block(output: &Output, way: &Way, add: &Add) -> Result<Exit, Exit> {
     Ok(Exit::Fine)
 }
 
-async fn remove(output: &Output, way: &Way, id: Uuid) -> Result<Exit, Exit> {
+async fn remove(output: &Output, way: &Way, block: &Remove) -> Result<Exit, Exit> {
+    let (id, reason) = (block.id, block.reason.as_deref());
     match way {
         Way::Gatekeeper(ops) => {
-            ops.delete(&format!("{PATH}/{id}"), PATIENCE).await.map_err(|error| error.tell(output))?;
+            let why = reason.map(|reason| format!("?reason={}", utf8_percent_encode(reason, NON_ALPHANUMERIC)));
+            ops.delete(&format!("{PATH}/{id}{}", why.unwrap_or_default()), PATIENCE).await.map_err(|error| error.tell(output))?;
         }
         Way::Database { store, .. } => {
             let (now, actor) = (Clock::system().now(), Actor::named(&operator(&Environment::process())));

@@ -22,7 +22,7 @@ use crate::store::{ActivityType, CallQuery, CallRow, Store, StoreError};
 
 const POLL: Duration = Duration::from_secs(1);
 const LOOK_BACK: Duration = Duration::from_secs(300);
-const CALLS: [ActivityType; 4] = [ActivityType::Call, ActivityType::Denied, ActivityType::SchemaProtection, ActivityType::Error];
+
 /// Rows asked for at once.
 const LOOK: u32 = 1000;
 
@@ -131,7 +131,7 @@ async fn show(output: &Output, store: &dyn Store, policies: Option<PathBuf>, id:
     output.table(&["what", "value"], &rows);
     let mut described = describe(&row);
     // Other entries of the log have an id too, and met no gate.
-    if CALLS.iter().any(|kind| kind.as_str() == row.activity_type) {
+    if ActivityType::ALL.iter().any(|kind| kind.as_str() == row.activity_type) {
         let policy = setup::local_policy(&Environment::process(), policies).1.ok();
         let policy = policy.as_ref().filter(|policy| judged_by(&row.metadata, policy));
         let gates = Value::Array(retrace(&row.metadata, policy).iter().map(step).collect());
@@ -140,7 +140,9 @@ async fn show(output: &Output, store: &dyn Store, policies: Option<PathBuf>, id:
         if policy.is_none() {
             output.say("the policies found here are not those it was judged by: only lines that refused are known");
         }
-        described["steps"] = gates;
+        if let Value::Object(members) = &mut described {
+            members.insert("steps".into(), gates);
+        }
     }
     output.value(&described);
     Ok(Exit::Fine)

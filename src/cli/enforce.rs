@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Exit;
 use super::arguments::{Term, gate, words};
 use super::ops::{At, Ops, OpsError, PATIENCE};
-use super::output::{Output, plain};
+use super::output::{Output, member, plain};
 use crate::settings::Environment;
 use crate::verdict::GateName;
 
@@ -79,21 +79,27 @@ async fn set(mode: &str, change: &Change) -> Result<Value, OpsError> {
 
 /// Whether every gate enforces.
 fn show(output: &Output, standing: &Value) -> bool {
-    let gates = standing["gates"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let gates = member(standing, "gates").as_array().map(Vec::as_slice).unwrap_or_default();
     let rows: Vec<_> = gates
         .iter()
         .map(|gate| {
-            let reason = match &gate["flag"] {
-                Value::Null => plain(&gate["reason"]),
+            let reason = match member(gate, "flag") {
+                Value::Null => plain(member(gate, "reason")),
                 flag => format!("switched off by the feature flag {}", plain(flag)),
             };
-            vec![plain(&gate["gate"]), plain(&gate["mode"]), plain(&gate["until"]), reason, plain(&gate["actor"])]
+            vec![
+                plain(member(gate, "gate")),
+                plain(member(gate, "mode")),
+                plain(member(gate, "until")),
+                reason,
+                plain(member(gate, "actor")),
+            ]
         })
         .collect();
     output.table(&["gate", "mode", "until", "reason", "actor"], &rows);
     output.value(standing);
-    let off: Vec<_> = gates.iter().filter(|gate| gate["mode"] != "enforce").map(|gate| plain(&gate["gate"])).collect();
-    let enforcing = standing["enforcing"].as_bool().unwrap_or(off.is_empty());
+    let off: Vec<_> = gates.iter().filter(|gate| member(gate, "mode") != "enforce").map(|gate| plain(member(gate, "gate"))).collect();
+    let enforcing = member(standing, "enforcing").as_bool().unwrap_or(off.is_empty());
     output.say(&match (enforcing, off.len() == gates.len()) {
         (true, _) => "enforcing".to_owned(),
         (false, true) => "enforcement is OFF".to_owned(),

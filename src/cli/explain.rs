@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::ops::{At, LONG_PATIENCE, Ops, OpsError};
-use super::output::{Output, plain};
+use super::output::{Output, member, plain};
 use crate::settings::Environment;
 
 const PATH: &str = "/api/admin/explain";
@@ -125,15 +125,20 @@ fn names(body: &RawValue, target: &str) -> bool {
 }
 
 fn show(output: &Output, answer: &Value) -> Exit {
-    steps(output, &answer["steps"]);
-    let forwarded = answer["would"] == "forward";
+    steps(output, member(answer, "steps"));
+    let forwarded = member(answer, "would") == "forward";
     output.say("");
-    if answer["enforced"] == json!(false) {
+    if *member(answer, "enforced") == json!(false) {
         output.say("enforcement is not on for every gate: see `gatekeeper enforce status`");
     }
     output.say(&match forwarded {
         true => "it would be forwarded".to_owned(),
-        false => format!("it would be refused: {} {}: {}", plain(&answer["status"]), plain(&answer["code"]), plain(&answer["message"])),
+        false => format!(
+            "it would be refused: {} {}: {}",
+            plain(member(answer, "status")),
+            plain(member(answer, "code")),
+            plain(member(answer, "message"))
+        ),
     });
     output.value(answer);
     if forwarded { Exit::Fine } else { Exit::NotSo }

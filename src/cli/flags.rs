@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Exit;
 use super::arguments::{name, words};
 use super::ops::{At, PATIENCE};
-use super::output::{Output, plain};
+use super::output::{Output, member, plain};
 use super::setup::{failed, operator};
 use super::way::Way;
 use crate::audit::{Actor, AuditAction, AuditEntry};
@@ -87,7 +87,7 @@ async fn list(output: &Output, way: &Way) -> Result<Exit, Exit> {
             json!({ "flags": flags.iter().map(describe).collect::<Vec<_>>() })
         }
     };
-    output.list(&COLUMNS, &flags["flags"]);
+    output.list(&COLUMNS, member(&flags, "flags"));
     way.say(output);
     way.value(output, flags);
     Ok(Exit::Fine)
@@ -119,18 +119,18 @@ async fn change(output: &Output, way: &Way, set: &Set) -> Result<Exit, Exit> {
             json!({ "flag": describe(&after), "before": before.as_ref().map(describe) })
         }
     };
-    let flag = &changed["flag"];
+    let flag = member(&changed, "flag");
     output.list(&COLUMNS, &json!([flag]));
-    output.say(&match &changed["before"] {
+    output.say(&match member(&changed, "before") {
         Value::Null => "it is new".to_owned(),
         before => format!(
             "before: enabled {}, kill switch {}, rollout {}",
-            plain(&before["enabled"]),
-            plain(&before["kill_switch"]),
-            plain(&before["rollout_percentage"])
+            plain(member(before, "enabled")),
+            plain(member(before, "kill_switch")),
+            plain(member(before, "rollout_percentage"))
         ),
     });
-    if flag["governs"].is_null() {
+    if member(flag, "governs").is_null() {
         output.say("it governs no target and no gate: those are called target:NAME and stage:GATE");
     }
     way.say(output);

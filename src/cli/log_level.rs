@@ -6,17 +6,17 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::ops::{At, Ops, OpsError, PATIENCE};
-use super::output::{Output, plain};
+use super::output::{Output, member, plain};
 use crate::settings::Environment;
+use crate::telemetry::logging::Level;
 
 const PATH: &str = "/api/admin/log-level";
-const LEVELS: [&str; 5] = ["trace", "debug", "info", "warn", "error"];
 
 #[derive(Debug, Args)]
 pub struct Options {
     /// trace, debug, info, warn or error; without one, the level in force is shown.
     #[arg(value_parser = level)]
-    level: Option<String>,
+    level: Option<Level>,
     #[command(flatten)]
     at: At,
 }
@@ -24,7 +24,7 @@ pub struct Options {
 pub async fn run(output: &Output, options: Options) -> Exit {
     match ask(&options).await {
         Ok(answer) => {
-            output.say(&plain(&answer["level"]));
+            output.say(&plain(member(&answer, "level")));
             output.value(&answer);
             Exit::Fine
         }
@@ -35,12 +35,11 @@ pub async fn run(output: &Output, options: Options) -> Exit {
 async fn ask(options: &Options) -> Result<Value, OpsError> {
     let ops = Ops::new(&options.at, &Environment::process())?;
     match &options.level {
-        Some(level) => ops.send(Method::PUT, PATH, &json!({ "level": level }), PATIENCE).await,
+        Some(level) => ops.send(Method::PUT, PATH, &json!({ "level": level.as_str() }), PATIENCE).await,
         None => ops.get(PATH, PATIENCE).await,
     }
 }
 
-fn level(text: &str) -> Result<String, String> {
-    let level = text.to_ascii_lowercase();
-    if LEVELS.contains(&level.as_str()) { Ok(level) } else { Err(format!("the levels are {}", LEVELS.join(", "))) }
+fn level(text: &str) -> Result<Level, &'static str> {
+    Level::parse(text).ok_or(Level::WORDS)
 }

@@ -19,6 +19,7 @@ mod health;
 mod keys;
 mod limits;
 mod log_level;
+mod openapi;
 mod ops;
 mod output;
 mod policy;
@@ -117,6 +118,8 @@ enum Command {
     LogLevel(log_level::Options),
     /// What operators have changed: who, when, why.
     Audit(audit::Options),
+    /// Print the description of the ops listener: OpenAPI 3.1.
+    Openapi,
 }
 
 /// The whole program.
@@ -161,5 +164,6 @@ async fn run(arguments: Arguments) -> Exit {
         Command::Fixes(command) => fixes::run(&output, command).await,
         Command::LogLevel(options) => log_level::run(&output, options).await,
         Command::Audit(options) => audit::run(&output, options).await,
+        Command::Openapi => openapi::run(&output),
     }
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Exit;
-use super::output::Output;
+use super::output::{Output, member};
 use super::setup::operator;
 use crate::settings::{Environment, Problems};
 
@@ -95,7 +95,7 @@ impl OpsError {
             }
             Self::Refused { status, body } => {
                 output.problem(&self.words());
-                let problems = body["problems"].as_array().into_iter().flatten();
+                let problems = member(body, "problems").as_array().into_iter().flatten();
                 problems.filter_map(Value::as_str).for_each(|problem| output.problem(problem));
                 output.value(body);
                 if *status == StatusCode::BAD_REQUEST { Exit::Usage } else { Exit::NotSo }
@@ -111,7 +111,7 @@ impl OpsError {
                 format!("{base} cannot be reached ({why}): is a gatekeeper running, and is this its ops address?")
             }
             Self::NoAnswer { base, why } => format!("{base}: {why}"),
-            Self::Refused { status, body } => match (*status, body["code"].as_str()) {
+            Self::Refused { status, body } => match (*status, member(body, "code").as_str()) {
                 (StatusCode::UNAUTHORIZED, _) => {
                     "the gatekeeper does not accept this token: GATEKEEPER_ADMIN_TOKEN must be the one that it was started with".into()
                 }
@@ -119,7 +119,7 @@ impl OpsError {
                     "the gatekeeper's admin API is off: start it with GATEKEEPER_ADMIN_TOKEN set".into()
                 }
                 (_, Some("no_such_address")) => "the gatekeeper knows no such address: is this its ops address?".into(),
-                (status, _) => body["message"].as_str().map_or_else(|| format!("the gatekeeper answered {status}"), str::to_owned),
+                (status, _) => member(body, "message").as_str().map_or_else(|| format!("the gatekeeper answered {status}"), str::to_owned),
             },
         }
     }

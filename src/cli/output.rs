@@ -65,9 +65,15 @@ impl Output {
     pub fn list(&self, columns: &[(&str, &str)], items: &Value) {
         let headings: Vec<&str> = columns.iter().map(|(heading, _)| *heading).collect();
         let items = items.as_array().into_iter().flatten();
-        let rows: Vec<_> = items.map(|item| columns.iter().map(|(_, member)| plain(&item[*member])).collect()).collect();
+        let rows: Vec<_> = items.map(|item| columns.iter().map(|(_, name)| plain(member(item, name))).collect()).collect();
         self.table(&headings, &rows);
     }
+}
+
+/// A member of an object; null where there is none.
+pub fn member<'v>(value: &'v Value, name: &str) -> &'v Value {
+    static NULL: Value = Value::Null;
+    value.get(name).unwrap_or(&NULL)
 }
 
 /// A value as a cell of a table.

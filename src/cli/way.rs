@@ -13,7 +13,7 @@ use crate::settings::Environment;
 use crate::store::Store;
 
 pub enum Way {
-    Gatekeeper(Ops),
+    Gatekeeper(Box<Ops>),
     Database { store: Arc<dyn Store>, because: String },
 }
 
@@ -22,7 +22,7 @@ impl Way {
     pub async fn find(output: &Output, at: &At) -> Result<Self, Exit> {
         let error = match Ops::new(at, &Environment::process()) {
             Ok(ops) => match ops.reach().await {
-                Ok(()) => return Ok(Self::Gatekeeper(ops)),
+                Ok(()) => return Ok(Self::Gatekeeper(Box::new(ops))),
                 Err(error) => error,
             },
             Err(error) => error,

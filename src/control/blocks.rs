@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Control, ControlError, lock, outbox};
+use super::{Control, ControlError, lock, outbox, within_calendar};
 use crate::audit::{Actor, AuditAction, AuditEntry};
 use crate::blocklist::{Block, Blocklist, Subject};
 use crate::call::legible;
@@ -35,7 +35,7 @@ impl Control {
         if reason.is_empty() {
             return Err(invalid("reason: say why, for those who find it blocked"));
         }
-        let now = self.now();
+        let (now, until) = (self.now(), until.map(within_calendar));
         if until.is_some_and(|until| until <= now) {
             return Err(invalid("until: is over already"));
         }

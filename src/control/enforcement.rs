@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 use tokio::task::{JoinHandle, spawn_blocking};
 use uuid::{Builder, Uuid, Variant, Version};
 
-use super::{Control, forms, lock};
+use super::{Control, forms, lock, within_calendar};
 use crate::audit::{Actor, AuditAction, AuditEntry};
+use crate::call::legible;
 use crate::clock::Timestamp;
 use crate::enforcement::{GateMode, Modes, Ruling};
 use crate::store::StoreError;
@@ -22,6 +23,7 @@ use crate::verdict::GateName;
 const FILE: &str = "enforcement.json";
 /// What an order about all gates is called.
 const EVERY_GATE: &str = "every gate";
+const WORDS: usize = 500;
 
 /// What an operator wants of enforcement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +74,7 @@ impl Control {
         // An end that has just come is told before the ruling is gone.
         self.tell_ends();
         let gates = order.gate.map_or_else(|| GateName::ALL.to_vec(), |gate| vec![gate]);
-        let now = self.now();
+        let (now, until, reason) = (self.now(), order.until.map(within_calendar), legible(order.reason.trim(), WORDS));
         let modes =
             |modes: Modes| gates.iter().map(|gate| (gate.as_str().to_owned(), modes.of(*gate).as_str().into())).collect::<Map<_, _>>();
         let (before, after) = self.pipeline.live.change(|snapshot| {
@@ -82,18 +84,18 @@ impl Control {
             let known = gates.iter().filter_map(|gate| Some(enforcement.ruling(*gate)?.at)).max();
             let at = known.map_or(now, |known| now.max(known.plus(Duration::from_micros(1))));
             for gate in gates.iter().copied() {
-                let afterwards = order.until.and_then(|until| enforcement.afterwards(gate, until));
-                let (mode, until, reason, actor) = (Some(order.mode), order.until, order.reason.clone(), by.as_str().to_owned());
+                let afterwards = until.and_then(|until| enforcement.afterwards(gate, until));
+                let (mode, reason, actor) = (Some(order.mode), reason.clone(), by.as_str().to_owned());
                 enforcement.take(Ruling { gate, mode, until, afterwards, reason, actor, at });
             }
-            (before, modes(snapshot.modes(now)))
+            let mut after = modes(snapshot.modes(now));
+            after.insert("until".into(), until.map_or(Value::Null, |until| until.to_string().into()));
+            (before, after)
         });
         self.show_enforcement();
         self.errands.bring_rulings();
-        let mut after = after;
-        after.insert("until".into(), order.until.map_or(Value::Null, |until| until.to_string().into()));
         let entry = AuditEntry::new(now, by, AuditAction::EnforcementChanged, order.gate.map_or(EVERY_GATE, GateName::as_str));
-        let noted = self.note(entry.because(Some(&order.reason)).from_to(before.into(), after.into()));
+        let noted = self.note(entry.because(Some(&reason)).from_to(before.into(), after.into()));
         // Both go on if whoever asked is gone.
         let (_kept, _noted) = tokio::join!(self.keep_rulings(), noted);
         self.enforcement()

@@ -176,6 +176,12 @@ impl Control {
     }
 }
 
+/// Longer than any order is meant, and a moment that every database can keep.
+fn within_calendar(until: Timestamp) -> Timestamp {
+    const LAST: Timestamp = Timestamp::from_secs(32_503_680_000);
+    until.min(LAST)
+}
+
 /// A panic elsewhere leaves a list that is still a list.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -70,6 +70,29 @@ impl Policies {
     }
 }
 
+/// Tells a change that is complete from one that is under way: it looks the same twice.
+struct Lookout<T> {
+    read: T,
+    last: T,
+}
+
+impl<T: Clone + PartialEq> Lookout<T> {
+    fn new(read: T) -> Self {
+        Self { last: read.clone(), read }
+    }
+
+    /// Whether what is seen now is to be read.
+    fn is_news(&mut self, seen: T) -> bool {
+        let stands_still = seen == self.last;
+        self.last = seen;
+        if !stands_still || self.last == self.read {
+            return false;
+        }
+        self.read.clone_from(&self.last);
+        true
+    }
+}
+
 /// Who wants policies to be read again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
@@ -95,17 +118,14 @@ impl Control {
         if source.origin == Origin::Shipped {
             return std::future::pending().await;
         }
-        let (mut read, mut last) = (source.seen.clone(), source.seen.clone());
+        let mut lookout = Lookout::new(source.seen.clone());
         let mut tick = interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
             let origin = source.origin.clone();
             let Ok(seen) = spawn_blocking(move || stamp(&origin)).await else { continue };
-            let stands_still = seen == last;
-            last = seen;
-            if stands_still && last != read {
-                read = last.clone();
+            if lookout.is_news(seen) {
                 // Its outcome is told to everybody already.
                 let _told = self.read_policies(&Actor::cause("a changed file"), Asked::ByTheFiles).await;
             }
@@ -174,5 +194,56 @@ impl Control {
             self.note(entry.from_to(json!({ "fingerprint": fingerprint }), json!({ "count": problems.len(), "problems": told })));
         }
         problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_half_written_is_not_read_and_what_is_written_is_read_once() {
+        let mut lookout = Lookout::new('a');
+        // One file being written, bit by bit; then it stands.
+        let news: String = "aabcdeeeeffggaaahah".chars().map(|seen| if lookout.is_news(seen) { seen } else { '.' }).collect();
+        assert_eq!(news, "......e...f.g.a....");
+    }
+
+    #[test]
+    fn whatever_changes_about_a_file_changes_the_stamp() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let file = |name: &str| directory.path().join(name);
+        let origin = Origin::Directory(directory.path().to_owned());
+        let mut stamps = vec![stamp(&origin)];
+        let mut change = |what: &dyn Fn()| {
+            what();
+            let seen = stamp(&origin);
+            assert!(!stamps.contains(&seen), "{seen:?}");
+            stamps.push(seen);
+        };
+        change(&|| std::fs::write(file("a.toml"), "1").unwrap());
+        change(&|| std::fs::write(file("a.toml"), "12").unwrap());
+        // As `mv` and every editor that saves by it: as long, and as old.
+        change(&|| {
+            let times = std::fs::FileTimes::new().set_modified(std::fs::metadata(file("a.toml")).unwrap().modified().unwrap());
+            std::fs::write(file("beside"), "21").unwrap();
+            std::fs::File::options().write(true).open(file("beside")).unwrap().set_times(times).unwrap();
+            std::fs::rename(file("beside"), file("a.toml")).unwrap();
+        });
+        change(&|| std::fs::rename(file("a.toml"), file("b.toml")).unwrap());
+        // As configuration is mounted.
+        change(&|| {
+            std::fs::create_dir(file("one")).unwrap();
+            std::fs::create_dir(file("two")).unwrap();
+            std::fs::write(file("one/c.toml"), "1").unwrap();
+            std::fs::write(file("two/c.toml"), "1").unwrap();
+            std::os::unix::fs::symlink("one", file("data")).unwrap();
+            std::os::unix::fs::symlink("data/c.toml", file("c.toml")).unwrap();
+        });
+        change(&|| {
+            std::os::unix::fs::symlink("two", file("next")).unwrap();
+            std::fs::rename(file("next"), file("data")).unwrap();
+        });
+        change(&|| std::fs::remove_dir_all(directory.path()).unwrap());
     }
 }

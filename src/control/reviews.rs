@@ -5,11 +5,14 @@ use uuid::Uuid;
 
 use super::{Control, ControlError, outbox};
 use crate::audit::{Actor, AuditAction, AuditEntry};
+use crate::call::legible;
 use crate::store::CallRow;
 use crate::store::control::{ActivityEntry, EntryKind, Review};
 
+const WORDS: usize = 500;
+
 impl Control {
-    /// `entry`: as [`manual_bypass`](crate::record::compose::manual_bypass) makes it.
+    /// `entry`: as [`ActivityEntry::bypass`] makes it.
     pub async fn log_bypass(&self, entry: ActivityEntry, by: &Actor) -> Result<(), ControlError> {
         self.store.add_entries(std::slice::from_ref(&entry)).await?;
         let member = |name: &str| entry.metadata.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -26,6 +29,8 @@ impl Control {
 
     /// False if there is no such entry that is open.
     pub async fn review(&self, id: Uuid, review: &Review, by: &Actor) -> Result<bool, ControlError> {
+        let words = |text: &str| legible(text.trim(), WORDS);
+        let review = &Review { by: words(&review.by), note: words(&review.note), at: review.at };
         let entry = AuditEntry::new(review.at, by, AuditAction::Reviewed, &id.to_string())
             .because(Some(&review.note))
             .from_to(Value::Null, json!({ "by": review.by }));

@@ -24,6 +24,7 @@ use crate::verdict::Failure;
 pub struct Arrival {
     pub id: CallId,
     pub at: Timestamp,
+    /// Who calls: the other end of the connection, or whom a trusted proxy speaks for.
     pub peer: IpAddr,
 }
 
@@ -32,7 +33,7 @@ pub fn router(gatekeeper: Arc<Gatekeeper>) -> Router {
     Router::new()
         .route("/", any(envelope::call))
         .route("/functions/v1/eliza-gatekeeper", any(envelope::call))
-        .merge(probes::routes(probes::Reader::Anybody))
+        .merge(Router::from(probes::routes(probes::Reader::Anybody)))
         .method_not_allowed_fallback(probes::wrong_method)
         .fallback(nothing_here)
         .with_state(gatekeeper)

@@ -155,7 +155,13 @@ impl Seen<'_> {
             let why = format!("a schema operation: {validator} has the say in it");
             return Step { gate, decision: Decision::NotAsked, saw: self.saw(gate), why, place: Some(policy.place.clone()) };
         }
-        Step { gate, decision: Decision::Allow, saw: self.saw(gate), why: String::new(), place: self.place(gate) }
+        let step = |why, place| Step { gate, decision: Decision::Allow, saw: self.saw(gate), why, place };
+        match self.notes.excepted.first() {
+            Some(excepted) if gate == GateName::SqlFilter => {
+                step(by_exception(&excepted.finding.rule, &excepted.reason, &excepted.by), Some(excepted.place.clone()))
+            }
+            _ => step(String::new(), self.place(gate)),
+        }
     }
 
     fn saw(&self, gate: GateName) -> String {
@@ -226,6 +232,11 @@ fn used(standing: Option<Standing>, none: &str) -> String {
             format!("call {used} of {} in this {}", standing.limit, window_words(standing.window_secs))
         },
     )
+}
+
+/// Why a rule that refuses let something pass.
+pub(super) fn by_exception(rule: &str, reason: &str, by: &str) -> String {
+    format!("{rule} is excepted: {reason} ({by})")
 }
 
 /// What the operator may know beyond what the caller is told.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::explain::{Decision, Step, line};
+use super::explain::{Decision, Step, by_exception, line};
 use crate::identity::{Action, Place, SERVICE_ROLE, SourceName, TargetName, UNAUTHENTICATED};
 use crate::policy::Policy;
 use crate::record::compose::FINGERPRINT_SHOWN;
@@ -10,7 +10,7 @@ use crate::verdict::GateName;
 
 /// Whether a recorded call was judged by this policy.
 pub fn judged_by(metadata: &Value, policy: &Policy) -> bool {
-    metadata["policy"].as_str() == policy.fingerprint.get(..FINGERPRINT_SHOWN)
+    text(metadata, "policy") == policy.fingerprint.get(..FINGERPRINT_SHOWN)
 }
 
 /// `metadata`: of the call's record. `policy`: the one it was judged by, if that is at hand; it names the lines that let the call pass.
@@ -35,10 +35,10 @@ enum End {
 
 impl End {
     fn of(metadata: &Value) -> Self {
-        match metadata["code"].as_str().unwrap_or_default() {
+        match text(metadata, "code").unwrap_or_default() {
             "unauthorized" | "folded" => Self::DeniedBy(GateName::Authenticate),
             "network_blocked" | "source_disabled" => Self::DeniedBy(GateName::Blocklist),
-            "rate_limited" | "burst_exceeded" if metadata["scope"] == "source" => Self::DeniedBy(GateName::SourceLimit),
+            "rate_limited" | "burst_exceeded" if text(metadata, "scope") == Some("source") => Self::DeniedBy(GateName::SourceLimit),
             "rate_limited" | "burst_exceeded" => Self::DeniedBy(GateName::EndpointLimit),
             "key_not_scoped" | "caller_not_allowed" => Self::DeniedBy(GateName::Authorize),
             "dangerous_operation" => Self::DeniedBy(GateName::SqlFilter),
@@ -64,12 +64,12 @@ impl End {
             | "upstream_timeout"
             | "upstream_reset"
             | "upstream_invalid_response" => Self::BehindAllGates,
-            "abandoned" if !metadata["status"].is_null() => Self::BehindAllGates,
+            "abandoned" if is_said(metadata, "status") => Self::BehindAllGates,
             // Whoever is known was let in, and whatever target is known was found; nothing waits between these gates.
             _ => Self::Somewhere {
-                after: if !metadata["target"].is_null() {
+                after: if is_said(metadata, "target") {
                     Some(GateName::EndpointLimit)
-                } else if metadata["source"] != UNAUTHENTICATED || would_deny(metadata, GateName::Authenticate).is_some() {
+                } else if text(metadata, "source") != Some(UNAUTHENTICATED) || would_deny(metadata, GateName::Authenticate).is_some() {
                     Some(GateName::SourceLimit)
                 } else {
                     None
@@ -92,8 +92,16 @@ impl End {
     }
 }
 
+fn text<'v>(value: &'v Value, member: &str) -> Option<&'v str> {
+    value.get(member)?.as_str()
+}
+
+fn is_said(value: &Value, member: &str) -> bool {
+    value.get(member).is_some_and(|value| !value.is_null())
+}
+
 fn would_deny(metadata: &Value, gate: GateName) -> Option<&Value> {
-    metadata["would_deny"].as_array()?.iter().find(|would| would["gate"] == gate.as_str())
+    metadata.get("would_deny")?.as_array()?.iter().find(|would| text(would, "gate") == Some(gate.as_str()))
 }
 
 struct Kept<'a> {
@@ -109,16 +117,14 @@ impl Kept<'_> {
             would => would.map(|would| (Decision::WouldDeny, would)),
         };
         if let Some((decision, details)) = denied {
-            let place = details["policy_line"].as_str().map(Place::new).or_else(|| self.place(gate));
+            let place = text(details, "policy_line").map(Place::new).or_else(|| self.place(gate));
             return Step { gate, decision, saw: self.saw(gate, details), why: why(details), place };
         }
         match self.end.passed(gate) {
             Ok(()) if gate == GateName::SchemaCheck && self.text("schema_check") == Some("not_asked") => {
                 Step { gate, decision: Decision::NotAsked, saw: self.saw(gate, self.metadata), why: String::new(), place: self.place(gate) }
             }
-            Ok(()) => {
-                Step { gate, decision: Decision::Allow, saw: self.saw(gate, self.metadata), why: String::new(), place: self.place(gate) }
-            }
+            Ok(()) => self.allow(gate),
             Err(unknown) => {
                 let why = match self.end {
                     // No gate stopped it, so it says itself what did.
@@ -130,8 +136,20 @@ impl Kept<'_> {
         }
     }
 
+    fn allow(&self, gate: GateName) -> Step {
+        let step = |details, why, place| Step { gate, decision: Decision::Allow, saw: self.saw(gate, details), why, place };
+        match self.metadata.pointer("/excepted/0") {
+            Some(excepted) if gate == GateName::SqlFilter => {
+                let said = |member: &str| text(excepted, member).unwrap_or_default();
+                let why = by_exception(said("rule"), said("reason"), said("by"));
+                step(excepted, why, Some(Place::new(said("policy_line"))))
+            }
+            _ => step(self.metadata, String::new(), self.place(gate)),
+        }
+    }
+
     fn text(&self, member: &str) -> Option<&str> {
-        self.metadata[member].as_str()
+        text(self.metadata, member)
     }
 
     fn saw(&self, gate: GateName, details: &Value) -> String {
@@ -151,7 +169,7 @@ impl Kept<'_> {
                 (Some(target), None) => format!("{target}, no action"),
                 (None, _) => String::new(),
             },
-            GateName::SqlFilter => details["pointer"].as_str().map(|pointer| format!("SQL at {pointer}")).unwrap_or_default(),
+            GateName::SqlFilter => text(details, "pointer").map(|pointer| format!("SQL at {pointer}")).unwrap_or_default(),
             GateName::SchemaCheck => match (self.text("schema_check"), self.text("schema_check_fault")) {
                 (Some("not_asked"), _) => "a schema operation, which nobody was asked about".into(),
                 (Some("unavailable"), fault) => format!("the validator said nothing: {}", fault.unwrap_or_default()),
@@ -171,13 +189,13 @@ impl Kept<'_> {
 
 /// What was kept of a denial, in a sentence.
 fn why(details: &Value) -> String {
-    let text = |member: &str| details[member].as_str();
-    match (text("fault"), text("rule"), text("reason"), text("error")) {
+    let said = |member: &str| text(details, member);
+    match (said("fault"), said("rule"), said("reason"), said("error")) {
         (Some(fault), ..) => fault.replace('_', " "),
         (_, Some(rule), Some(reason), _) => format!("{rule}: {reason}"),
         (_, _, Some(reason), _) => reason.to_owned(),
         (.., Some(error)) => error.to_owned(),
-        (.., None) => text("code").unwrap_or_default().replace('_', " "),
+        (.., None) => said("code").unwrap_or_default().replace('_', " "),
     }
 }
 
@@ -191,7 +209,8 @@ mod tests {
     use crate::record::compose::compose;
     use crate::record::{Ending, Notes, SchemaNote, WouldDeny};
     use crate::verdict::{
-        AuthFault, Blocked, BlockedWhat, Denial, Failure, LimitRule, LimitScope, Limited, NoAnswer, Refusal, SchemaRejection, SqlFinding,
+        AuthFault, Blocked, BlockedWhat, Denial, ExceptedSql, Failure, LimitRule, LimitScope, Limited, NoAnswer, Refusal, SchemaRejection,
+        SqlFinding,
     };
 
     fn notes() -> Notes {
@@ -276,7 +295,7 @@ mod tests {
             Failure::AmbiguousHeaders("twice"),
             Failure::MethodNotAllowed { allow: "POST" },
             Failure::InvalidJson { what: String::new() },
-            Failure::InvalidEnvelope { what: String::new() },
+            Failure::InvalidEnvelope { what: "no target".into() },
             Failure::AmbiguousBody { what: String::new() },
             Failure::BodyTooLarge { limit: 1 },
             Failure::BodyTooSlow,
@@ -315,6 +334,19 @@ mod tests {
         let allowed = |notes: Notes| steps(&notes, &gone).iter().filter(|step| step.decision == Decision::Allow).count();
         assert_eq!([allowed(nobody()), allowed(Notes { target: None, ..notes() }), allowed(notes())], [0, 3, 5]);
         assert!(steps(&notes(), &gone).last().unwrap().why.contains("not known"));
+    }
+
+    #[test]
+    fn an_exception_is_named_with_its_line() {
+        let Some(Denial::DangerousSql(finding)) = denials().into_iter().find(|denial| denial.gate() == GateName::SqlFilter) else {
+            panic!("there is one")
+        };
+        let place = Place::new("exceptions.toml:3");
+        let excepted = ExceptedSql { finding: *finding, by: "dba".into(), reason: "nightly".into(), place: place.clone() };
+        let passed = steps(&Notes { excepted: vec![excepted], ..notes() }, &Ending::Answered { status: 200 });
+        let step = passed.into_iter().find(|step| step.gate == GateName::SqlFilter).unwrap();
+        let expected = (Decision::Allow, "SQL at /payload/sql", "drop-table is excepted: nightly (dba)", Some(place));
+        assert_eq!((step.decision, step.saw.as_str(), step.why.as_str(), step.place), expected);
     }
 
     #[test]

@@ -50,6 +50,7 @@ section! {
         authorization: Spanned<Authorization>,
         callers: List,
         breaker: Breaker,
+        health: Text,
     }
 }
 

@@ -2,6 +2,7 @@
 //! [`Policy`] (`compile`: every problem at once, with file and line). A call reads one snapshot from first gate to last.
 
 pub mod compile;
+pub mod describe;
 pub mod file;
 pub mod load;
 pub mod problems;

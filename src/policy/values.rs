@@ -99,6 +99,12 @@ pub fn in_words(duration: Duration) -> String {
     fitting.map_or_else(|| format!("{millis}ms"), |(unit, per)| format!("{}{unit}", millis / per))
 }
 
+/// As an operator would write it.
+pub fn size_in_words(bytes: usize) -> String {
+    let fitting = [("MiB", 1 << 20), ("KiB", 1 << 10)].into_iter().find(|(_, per)| bytes >= *per && bytes.is_multiple_of(*per));
+    fitting.map_or_else(|| format!("{bytes}B"), |(unit, per)| format!("{}{unit}", bytes / per))
+}
+
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let (number, unit) = text.split_at_checked(text.bytes().take_while(u8::is_ascii_digit).count())?;
     Some((whole(number)?, unit))
@@ -184,6 +190,9 @@ mod tests {
         fn what_is_said_is_read_back(millis in 1_u64..10_000_000_000) {
             let length = Duration::from_millis(millis);
             prop_assert_eq!(duration(&in_words(length)), Ok(length));
+            let bytes = 1 + usize::try_from(millis % (1 << 30)).unwrap();
+            prop_assert_eq!(size(&size_in_words(bytes)), Ok(bytes));
+            prop_assert_eq!(size(&size_in_words((bytes >> 10).max(1) << 10)), Ok((bytes >> 10).max(1) << 10));
         }
     }
 }

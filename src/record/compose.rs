@@ -13,7 +13,6 @@ use super::notes::{Ending, Notes, SchemaNote};
 use crate::call::legible;
 use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Caller, KeyId, NAME_LIMIT, Network, Place, UNAUTHENTICATED};
-use crate::store::control::{ActivityEntry, EntryKind};
 use crate::store::{ActivityStatus, ActivityType, ApiStatus, CallRecord, StatsKey, StatsOutcome};
 use crate::verdict::{Denial, Failure, Refusal};
 use crate::wording::words;
@@ -23,9 +22,6 @@ const NO_ACTION: &str = "undefined";
 
 /// Enough of a fingerprint to tell policies apart.
 pub const FINGERPRINT_SHOWN: usize = 16;
-
-/// Longer than anybody's name or reason needs to be.
-const ENTRY_WORDS: usize = 500;
 
 pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
     let source = notes.caller.as_ref().map_or(UNAUTHENTICATED, Caller::recorded_as);
@@ -126,20 +122,6 @@ pub fn folded_strangers(network: Option<Network>, minute: Timestamp, count: u32)
         times: count,
         stats: StatsKey { source: UNAUTHENTICATED.into(), target: String::new(), outcome: StatsOutcome::Denied },
         counted: None,
-    }
-}
-
-/// A call that somebody made without the gatekeeper, for others to look at.
-pub fn manual_bypass(at: Timestamp, by: &str, target: &str, reason: &str) -> ActivityEntry {
-    let [by, target, reason] = [by, target, reason].map(|text| legible(text.trim(), ENTRY_WORDS));
-    ActivityEntry {
-        id: Uuid::now_v7(),
-        at,
-        kind: EntryKind::ManualBypass,
-        status: "open",
-        title: format!("\u{26a0}\u{fe0f} {by} \u{2192} {target}, without the gatekeeper"),
-        description: reason.clone(),
-        metadata: json!({ "by": by, "target": target, "reason": reason }),
     }
 }
 

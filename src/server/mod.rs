@@ -4,6 +4,7 @@
 //! of connections from becoming a crowd of buffers.
 
 mod patience;
+mod proxies;
 
 use std::convert::Infallible;
 use std::io;
@@ -208,12 +209,14 @@ impl Planes {
         let id = CallId::new();
         let at = self.gatekeeper.pipeline.clock.now();
         let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Arrival { id, at, peer: peer.ip() });
         let for_ops = match serving {
             Serving::Data => false,
             Serving::Ops => true,
             Serving::Both => admin::is_ops(request.method(), request.uri().path()),
         };
+        let trusted = if for_ops { &[] } else { self.gatekeeper.trusted_proxies.as_slice() };
+        let peer = proxies::caller(peer.ip(), request.headers(), trusted);
+        request.extensions_mut().insert(Arrival { id, at, peer });
         let origin = request.headers().get(ORIGIN).cloned();
         let router = if for_ops { &self.ops } else { &self.data };
         let mut response = match router.clone().oneshot(request).await {

@@ -11,8 +11,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use environment::{Environment, Problem, Problems};
 
+use crate::blocklist::network;
 use crate::identity::{KeyHash, Secret};
 use crate::telemetry::logging::{Format, Level};
 
@@ -40,6 +43,8 @@ pub struct Settings {
     pub off_credentials: OffCredentials,
     pub admin_token: Option<Secret>,
     pub bounds: Bounds,
+    /// Where proxies call from that are believed.
+    pub trusted_proxies: Vec<IpNet>,
     pub database: DatabaseSettings,
     pub policies: PolicySettings,
     /// Where what operators said is kept while the database is away.
@@ -205,6 +210,7 @@ impl Settings {
             head: HEAD,
             drain: Duration::from_secs(environment.parsed(p, "GATEKEEPER_DRAIN_SECONDS", |t| number(t, 0, 3600)).unwrap_or(0) as u64),
         };
+        let trusted_proxies = environment.parsed(p, "GATEKEEPER_TRUSTED_PROXIES", networks).unwrap_or_default();
         let database = DatabaseSettings::collect(environment, p);
         let policies = PolicySettings {
             directory: environment.value(p, "GATEKEEPER_POLICIES").map(PathBuf::from),
@@ -228,6 +234,7 @@ impl Settings {
                     off_credentials,
                     admin_token,
                     bounds,
+                    trusted_proxies,
                     database,
                     policies,
                     state,
@@ -335,6 +342,14 @@ fn platform(text: &str) -> Result<PlatformAddress, String> {
         Some(PlatformAddress { host: bare.to_owned(), port: url.port_u16().unwrap_or(port) })
     });
     read.ok_or_else(|| "must be an http or https address, such as https://project.supabase.co".into())
+}
+
+fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let one = |text: &str| network(text.trim()).filter(|network| network.prefix_len() > 0);
+    text.split(',')
+        .map(one)
+        .collect::<Option<_>>()
+        .ok_or_else(|| "must be networks, such as 10.0.0.0/8,192.0.2.7, and not all there are".into())
 }
 
 fn truth(text: &str) -> Result<bool, String> {

@@ -39,6 +39,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("GATEKEEPER_LISTEN", "127.0.0.1:8080", "Where calls and health probes arrive."),
     plain("GATEKEEPER_OPS_LISTEN", "127.0.0.1:9090", "Where operators look: metrics, health, admin API."),
     plain("GATEKEEPER_ONE_PORT", "false", "`true`: both on one address, off loopback too."),
+    unset("GATEKEEPER_TRUSTED_PROXIES", "Networks, by commas: a proxy that calls from there says in `x-forwarded-for` for whom."),
     unset("GATEKEEPER_POLICIES", "The directory of policies; else `./policies`, else the shipped ones."),
     plain("GATEKEEPER_STATE", "data", "The directory where what operators say survives a restart without the database; each its own."),
     plain("GATEKEEPER_ENFORCE", "true", "`false`: every gate judges and records, none refuses."),

@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn no_literal_is_shown() {
-        let shown = |text| Outline::of(text).statement;
+        let shown = |text: &str| Outline::of(text).statement;
         assert_eq!(shown("COMMENT ON TABLE a IS 'hunter2'; drop  view b").as_deref(), Some("COMMENT ON TABLE a IS ''; drop view b"));
         // Where a quote does not close, the next one may open what seemed to close.
         for text in ["ALTER ROLE a PASSWORD 'hunter2", "SELECT it's 'hunter2'", "COMMENT ON TABLE a IS $x$hunter2"] {

@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::batch::plain_json;
+use crate::audit::AuditEntry;
 use crate::call::legible;
 use crate::clock::Timestamp;
+use crate::switches::Flag;
 
 /// Longer than anybody's name or reason needs to be.
 const WORDS: usize = 500;
@@ -49,6 +52,26 @@ pub struct FlagChange {
     pub enabled: Option<bool>,
     pub kill_switch: Option<bool>,
     pub rollout_percentage: Option<u8>,
+}
+
+impl FlagChange {
+    pub(super) fn made_to(&self, flag: Option<&Flag>) -> Flag {
+        Flag {
+            name: self.name.clone(),
+            enabled: self.enabled.unwrap_or_else(|| flag.is_none_or(|flag| flag.enabled)),
+            kill_switch: self.kill_switch.unwrap_or_else(|| flag.is_some_and(|flag| flag.kill_switch)),
+            rollout_percentage: self.rollout_percentage.unwrap_or_else(|| flag.map_or(100, |flag| flag.rollout_percentage)),
+        }
+    }
+
+    /// The entry about it, as the databases' triggers write theirs.
+    pub(super) fn audited(entry: &AuditEntry, before: Option<&Flag>, after: &Flag) -> AuditEntry {
+        entry.clone().from_to(before.map_or(Value::Null, state), state(after))
+    }
+}
+
+fn state(Flag { name, enabled, kill_switch, rollout_percentage }: &Flag) -> Value {
+    json!({ "name": name, "enabled": enabled, "kill_switch": kill_switch, "rollout_percentage": rollout_percentage })
 }
 
 /// Something in the activity log that people must look at: a row of its own, no call's.
@@ -104,4 +127,11 @@ pub struct Review {
     pub by: String,
     pub note: String,
     pub at: Timestamp,
+}
+
+impl Review {
+    /// As it stands in the entry's metadata.
+    pub(super) fn note(&self) -> String {
+        plain_json(&json!({ "by": self.by, "note": self.note, "at": self.at.to_string() }).to_string()).into_owned()
+    }
 }

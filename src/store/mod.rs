@@ -85,73 +85,46 @@ pub trait Store: Send + Sync + 'static {
     /// Notes when keys were last used; never moves a time back, and is no change that others must hear of.
     fn touch_keys<'a>(&'a self, used: &'a [(KeyId, Timestamp)]) -> StoreFuture<'a, ()>;
 
-    /// All rows of `feature_flags`, by name.
-    fn flags(&self) -> StoreFuture<'_, Vec<Flag>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
+    /// All rows of `feature_flags`, by name. Where an adopted table says nothing, a flag is as a new one is.
+    fn flags(&self) -> StoreFuture<'_, Vec<Flag>>;
     /// Changes or makes a flag, and keeps the entry about it with the flag's state before and after, in one transaction. What it was, if it
     /// was, and what it is.
-    fn set_flag<'a>(&'a self, _change: &'a FlagChange, _entry: &'a AuditEntry) -> StoreFuture<'a, (Option<Flag>, Flag)> {
-        Box::pin(async { Err(StoreError::Refused("not kept here".into())) })
-    }
+    fn set_flag<'a>(&'a self, change: &'a FlagChange, entry: &'a AuditEntry) -> StoreFuture<'a, (Option<Flag>, Flag)>;
     /// Makes flags of these names that are on, where there are none yet, so that one UPDATE finds its row. No news, and not audited.
-    fn seed_flags<'a>(&'a self, _names: &'a [String]) -> StoreFuture<'a, ()> {
-        Box::pin(async { Ok(()) })
-    }
+    fn seed_flags<'a>(&'a self, names: &'a [String]) -> StoreFuture<'a, ()>;
 
     /// What operators have said about gates; at most one ruling each.
-    fn rulings(&self) -> StoreFuture<'_, Vec<Ruling>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-    /// Keeps each ruling unless a later one about its gate is there.
-    fn put_rulings<'a>(&'a self, _rulings: &'a [Ruling]) -> StoreFuture<'a, ()> {
-        Box::pin(async { Ok(()) })
-    }
+    fn rulings(&self) -> StoreFuture<'_, Vec<Ruling>>;
+    /// Keeps each ruling unless one about its gate is there that was made later or at the same moment.
+    fn put_rulings<'a>(&'a self, rulings: &'a [Ruling]) -> StoreFuture<'a, ()>;
 
     /// The blocks that have not ended by `now`, oldest first.
-    fn blocks(&self, _now: Timestamp) -> StoreFuture<'_, Vec<StoredBlock>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-    fn insert_block<'a>(&'a self, _block: &'a StoredBlock, _entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
-        Box::pin(async { Err(StoreError::Refused("not kept here".into())) })
-    }
-    /// Ends a block now. False if there is no such block, or it has ended.
-    fn end_block<'a>(&'a self, _id: Uuid, _at: Timestamp, _entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
-        Box::pin(async { Ok(false) })
-    }
+    fn blocks(&self, now: Timestamp) -> StoreFuture<'_, Vec<StoredBlock>>;
+    /// A block that is there already, by its id, is left as it is.
+    fn insert_block<'a>(&'a self, block: &'a StoredBlock, entry: &'a AuditEntry) -> StoreFuture<'a, ()>;
+    /// Ends a block at `at`, and keeps the entry about it. False, and nothing kept, if there is no such block or it has ended by then.
+    fn end_block<'a>(&'a self, id: Uuid, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool>;
 
     /// Keeps entries; one that is there already changes nothing.
-    fn audit<'a>(&'a self, _entries: &'a [AuditEntry]) -> StoreFuture<'a, ()> {
-        Box::pin(async { Ok(()) })
-    }
+    fn audit<'a>(&'a self, entries: &'a [AuditEntry]) -> StoreFuture<'a, ()>;
     /// The newest first, those that the database's own triggers wrote too.
-    fn audit_entries(&self, _most: u32) -> StoreFuture<'_, Vec<AuditEntry>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
+    fn audit_entries(&self, most: u32) -> StoreFuture<'_, Vec<AuditEntry>>;
 
     /// Writes rows of the activity log that are no calls; one that is there already changes nothing.
-    fn add_entries<'a>(&'a self, _entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()> {
-        Box::pin(async { Ok(()) })
-    }
+    fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()>;
     /// Entries of a kind, newest first: all of them, or those that still want somebody's eye (bypasses that are open, fixes that failed,
     /// not reviewed).
-    fn entries(&self, _kind: EntryKind, _open_only: bool, _most: u32) -> StoreFuture<'_, Vec<CallRow>> {
-        Box::pin(async { Ok(Vec::new()) })
-    }
-    /// Notes who looked at an entry: `metadata.reviewed`, and for a bypass the status `reviewed`. False if there is no such open entry.
-    fn review<'a>(&'a self, _id: Uuid, _review: &'a Review, _entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
-        Box::pin(async { Ok(false) })
-    }
+    fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>>;
+    /// Notes who looked at an entry: `metadata.reviewed`, and for a bypass the status `reviewed`. False, and nothing kept, if there is no
+    /// such entry that wants somebody's eye.
+    fn review<'a>(&'a self, id: Uuid, review: &'a Review, entry: &'a AuditEntry) -> StoreFuture<'a, bool>;
 
     /// Rows of `security_events` since `start` with a risk above `risk`.
-    fn security_events(&self, _start: Timestamp, _risk: u32) -> StoreFuture<'_, u64> {
-        Box::pin(async { Ok(0) })
-    }
+    fn security_events(&self, start: Timestamp, risk: u32) -> StoreFuture<'_, u64>;
 
     /// Waits until somebody may have left a signal. A store that cannot tell waits for ever: signals are asked for regularly anyway.
-    fn signalled(&self) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::pending())
-    }
+    /// Nothing is lost by not waiting to the end.
+    fn signalled(&self) -> BoxFuture<'_, ()>;
 
     /// The newest calls first.
     fn calls<'a>(&'a self, query: &'a CallQuery) -> StoreFuture<'a, Vec<CallRow>>;
@@ -218,6 +191,8 @@ pub enum ActivityType {
 }
 
 impl ActivityType {
+    pub const ALL: [Self; 4] = [Self::Call, Self::Denied, Self::SchemaProtection, Self::Error];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Call => "gatekeeper_call",

@@ -1,5 +1,7 @@
 //! Looking after what the gatekeeper depends on and does not own: the platform, and targets that say where their health is asked for.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -43,18 +45,18 @@ pub(super) async fn look_for_platform(gatekeeper: &Gatekeeper) {
 /// Asks every target of the policy in force that names a health path, a few at a time.
 pub(super) async fn look_for_targets(gatekeeper: &Gatekeeper) {
     let mut waiting = addresses(&gatekeeper.pipeline.live.snapshot().policy).into_iter();
-    let mut asked: JoinSet<(TargetName, Probe)> = JoinSet::new();
+    let mut asked: JoinSet<(Vec<TargetName>, Probe)> = JoinSet::new();
     let mut seen = TargetsSeen::new();
     loop {
-        for (target, address) in waiting.by_ref().take(AT_ONCE.saturating_sub(asked.len())) {
-            let pipeline = std::sync::Arc::clone(&gatekeeper.pipeline);
+        for (address, targets) in waiting.by_ref().take(AT_ONCE.saturating_sub(asked.len())) {
+            let pipeline = Arc::clone(&gatekeeper.pipeline);
             asked.spawn(async move {
                 let is_up = pipeline.upstream.is_up(&address).await;
-                (target, if is_up { Probe::Up } else { Probe::Down })
+                (targets, if is_up { Probe::Up } else { Probe::Down })
             });
         }
         match asked.join_next().await {
-            Some(Ok((target, probe))) => _ = seen.insert(target, probe),
+            Some(Ok((targets, probe))) => seen.extend(targets.into_iter().map(|target| (target, probe))),
             Some(Err(error)) => tracing::error!(%error, "a target's health could not be asked for"),
             None => break,
         }
@@ -70,6 +72,13 @@ pub(super) async fn look_for_targets(gatekeeper: &Gatekeeper) {
     gatekeeper.health.saw_targets(seen);
 }
 
-fn addresses(policy: &Policy) -> Vec<(TargetName, Uri)> {
-    policy.targets.by_name.values().filter_map(|target| Some((target.name.clone(), target.health.clone()?))).collect()
+/// Each address once, with all the targets that name it.
+fn addresses(policy: &Policy) -> HashMap<Uri, Vec<TargetName>> {
+    let mut addresses: HashMap<Uri, Vec<TargetName>> = HashMap::new();
+    for target in policy.targets.by_name.values() {
+        if let Some(address) = &target.health {
+            addresses.entry(address.clone()).or_default().push(target.name.clone());
+        }
+    }
+    addresses
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use eliza_gatekeeper::clock::ManualClock;
 use serde_json::json;
 
-use crate::support::house::{House, Plan, SERVICE_KEY, midnight};
+use crate::support::house::{House, KEY, Plan, Reply, SERVICE_KEY, call_at, midnight};
 use crate::support::rows::rows;
 
 /// Tests call from 127.0.0.1.
@@ -74,6 +74,29 @@ async fn a_source_that_is_disabled_is_refused_and_nobody_else() {
     platform.to("get-embedding").send().await.expect(200);
 }
 
+async fn forwarded(house: &House, said: &str) -> Reply {
+    house.call("gemini-chat").header("x-forwarded-for", said).to("get-embedding").send().await
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_the_caller_is_whom_it_speaks_for() {
+    let block = "[[block]]\nnetworks = ['203.0.113.7']\nreason = 'INC-4711'\n";
+    let house = blocking(block).variable("GATEKEEPER_TRUSTED_PROXIES", "127.0.0.1, ::1").open().await;
+    for said in ["203.0.113.7", "198.51.100.1, 203.0.113.7", "203.0.113.7, 127.0.0.1"] {
+        let reply = forwarded(&house, said).await.expect(403);
+        assert_eq!(house.record_of(&reply).await.metadata["network"], "203.0.113.0/24", "{said}");
+    }
+    let reply = forwarded(&house, "203.0.113.7, 198.51.100.1").await.expect(200);
+    assert_eq!(house.record_of(&reply).await.metadata["network"], "198.51.100.0/24");
+    let received = house.targets.received("get-embedding");
+    assert_eq!(received.last().unwrap().headers["x-forwarded-for"], "198.51.100.1", "the target is told who calls");
+
+    // Anybody may say anything; only a trusted proxy is believed.
+    let house = blocking(block).open().await;
+    let reply = forwarded(&house, "203.0.113.7").await.expect(200);
+    assert_eq!(house.record_of(&reply).await.metadata["network"], "127.0.0.0/24");
+}
+
 #[tokio::test]
 async fn while_enforcement_is_off_a_block_is_noted() {
     let house = blocking(HERE).at(&ManualClock::at(midnight())).variable("GATEKEEPER_ENFORCE", "false").open().await;
@@ -89,7 +112,7 @@ async fn an_ipv4_caller_on_an_ipv6_socket_is_an_ipv4_caller() {
     let house = blocking(HERE).at(&ManualClock::at(midnight())).variable("GATEKEEPER_LISTEN", "[::]:0").open().await;
     let mapped = std::net::SocketAddr::new(IpAddr::from([127, 0, 0, 1]), house.data.port());
     let envelope = json!({"target": "get-embedding"});
-    let reply = crate::support::house::call_at(mapped, crate::support::house::KEY, "gemini-chat", &envelope).await;
+    let reply = call_at(mapped, KEY, "gemini-chat", &envelope).await;
     assert_eq!(reply.expect(403).code(), "network_blocked");
     // ::1 is another network.
     house.call("gemini-chat").to("get-embedding").send().await.expect(200);

@@ -37,6 +37,9 @@ async fn while_it_is_off_every_gate_judges_and_none_stops_a_call() {
     for (file, text) in &world.policies {
         plan = plan.policy(file, text);
     }
+    for (name, value) in world.variables {
+        plan = plan.variable(name, value);
+    }
     let house = plan.variable("GATEKEEPER_ENFORCE", "false").open().await;
 
     let mut passed = Vec::new();

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use crate::support::house::{House, KEY, Plan, SERVICE_KEY, eventually, midnight};
 use crate::support::postgres::Cluster;
 use crate::support::program::Program;
-use crate::support::targets::Targets;
+use crate::support::targets::{Conduct, Gate, Targets};
 use crate::support::{Database, on_each_database};
 
 const PAGES: [&str; 3] = ["/health", "/api/health", "/api/monitoring/health"];
@@ -316,5 +316,91 @@ async fn metrics_carry_what_the_pages_say() {
         "gatekeeper_supabase_up 1",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn policies_with_problems_are_told_to_operators_and_degrade_nothing() {
+    let house = well(House::plan()).await;
+    let status = house.gatekeeper.control.policy_status();
+    let file = std::path::Path::new(&status.origin).join("limits.toml");
+    let fine = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{fine}\n[[teir]]\nname = \"user\"\n")).unwrap();
+    let line = fine.lines().count() + 2;
+    assert!(house.gatekeeper.control.reload(&Actor::cause("test")).await.is_err());
+
+    let page = house.get_ops("/health", &[]).await.expect(200).json();
+    let problems = page["policy"]["problems"].as_array().unwrap();
+    assert!(problems[0].as_str().unwrap().starts_with(&format!("limits.toml:{line}:")), "{problems:?}");
+    assert_eq!(page["policy"]["fingerprint"], json!(status.fingerprint), "the old policy stays in force");
+    assert_eq!((&page["status"], page["warnings"].as_array().unwrap().len()), (&json!("healthy"), 1), "{page}");
+    let data = house.get("/health").await.expect(200);
+    assert!(!String::from_utf8(data.body.to_vec()).unwrap().contains("toml"), "{data:?}");
+
+    std::fs::write(&file, fine).unwrap();
+    house.gatekeeper.control.reload(&Actor::cause("test")).await.unwrap();
+    assert_eq!(ops(&house, "/health").await["warnings"], json!([]));
+}
+
+const PROBED: &str = "
+[[target]]
+names = [\"crm\", \"erp\"]
+health = \"/functions/v1/state-of-it\"
+";
+
+#[tokio::test]
+async fn targets_that_name_a_health_path_are_asked_there_and_nowhere_else() {
+    let targets = Targets::like_the_platform().but("state-of-it", Conduct::no_content());
+    let house = well(House::plan().targets(targets).policy("probed.toml", PROBED)).await;
+    let page = "/api/monitoring/health";
+    let probe = async |target: &str| ops(&house, page).await["targets"][target]["probe"].clone();
+    let metric = async |line: &str| String::from_utf8(house.get_ops("/metrics", &[]).await.body.to_vec()).unwrap().contains(line);
+    eventually("it is up", || async { probe("crm").await == "up" && probe("erp").await == "up" }).await;
+    assert_eq!(house.targets.received_in_all().len(), 1, "asked once for both, and nothing else was called");
+    assert_eq!(probe("agent-manager").await, Value::Null);
+    assert!(metric("gatekeeper_target_up{target=\"erp\"} 1").await);
+
+    house.targets.let_be("state-of-it", Conduct::html_500());
+    eventually("it is down", || async { probe("crm").await == "down" }).await;
+    let body = house.get_ops(page, &[]).await.expect(200).json();
+    assert_eq!(body["targets"]["crm"], json!({ "breaker": "closed", "failures": 0, "probe": "down" }));
+    let warnings = ["crm", "erp"].map(|target| format!("{target} does not answer at its health address"));
+    assert_eq!(body["warnings"], json!(warnings));
+    assert!(metric("gatekeeper_target_up{target=\"crm\"} 0").await);
+    house.call("gemini-chat").to("crm").send().await.expect(200);
+
+    // A target that is asked no more is forgotten at once.
+    let directory = house.gatekeeper.control.policy_status().origin;
+    std::fs::write(std::path::Path::new(&directory).join("probed.toml"), "[[target]]\nnames = [\"erp\"]\n").unwrap();
+    house.gatekeeper.control.reload(&Actor::cause("test")).await.unwrap();
+    let body = ops(&house, page).await;
+    assert_eq!((&body["targets"]["crm"], &body["targets"]["erp"]["probe"]), (&Value::Null, &Value::Null));
+    assert_eq!(body["warnings"], json!([]));
+    assert!(!metric("gatekeeper_target_up{").await);
+}
+
+#[tokio::test]
+async fn a_target_is_asked_for_its_health_without_credentials() {
+    let house = well(House::plan()).await;
+    let refused = format!("{}/functions/v1/x", "http://127.0.0.1:9").parse().unwrap();
+    let cases = [
+        (Conduct::json(200, &json!({ "fine": true })), true),
+        (Conduct::no_content(), true),
+        (Conduct::redirect("http://elsewhere.example/"), true),
+        (Conduct::json(401, &json!({})), false),
+        (Conduct::html_500(), false),
+        (Conduct::reset(), false),
+        (Conduct::garbage(), false),
+        (Conduct::Hang(Gate::shut()), false),
+    ];
+    let address = house.targets.url("state-of-it");
+    for (conduct, is_up) in cases {
+        house.targets.let_be("state-of-it", conduct.clone());
+        assert_eq!(house.gatekeeper.pipeline.upstream.is_up(&address).await, is_up, "{conduct:?}");
+    }
+    assert!(!house.gatekeeper.pipeline.upstream.is_up(&refused).await);
+    for asked in house.targets.received("state-of-it") {
+        let names: BTreeSet<_> = asked.headers.keys().map(http::HeaderName::as_str).collect();
+        assert_eq!((asked.method, names, asked.body.len()), (http::Method::GET, BTreeSet::from(["host"]), 0));
     }
 }

@@ -13,6 +13,8 @@
 
 mod support;
 
+mod admin;
+mod admin_fuzz;
 mod answers;
 mod blocklist;
 mod bugs;
@@ -26,6 +28,10 @@ mod faults;
 mod health;
 mod invariants;
 mod keys;
+mod live_enforcement;
+mod live_flags;
+mod live_policy;
+mod operator_commands;
 mod policies;
 mod rate_limits;
 mod readme;

@@ -2,6 +2,7 @@
 //! rules hold, limits mean what they say, secrets stay where they belong, and every mistake is named at once, with file and line.
 
 mod blocks;
+mod describe;
 mod directory;
 mod exceptions;
 mod limits;

@@ -87,6 +87,9 @@ async fn every_refusal_is_told_and_recorded_and_gives_nothing_away() {
     for (file, text) in &world.policies {
         plan = plan.policy(file, text);
     }
+    for (name, value) in world.variables {
+        plan = plan.variable(name, value);
+    }
     let house = plan.variable("GATEKEEPER_MAX_IN_FLIGHT", "1").open().await;
     let origin = house.targets.origin();
     let mut secrets = [&SECRETS[..], &INSIDES, &[&origin, directory.path().to_str().unwrap()]].concat();
@@ -149,7 +152,8 @@ async fn neither_the_log_nor_the_file_holds_a_secret() {
         ("LOG_LEVEL", "trace"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let program = variables.iter().fold(Program::new(), |program, (name, value)| program.variable(name, value)).serve().await;
+    let program = world.variables.into_iter().fold(Program::new(), |program, (name, value)| program.variable(name, value));
+    let program = variables.iter().fold(program, |program, (name, value)| program.variable(name, value)).serve().await;
     let mut calls = 0;
     for row in table::all() {
         send(program.data, &row).await;

@@ -55,7 +55,7 @@ fn every_problem_is_told_at_once() {
 #[test]
 fn what_is_refused_and_what_is_not() {
     let published = concat!("eliza-internal", "-key-2025");
-    let cases: [(Variables<'_>, &[&str]); 13] = [
+    let cases: [(Variables<'_>, &[&str]); 16] = [
         (&[("INTERNAL_ELIZA_KEY", published)], &["INTERNAL_ELIZA_KEY"]),
         (&[KEY, ("INTERNAL_ELIZA_KEY_PREVIOUS", published)], &["INTERNAL_ELIZA_KEY_PREVIOUS"]),
         (&[("INTERNAL_ELIZA_KEY", "two words")], &["INTERNAL_ELIZA_KEY"]),
@@ -64,6 +64,9 @@ fn what_is_refused_and_what_is_not() {
         (&[KEY, ("GATEKEEPER_ENFORCE", "FALSE")], &[]),
         (&[KEY, ("GATEKEEPER_ENFORCE", "0")], &["GATEKEEPER_ENFORCE"]),
         (&[KEY, ("GATEKEEPER_TESTING_MODE", "true")], &[]),
+        (&[KEY, ("GATEKEEPER_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7,::1")], &[]),
+        (&[KEY, ("GATEKEEPER_TRUSTED_PROXIES", "10.0.0.0/8, proxy.example")], &["GATEKEEPER_TRUSTED_PROXIES"]),
+        (&[KEY, ("GATEKEEPER_TRUSTED_PROXIES", "0.0.0.0/0")], &["GATEKEEPER_TRUSTED_PROXIES"]),
         (&[KEY, ("GATEKEEPER_TESTING_MODE", "true"), ("GATEKEEPER_ENV", "Production")], &["GATEKEEPER_TESTING_MODE"]),
         (&[KEY, ("GATEKEEPER_LISTEN", "0.0.0.0:80"), ("GATEKEEPER_OPS_LISTEN", "0.0.0.0:80")], &["GATEKEEPER_OPS_LISTEN"]),
         (&[KEY, ("GATEKEEPER_LISTEN", "0.0.0.0:80"), ("GATEKEEPER_OPS_LISTEN", "0.0.0.0:80"), ("GATEKEEPER_ONE_PORT", "true")], &[]),

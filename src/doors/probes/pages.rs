@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::Reader;
 use crate::control::GateStanding;
@@ -16,8 +17,8 @@ use crate::reply;
 use crate::upstream::{BreakerState, BreakerView};
 
 /// `/health`.
-#[derive(Serialize)]
-struct Whole {
+#[derive(Serialize, ToSchema)]
+pub struct Whole {
     status: &'static str,
     timestamp: String,
     database: DatabaseSaid,
@@ -27,14 +28,14 @@ struct Whole {
     for_operators: Option<WholeForOperators>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DatabaseSaid {
     connected: bool,
     /// Whole milliseconds, rounded up.
     latency_ms: Option<u128>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct WebhooksSaid {
     status: &'static str,
@@ -42,7 +43,7 @@ struct WebhooksSaid {
     failed_webhooks: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct WholeForOperators {
     enforcement: EnforcementSaid,
     policy: PolicySaid,
@@ -50,8 +51,8 @@ struct WholeForOperators {
 }
 
 /// `/api/health`.
-#[derive(Serialize)]
-struct Connections {
+#[derive(Serialize, ToSchema)]
+pub struct Connections {
     status: &'static str,
     database: &'static str,
     supabase: &'static str,
@@ -59,8 +60,8 @@ struct Connections {
 }
 
 /// `/api/monitoring/health`.
-#[derive(Serialize)]
-struct Detailed {
+#[derive(Serialize, ToSchema)]
+pub struct Detailed {
     #[serde(flatten)]
     connections: Connections,
     pool: PoolSaid,
@@ -68,7 +69,7 @@ struct Detailed {
     for_operators: Option<DetailedForOperators>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct PoolSaid {
     pool_size: u32,
     max_overflow: u32,
@@ -77,14 +78,14 @@ struct PoolSaid {
     overflow: i64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct DetailedForOperators {
     targets: BTreeMap<String, TargetSaid>,
     enforcement: EnforcementSaid,
     warnings: Vec<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct TargetSaid {
     breaker: &'static str,
     failures: u32,
@@ -93,14 +94,14 @@ struct TargetSaid {
 }
 
 /// Of the gates, only those whose denials do not stand.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct EnforcementSaid {
     enforcing: bool,
     gates: BTreeMap<&'static str, GateSaid>,
 }
 
 /// Without reason and actor: as the gatekeeper was started.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct GateSaid {
     mode: &'static str,
     until: Option<String>,
@@ -108,7 +109,7 @@ struct GateSaid {
     actor: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct PolicySaid {
     fingerprint: String,
     origin: String,

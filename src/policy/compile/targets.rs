@@ -6,11 +6,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
+use http::uri::PathAndQuery;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
 use super::credentials::{Choice, Guard};
 use super::sources::of_listed;
+use super::url::Origin;
 use super::{CredentialInputs, Variables};
 use crate::identity::{NAME_LIMIT, NamePattern, Place, TargetName};
 use crate::policy::file;
@@ -76,6 +79,8 @@ pub fn compile(
     }
     let mut guard = Guard::new(variables, credentials);
     let mut targets = Targets::default();
+    // Where targets say how they are, each with its place.
+    let mut asked: Vec<(Uri, Range<usize>)> = Vec::new();
     for entry in entries {
         let span = entry.span();
         let names = entry.get_ref().names.clone();
@@ -94,8 +99,15 @@ pub fn compile(
             if let Some(common) = &common {
                 let place = report.line(listed.span());
                 let target = one_target(name.clone(), address, guard.credentials(choice), *choice == Choice::Pass, common, place);
+                asked.extend(target.health.clone().zip(settings.health.as_ref().map(Spanned::span)));
                 targets.by_name.insert(name.shared(), Arc::new(target));
             }
+        }
+    }
+    for (health, span) in asked {
+        if let Some(called) = targets.by_name.values().find(|target| target.url.as_ref().is_some_and(|url| is_same(url, &health))) {
+            let message = format!("calls to `{}` go there, and asking how it is must be no call: name another path", called.name);
+            report.problem(span, message);
         }
     }
     guard.warn_of_missing(report);
@@ -110,11 +122,13 @@ struct Common {
     idle_timeout: Duration,
     callers: Vec<NamePattern>,
     breaker: BreakerPolicy,
+    /// On the target's own origin.
+    health: Option<PathAndQuery>,
 }
 
 fn one_target(
     name: TargetName,
-    url: Option<http::Uri>,
+    url: Option<Uri>,
     credentials: crate::policy::Credentials,
     pass_authorization: bool,
     common: &Common,
@@ -122,7 +136,30 @@ fn one_target(
 ) -> Target {
     let Common { shape, timeout, idle_timeout, breaker, .. } = *common;
     let (defaults, callers) = (common.defaults.clone(), common.callers.clone());
-    Target { name, url, shape, defaults, timeout, idle_timeout, credentials, pass_authorization, callers, breaker, health: None, place }
+    let health = url.as_ref().zip(common.health.as_ref()).and_then(|(url, path)| on_origin_of(url, path));
+    Target { name, url, shape, defaults, timeout, idle_timeout, credentials, pass_authorization, callers, breaker, health, place }
+}
+
+fn on_origin_of(url: &Uri, path: &PathAndQuery) -> Option<Uri> {
+    let mut parts = url.clone().into_parts();
+    parts.path_and_query = Some(path.clone());
+    Uri::from_parts(parts).ok()
+}
+
+fn is_same(one: &Uri, other: &Uri) -> bool {
+    let path = |uri: &Uri| uri.path().trim_end_matches('/').to_ascii_lowercase();
+    Origin::of(one) == Origin::of(other) && path(one) == path(other)
+}
+
+/// As plain as a path can be, so that no server can read it as another.
+fn health_path(text: &str) -> Result<PathAndQuery, String> {
+    let plain = |segment: &str| {
+        let dots = segment.bytes().all(|b| b == b'.');
+        !dots && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'~'))
+    };
+    let is_path = text == "/" || text.strip_prefix('/').is_some_and(|rest| rest.strip_suffix('/').unwrap_or(rest).split('/').all(plain));
+    let path = is_path.then(|| PathAndQuery::try_from(text).ok()).flatten();
+    path.ok_or_else(|| format!("`{text}` is no path: write one on the target's own address, of plain segments, as in \"/healthz\""))
 }
 
 fn common(settings: &file::Target, listed_sources: &[&str], report: &mut Report<'_>) -> Option<Common> {
@@ -144,6 +181,7 @@ fn common(settings: &file::Target, listed_sources: &[&str], report: &mut Report<
         file::Shape::Envelope => BodyShape::Envelope,
     };
     Some(Common {
+        health: settings.health.as_ref().and_then(|text| report.parsed(text, health_path)),
         defaults: defaults(settings, report),
         callers: callers(settings.callers.as_ref(), listed_sources, report),
         shape,

@@ -1,6 +1,9 @@
 //! PostgreSQL 13 or newer: the logs in daily partitions, signals by transaction.
 
+mod audit;
+mod control;
 mod keys;
+mod listen;
 mod maintain;
 mod read;
 mod signals;
@@ -17,12 +20,18 @@ use super::{
     CallQuery, CallRecord, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor,
     Store, StoreError, StoreFuture, StoredKey,
 };
+use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
+use crate::enforcement::Ruling;
 use crate::identity::KeyId;
+use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
+use crate::switches::Flag;
+use listen::Ear;
 
 pub(super) struct Postgres {
     pool: PgPool,
     pool_size: u32,
+    ear: Ear,
 }
 
 impl Postgres {
@@ -31,11 +40,12 @@ impl Postgres {
         let connect: PgConnectOptions = url.parse().map_err(|_| {
             StoreError::Refused("DATABASE_URL is no postgres:// URL that can be read (is the password percent-encoded?)".into())
         })?;
+        let connect = connect.application_name("gatekeeper");
         let pool = PgPoolOptions::new()
             .max_connections(options.pool_size.saturating_add(options.max_overflow).max(1))
             .acquire_timeout(CONNECT)
-            .connect_lazy_with(connect.application_name("gatekeeper"));
-        Ok(Self { pool, pool_size: options.pool_size })
+            .connect_lazy_with(connect.clone());
+        Ok(Self { pool, pool_size: options.pool_size, ear: Ear::new(connect) })
     }
 }
 
@@ -138,6 +148,66 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, keys::touch(&self.pool, used)))
     }
 
+    fn flags(&self) -> StoreFuture<'_, Vec<Flag>> {
+        Box::pin(within(ANSWER, control::flags(&self.pool)))
+    }
+
+    fn set_flag<'a>(&'a self, change: &'a FlagChange, entry: &'a AuditEntry) -> StoreFuture<'a, (Option<Flag>, Flag)> {
+        Box::pin(within(ANSWER, control::set_flag(&self.pool, change, entry)))
+    }
+
+    fn seed_flags<'a>(&'a self, names: &'a [String]) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, control::seed_flags(&self.pool, names)))
+    }
+
+    fn rulings(&self) -> StoreFuture<'_, Vec<Ruling>> {
+        Box::pin(within(ANSWER, control::rulings(&self.pool)))
+    }
+
+    fn put_rulings<'a>(&'a self, rulings: &'a [Ruling]) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, control::put_rulings(&self.pool, rulings)))
+    }
+
+    fn blocks(&self, now: Timestamp) -> StoreFuture<'_, Vec<StoredBlock>> {
+        Box::pin(within(ANSWER, control::blocks(&self.pool, now)))
+    }
+
+    fn insert_block<'a>(&'a self, block: &'a StoredBlock, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, control::insert_block(&self.pool, block, entry)))
+    }
+
+    fn end_block<'a>(&'a self, id: Uuid, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, control::end_block(&self.pool, id, at, entry)))
+    }
+
+    fn audit<'a>(&'a self, entries: &'a [AuditEntry]) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, audit::write(&self.pool, entries)))
+    }
+
+    fn audit_entries(&self, most: u32) -> StoreFuture<'_, Vec<AuditEntry>> {
+        Box::pin(within(ANSWER, audit::newest(&self.pool, most)))
+    }
+
+    fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, audit::add_entries(&self.pool, entries)))
+    }
+
+    fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>> {
+        Box::pin(within(ANSWER, read::entries(&self.pool, kind, open_only, most)))
+    }
+
+    fn review<'a>(&'a self, id: Uuid, review: &'a Review, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, audit::review(&self.pool, id, review, entry)))
+    }
+
+    fn security_events(&self, start: Timestamp, risk: u32) -> StoreFuture<'_, u64> {
+        Box::pin(within(ANSWER, audit::security_events(&self.pool, start, risk)))
+    }
+
+    fn signalled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.ear.hears())
+    }
+
     fn calls<'a>(&'a self, query: &'a CallQuery) -> StoreFuture<'a, Vec<CallRow>> {
         Box::pin(within(ANSWER, read::calls(&self.pool, query)))
     }
@@ -152,6 +222,7 @@ impl Store for Postgres {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
+            self.ear.close();
             let _ = tokio::time::timeout(GOODBYE, self.pool.close()).await;
         })
     }

@@ -8,6 +8,7 @@ use sqlx::types::time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
+use crate::store::control::EntryKind;
 use crate::store::{CallQuery, CallRow, EndpointCount, LimitRow, StoreError};
 
 pub(super) async fn counts_since(pool: &PgPool, start: Timestamp) -> Result<Vec<EndpointCount>, StoreError> {
@@ -73,6 +74,21 @@ macro_rules! asked_for {
             " limit $1"
         )
     };
+}
+
+pub(super) async fn entries(pool: &PgPool, kind: EntryKind, open_only: bool, most: u32) -> Result<Vec<CallRow>, StoreError> {
+    let sql = match (kind, open_only) {
+        (_, false) => select_calls!("where activity_type = $1 order by created_at desc, id desc limit $2"),
+        (EntryKind::ManualBypass, true) => {
+            select_calls!("where activity_type = $1 and status = 'open' order by created_at desc, id desc limit $2")
+        }
+        (EntryKind::AutoFix, true) => select_calls!(
+            "where activity_type = $1 and status = 'failed' and metadata -> 'reviewed' is null
+             order by created_at desc, id desc limit $2"
+        ),
+    };
+    let rows: Vec<Row> = sqlx::query_as(sql).bind(kind.as_str()).bind(i64::from(most)).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(call_row).collect())
 }
 
 pub(super) async fn calls(pool: &PgPool, query: &CallQuery) -> Result<Vec<CallRow>, StoreError> {

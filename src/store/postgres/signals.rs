@@ -42,8 +42,9 @@ pub(super) async fn after(pool: &PgPool, cursor: &SignalCursor) -> Result<(Vec<S
     let next = SignalCursor(first.next.clone());
     if first.rewound {
         // Transactions are counted from an earlier point: this is another server than the one that gave the cursor, a restored
-        // one perhaps. What changed cannot be told apart, so whoever follows reads the keys afresh.
-        return Ok((vec![Signal::KeysChanged], next));
+        // one perhaps. What changed cannot be told apart, so whoever follows reads everything afresh.
+        let all = vec![Signal::KeysChanged, Signal::FlagsChanged, Signal::RulingsChanged, Signal::BlocksChanged];
+        return Ok((all, next));
     }
     Ok((rows.into_iter().filter_map(signal).collect(), next))
 }
@@ -59,6 +60,9 @@ fn signal(row: Row) -> Option<Signal> {
         }),
         "all_counts_deleted" => Some(Signal::AllCountsDeleted),
         "keys_changed" => Some(Signal::KeysChanged),
+        "flags_changed" => Some(Signal::FlagsChanged),
+        "enforcement_changed" => Some(Signal::RulingsChanged),
+        "blocks_changed" => Some(Signal::BlocksChanged),
         _ => None,
     }
 }

@@ -1,5 +1,7 @@
 //! SQLite, embedded: one file, many readers, one writer at a time.
 
+mod audit;
+mod control;
 mod keys;
 mod maintain;
 mod moment;
@@ -21,8 +23,12 @@ use super::{
     CallQuery, CallRecord, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor,
     Store, StoreError, StoreFuture, StoredKey,
 };
+use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
+use crate::enforcement::Ruling;
 use crate::identity::KeyId;
+use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
+use crate::switches::Flag;
 
 /// How long a writer of another process is waited for.
 const BUSY: Duration = Duration::from_secs(5);
@@ -176,6 +182,66 @@ impl Store for Sqlite {
 
     fn touch_keys<'a>(&'a self, used: &'a [(KeyId, Timestamp)]) -> StoreFuture<'a, ()> {
         Box::pin(within(ANSWER, keys::touch(&self.writer, used)))
+    }
+
+    fn flags(&self) -> StoreFuture<'_, Vec<Flag>> {
+        Box::pin(within(ANSWER, control::flags(&self.readers)))
+    }
+
+    fn set_flag<'a>(&'a self, change: &'a FlagChange, entry: &'a AuditEntry) -> StoreFuture<'a, (Option<Flag>, Flag)> {
+        Box::pin(within(ANSWER, control::set_flag(&self.writer, change, entry)))
+    }
+
+    fn seed_flags<'a>(&'a self, names: &'a [String]) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, control::seed_flags(&self.writer, names)))
+    }
+
+    fn rulings(&self) -> StoreFuture<'_, Vec<Ruling>> {
+        Box::pin(within(ANSWER, control::rulings(&self.readers)))
+    }
+
+    fn put_rulings<'a>(&'a self, rulings: &'a [Ruling]) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, control::put_rulings(&self.writer, rulings)))
+    }
+
+    fn blocks(&self, now: Timestamp) -> StoreFuture<'_, Vec<StoredBlock>> {
+        Box::pin(within(ANSWER, control::blocks(&self.readers, now)))
+    }
+
+    fn insert_block<'a>(&'a self, block: &'a StoredBlock, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, control::insert_block(&self.writer, block, entry)))
+    }
+
+    fn end_block<'a>(&'a self, id: Uuid, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, control::end_block(&self.writer, id, at, entry)))
+    }
+
+    fn audit<'a>(&'a self, entries: &'a [AuditEntry]) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, audit::write(&self.writer, entries)))
+    }
+
+    fn audit_entries(&self, most: u32) -> StoreFuture<'_, Vec<AuditEntry>> {
+        Box::pin(within(ANSWER, audit::newest(&self.readers, most)))
+    }
+
+    fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, audit::add_entries(&self.writer, entries)))
+    }
+
+    fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>> {
+        Box::pin(within(ANSWER, read::entries(&self.readers, kind, open_only, most)))
+    }
+
+    fn review<'a>(&'a self, id: Uuid, review: &'a Review, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, audit::review(&self.writer, id, review, entry)))
+    }
+
+    fn security_events(&self, start: Timestamp, risk: u32) -> StoreFuture<'_, u64> {
+        Box::pin(within(ANSWER, audit::security_events(&self.readers, start, risk)))
+    }
+
+    fn signalled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
     }
 
     fn calls<'a>(&'a self, query: &'a CallQuery) -> StoreFuture<'a, Vec<CallRow>> {

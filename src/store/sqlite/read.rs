@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::moment::{parse, text};
 use crate::clock::Timestamp;
+use crate::store::control::EntryKind;
 use crate::store::{CallQuery, CallRow, EndpointCount, LimitRow, StoreError};
 
 pub(super) async fn counts_since(readers: &SqlitePool, start: Timestamp) -> Result<Vec<EndpointCount>, StoreError> {
@@ -81,6 +82,21 @@ macro_rules! asked_for {
             " limit ?1"
         )
     };
+}
+
+pub(super) async fn entries(readers: &SqlitePool, kind: EntryKind, open_only: bool, most: u32) -> Result<Vec<CallRow>, StoreError> {
+    let sql = match (kind, open_only) {
+        (_, false) => select_calls!("where activity_type = ? order by created_at desc, id desc limit ?"),
+        (EntryKind::ManualBypass, true) => {
+            select_calls!("where activity_type = ? and status = 'open' order by created_at desc, id desc limit ?")
+        }
+        (EntryKind::AutoFix, true) => select_calls!(
+            "where activity_type = ? and status = 'failed' and iif(json_valid(metadata), metadata -> '$.reviewed', null) is null
+             order by created_at desc, id desc limit ?"
+        ),
+    };
+    let rows: Vec<Row> = sqlx::query_as(sql).bind(kind.as_str()).bind(i64::from(most)).fetch_all(readers).await?;
+    rows.into_iter().map(call_row).collect()
 }
 
 pub(super) async fn calls(readers: &SqlitePool, query: &CallQuery) -> Result<Vec<CallRow>, StoreError> {

@@ -45,6 +45,9 @@ fn signal(row: Row) -> Option<Signal> {
             count: u64::try_from(row.request_count?).unwrap_or(0),
         }),
         "keys_changed" => Some(Signal::KeysChanged),
+        "flags_changed" => Some(Signal::FlagsChanged),
+        "enforcement_changed" => Some(Signal::RulingsChanged),
+        "blocks_changed" => Some(Signal::BlocksChanged),
         _ => None,
     }
 }

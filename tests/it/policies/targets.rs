@@ -105,3 +105,26 @@ fn each_target_is_given_what_its_policy_says() {
     assert_eq!(policy.warnings, ["UNSET is not set: 1 target called without credentials"]);
     assert!(!format!("{policy:?}").contains("t0ken"));
 }
+
+#[test]
+fn where_a_target_says_how_it_is_lies_on_its_own_origin() {
+    let own = "\
+[[target]]
+names = ['brain', 'hands']
+url = 'http://127.0.0.1:18080/t/{target}'
+credentials = 'none'
+health = '/t/healthz'
+[[target]]
+names = ['ears']
+[[target]]
+names = ['lost']
+url = '${UNSET}/x'
+health = '/healthz'
+[[source]]
+names = ['a']
+";
+    let policy = given([("p.toml", own)]).load().unwrap();
+    let health = |name| policy.targets.find(name).unwrap().health.as_ref().map(ToString::to_string);
+    let here = Some("http://127.0.0.1:18080/t/healthz".to_owned());
+    assert_eq!([health("brain"), health("hands"), health("ears"), health("lost")], [here.clone(), here, None, None]);
+}

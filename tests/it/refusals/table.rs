@@ -155,6 +155,13 @@ fn permissions() -> Vec<Row> {
         )
         .records("source", "gemini-chat"),
         row(
+            "blocked network",
+            post(&[GEMINI, &[("x-forwarded-for", "203.0.113.7")]].concat(), to("get-embedding")),
+            (403, "network_blocked", "Forbidden", "Calls from this network are blocked"),
+        )
+        .records("source", "gemini-chat")
+        .records("reason", "INC-4711"),
+        row(
             "disabled source",
             post(&as_source("disabled-test"), to("get-embedding")),
             (403, "source_disabled", "Forbidden", "This source is disabled"),

@@ -28,6 +28,8 @@ pub const SECRETS: [&str; 10] = [KEY, SERVICE_KEY, ADMIN_TOKEN, NOT_YET, EXPIRED
 pub struct World {
     pub targets: Plan,
     pub policies: Vec<(String, String)>,
+    /// The test stands between the gatekeeper and whom it speaks for.
+    pub variables: [(&'static str, &'static str); 1],
     pub database: String,
     /// Holds back the targets that hang.
     pub gate: Gate,
@@ -54,7 +56,8 @@ impl World {
             .but("mute", Conduct::empty_502());
         let policies = [("service.toml", SERVICE.to_owned()), ("own.toml", OWN.replace("{refusing}", &refusing.to_string()))];
         let policies = policies.map(|(file, text)| (file.to_owned(), text)).into();
-        Self { targets, policies, database, gate, _closed: closed }
+        let variables = [("GATEKEEPER_TRUSTED_PROXIES", "127.0.0.0/8")];
+        Self { targets, policies, variables, database, gate, _closed: closed }
     }
 }
 
@@ -93,6 +96,9 @@ names = ["disabled-test"]
 [[block]]
 sources = ["disabled-test"]
 reason = "runs wild"
+[[block]]
+networks = ["203.0.113.0/24"]
+reason = "INC-4711"
 
 [[target]]
 names = ["resetting", "babbling", "paging", "mute", "patient"]

@@ -272,6 +272,21 @@ impl House {
         ask(&self.client, at, method, path, headers, body).await
     }
 
+    /// Where its policy files are.
+    pub fn policies(&self) -> PathBuf {
+        self.directory.path().join("policies")
+    }
+
+    /// Where it keeps what operators said.
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> String {
+        String::from_utf8(self.get_ops("/metrics", &[]).await.expect(200).body.to_vec()).unwrap()
+    }
+
     /// Waits until every call that has been answered is in the database.
     pub async fn settle(&self) {
         let metrics = &self.gatekeeper.metrics;

@@ -98,7 +98,20 @@ impl Program {
 
     /// Runs a command to its end.
     pub async fn run(&self, arguments: &[&str]) -> Ran {
-        let output = timeout(PATIENCE, self.command(arguments).output()).await.expect("the command ends").unwrap();
+        Self::ended(self.command(arguments)).await
+    }
+
+    /// The same with something on its standard input.
+    pub async fn fed(&self, arguments: &[&str], input: &str) -> Ran {
+        let file = self.folder().join("standard-input");
+        std::fs::write(&file, input).unwrap();
+        let mut command = self.command(arguments);
+        command.stdin(std::fs::File::open(file).unwrap());
+        Self::ended(command).await
+    }
+
+    async fn ended(mut command: Command) -> Ran {
+        let output = timeout(PATIENCE, command.output()).await.expect("the command ends").unwrap();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         Ran { code: output.status.code().expect("no signal ended it"), out: text(&output.stdout), err: text(&output.stderr) }
     }

@@ -1,0 +1,179 @@
+//! The compiled policy as operators would write it, for whoever asks what is in force: names, notations and places, never a secret.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use serde_json::{Value, json};
+
+use super::values::{in_words, size_in_words};
+use super::{Allowance, BodyShape, Counted, Credentials, Fail, Policy, SchemaPolicy, Source, SqlException, SqlPolicy, Target};
+use crate::blocklist::{Block, Subject};
+use crate::clock::Timestamp;
+use crate::identity::{Action, NamePattern};
+use crate::sql::Mode;
+
+pub fn describe(policy: &Policy) -> Value {
+    let Policy { fingerprint, sources, targets, limits, sql, schema, blocks, body, retention, cors, warnings, secrets } = policy;
+    // Single names are found by lookup; of patterns the first that matches counts, so their order says something.
+    let mut named: Vec<&Source> = sources.named.values().map(AsRef::as_ref).collect();
+    named.sort_by_key(|source| source.pattern.as_str());
+    let mut listed: Vec<&Target> = targets.by_name.values().map(AsRef::as_ref).collect();
+    listed.sort_by_key(|target| target.name.as_str());
+    json!({
+        "fingerprint": fingerprint.as_ref(),
+        "sources": named.into_iter().chain(sources.patterns.iter().map(AsRef::as_ref)).map(source).collect::<Vec<_>>(),
+        "targets": listed.into_iter().map(target).collect::<Vec<_>>(),
+        "limits": {
+            "endpoints_per_source": limits.endpoints_per_source,
+            "buckets": limits.buckets,
+            "stranger_records_per_minute": limits.stranger_records_per_minute,
+        },
+        "sql": of_sql(sql),
+        "schema": of_schema(schema),
+        "blocks": blocks.iter().map(block).collect::<Vec<_>>(),
+        "body": {
+            "max": size_in_words(body.max_bytes),
+            "read_timeout": in_words(body.read_timeout),
+            "max_hops": body.max_hops,
+        },
+        "retention": {
+            "activity": in_words(retention.activity),
+            "api_calls": in_words(retention.api_calls),
+            "rate_limits": in_words(retention.rate_limits),
+        },
+        "cors": { "origins": cors.origins },
+        "secrets": secrets,
+        "warnings": warnings,
+    })
+}
+
+fn source(source: &Source) -> Value {
+    let overrides = source.overrides.iter().map(|own| json!({ "endpoint": own.endpoint, "allowance": allowance(&own.allowance) }));
+    json!({
+        "name": source.pattern.as_str(),
+        "together": source.counted == Counted::Together,
+        "total": allowance(&source.total),
+        "endpoint": allowance(&source.endpoint),
+        "overrides": overrides.collect::<Vec<_>>(),
+        "place": source.place.as_str(),
+    })
+}
+
+fn allowance(allowance: &Allowance) -> Value {
+    let windows = allowance.windows.iter().map(|window| format!("{}/{}", window.limit, in_words(Duration::from_secs(window.secs.into()))));
+    let burst = allowance.burst.map_or_else(|| "off".to_owned(), |burst| format!("{} then {}/s", burst.size, burst.per_second));
+    json!({
+        "limit": windows.collect::<Vec<_>>(),
+        "burst": burst,
+        "place": allowance.place.as_str(),
+        "burst_place": allowance.burst_place.as_str(),
+    })
+}
+
+fn target(target: &Target) -> Value {
+    let shape = match target.shape {
+        BodyShape::Payload => "payload",
+        BodyShape::ActionData => "action-data",
+        BodyShape::Envelope => "envelope",
+    };
+    // What is sent, which is nothing while a variable is not set.
+    let credentials = match &target.credentials {
+        _ if target.pass_authorization => "pass",
+        Credentials::None => "none",
+        Credentials::ServiceRole(_) => "service-role",
+        Credentials::Bearer(_) => "bearer",
+    };
+    json!({
+        "name": target.name.as_str(),
+        "url": target.url.as_ref().map(address),
+        "health": target.health.as_ref().map(address),
+        "shape": shape,
+        "defaults": target.defaults,
+        "timeout": in_words(target.timeout),
+        "idle_timeout": in_words(target.idle_timeout),
+        "credentials": credentials,
+        "callers": if target.callers.is_empty() { vec!["*"] } else { patterns(&target.callers) },
+        "breaker": { "failures": target.breaker.failures, "open": in_words(target.breaker.open_for) },
+        "place": target.place.as_str(),
+    })
+}
+
+/// Without user and password, which no address of a target has.
+fn address(uri: &Uri) -> String {
+    let port = uri.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}{}", uri.scheme_str().unwrap_or_default(), uri.host().unwrap_or_default(), uri.path())
+}
+
+fn of_sql(sql: &SqlPolicy) -> Value {
+    let rules = sql.rules.iter().map(|rule| {
+        let mode = match rule.mode {
+            Mode::Enforce => "enforce",
+            Mode::Observe => "observe",
+            Mode::Off => "off",
+        };
+        json!({
+            "id": rule.id, "mode": mode, "pattern": rule.pattern, "why": rule.why, "regex": rule.regex.as_str(), "place": rule.place.as_str(),
+        })
+    });
+    json!({
+        "fields": sql.fields,
+        "rules": rules.collect::<Vec<_>>(),
+        "exceptions": sql.exceptions.iter().map(exception).collect::<Vec<_>>(),
+    })
+}
+
+fn of_schema(schema: &SchemaPolicy) -> Value {
+    let named = |target: &Option<Arc<Target>>| target.as_ref().map_or("off", |target| target.name.as_str()).to_owned();
+    json!({
+        "validator": named(&schema.validator),
+        "action": schema.action.as_str(),
+        "timeout": in_words(schema.timeout),
+        "fail": match schema.fail {
+            Fail::Open => "open",
+            Fail::Closed => "closed",
+            Fail::ClosedForDdl => "closed-for-ddl",
+        },
+        "fail_place": schema.fail_place.as_str(),
+        "operations": schema.operations,
+        "actions": schema.actions.iter().map(Action::as_str).collect::<Vec<_>>(),
+        "ddl": schema.ddl.as_str(),
+        "fixer": named(&schema.fixer),
+        "fix_cooldown": in_words(schema.fix_cooldown),
+        "place": schema.place.as_str(),
+    })
+}
+
+fn exception(exception: &SqlException) -> Value {
+    json!({
+        "rules": exception.rules,
+        // Nothing, where it is for whoever calls and whatever is called.
+        "sources": (!exception.sources.is_empty()).then(|| patterns(&exception.sources)),
+        "targets": (!exception.targets.is_empty()).then(|| patterns(&exception.targets)),
+        "reason": exception.reason,
+        "by": exception.by,
+        "until": moment(exception.until),
+        "place": exception.place.as_str(),
+    })
+}
+
+fn block(block: &Block) -> Value {
+    json!({
+        "kind": match block.subject {
+            Subject::Network(_) => "network",
+            Subject::Source(_) => "source",
+        },
+        "subject": block.subject.text(),
+        "reason": block.reason,
+        "until": moment(block.until),
+        "place": block.place.as_str(),
+    })
+}
+
+fn moment(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| at.to_string())
+}
+
+fn patterns(patterns: &[NamePattern]) -> Vec<&str> {
+    patterns.iter().map(NamePattern::as_str).collect()
+}

@@ -1,0 +1,140 @@
+//! What people look back at: the audit, entries of the activity log that are no calls, security events.
+
+use serde_json::Value;
+use sqlx::{SqliteConnection, SqlitePool};
+use uuid::Uuid;
+
+use super::begin;
+use super::moment::{parse, text};
+use crate::audit::AuditEntry;
+use crate::clock::Timestamp;
+use crate::store::StoreError;
+use crate::store::batch::{plain, plain_json};
+use crate::store::control::{ActivityEntry, Review};
+
+/// Within whatever transaction the change itself is in.
+pub(super) async fn add(connection: &mut SqliteConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
+    let json = |value: &Value| (!value.is_null()).then(|| plain_json(&value.to_string()).into_owned());
+    for entry in entries {
+        sqlx::query(
+            "insert into security_audit (id, created_at, actor, action, subject, reason, before, after)
+             values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (id) do nothing",
+        )
+        .bind(entry.id.hyphenated())
+        .bind(text(entry.at))
+        .bind(plain(&entry.actor))
+        .bind(plain(&entry.action))
+        .bind(plain(&entry.subject))
+        .bind(entry.reason.as_deref().map(plain))
+        .bind(json(&entry.before))
+        .bind(json(&entry.after))
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn write(writer: &SqlitePool, entries: &[AuditEntry]) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut tx = begin(writer).await?;
+    add(&mut tx, entries).await?;
+    Ok(tx.commit().await?)
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    created_at: String,
+    actor: String,
+    action: String,
+    subject: String,
+    reason: Option<String>,
+    before: Option<String>,
+    after: Option<String>,
+}
+
+pub(super) async fn newest(readers: &SqlitePool, most: u32) -> Result<Vec<AuditEntry>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "select id, created_at, actor, action, subject, reason, before, after from security_audit
+         order by created_at desc, id desc limit ?",
+    )
+    .bind(i64::from(most))
+    .fetch_all(readers)
+    .await?;
+    rows.into_iter().map(entry).collect()
+}
+
+fn entry(row: Row) -> Result<AuditEntry, StoreError> {
+    // Another program may have written anything here.
+    let json = |text: Option<String>| text.map_or(Value::Null, |json| serde_json::from_str(&json).unwrap_or(Value::String(json)));
+    Ok(AuditEntry {
+        id: Uuid::try_parse(&row.id).map_err(|_| StoreError::Refused(format!("{:?} is no UUID", row.id)))?,
+        at: parse(&row.created_at)?,
+        actor: row.actor,
+        action: row.action,
+        subject: row.subject,
+        reason: row.reason,
+        before: json(row.before),
+        after: json(row.after),
+    })
+}
+
+pub(super) async fn add_entries(writer: &SqlitePool, entries: &[ActivityEntry]) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut tx = begin(writer).await?;
+    for entry in entries {
+        sqlx::query(
+            "insert into eliza_activity_log (id, created_at, updated_at, activity_type, status, title, description, metadata)
+             values (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7) on conflict (id, created_at) do nothing",
+        )
+        .bind(entry.id.hyphenated())
+        .bind(text(entry.at))
+        .bind(entry.kind.as_str())
+        .bind(entry.status)
+        .bind(plain(&entry.title))
+        .bind(plain(&entry.description))
+        .bind(plain_json(&entry.metadata.to_string()).into_owned())
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(tx.commit().await?)
+}
+
+pub(super) async fn review(writer: &SqlitePool, id: Uuid, review: &Review, entry: &AuditEntry) -> Result<bool, StoreError> {
+    let mut tx = begin(writer).await?;
+    let reviewed = sqlx::query(
+        "update eliza_activity_log
+         set metadata = json_set(iif(json_valid(metadata), metadata, '{}'), '$.reviewed', json(?2)),
+             status = case activity_type when 'manual_bypass' then 'reviewed' else status end,
+             updated_at = ?3
+         where id = ?1
+           and (activity_type = 'manual_bypass' and status = 'open'
+                or activity_type = 'auto_fix' and status = 'failed'
+                   and iif(json_valid(metadata), metadata -> '$.reviewed', null) is null)",
+    )
+    .bind(id.hyphenated())
+    .bind(review.note())
+    .bind(text(review.at))
+    .execute(&mut *tx)
+    .await?
+    .rows_affected();
+    if reviewed == 0 {
+        return Ok(false);
+    }
+    add(&mut tx, std::slice::from_ref(entry)).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+pub(super) async fn security_events(readers: &SqlitePool, start: Timestamp, risk: u32) -> Result<u64, StoreError> {
+    let count: i64 = sqlx::query_scalar("select count(*) from security_events where created_at >= ? and risk_score > ?")
+        .bind(text(start))
+        .bind(i64::from(risk))
+        .fetch_one(readers)
+        .await?;
+    Ok(count.unsigned_abs())
+}
