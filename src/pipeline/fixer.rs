@@ -109,6 +109,8 @@ impl Pipeline {
         let mut stop = stopping.clone();
         loop {
             tokio::select! {
+                // Before anything else: what ends by being stopped makes no room for the next.
+                biased;
                 () = told_to_stop(&mut stop) => break,
                 job = jobs.recv(), if running.len() < AT_ONCE => match job {
                     Some(job) => _ = running.spawn(Arc::clone(&self).run_fix(job, stopping.clone())),

@@ -46,6 +46,12 @@ async fn while_it_is_off_every_gate_judges_and_none_stops_a_call() {
     for row in table::all() {
         let before = house.targets.received_in_all().len();
         let reply = send(house.data, &row).await;
+        if ["schema_rejected", "validator_unavailable"].contains(&row.code) {
+            // Nobody is asked, so nobody knows.
+            let asked: Vec<_> = house.targets.received_in_all()[before..].iter().map(|received| received.target.clone()).collect();
+            assert_eq!((reply.status, asked), (PASSES, vec!["get-embedding".to_owned()]), "{}", row.name);
+            continue;
+        }
         let Some(gate) = gate_of(&row) else {
             if row.status != PASSES {
                 is_well_formed(&row, &reply, &[]);

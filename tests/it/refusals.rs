@@ -71,7 +71,7 @@ fn is_recorded(row: &Row, records: &HashMap<String, CallRow>, reply: &Reply) {
     let kind = match row.status {
         PASSES => ("gatekeeper_call", "completed"),
         _ if row.code == "target_error" => ("gatekeeper_call", "error"),
-        _ if row.code == "dangerous_operation" => ("schema_protection", "blocked"),
+        _ if ["dangerous_operation", "schema_rejected", "validator_unavailable"].contains(&row.code) => ("schema_protection", "blocked"),
         502.. if row.code != "loop_detected" => ("gatekeeper_error", "error"),
         _ => ("gatekeeper_denied", "blocked"),
     };

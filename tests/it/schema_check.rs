@@ -67,7 +67,7 @@ async fn only_schema_operations_are_asked_about() {
 #[tokio::test]
 async fn the_validator_is_shown_the_sql_and_nothing_of_the_callers() {
     let house = House::open().await;
-    let call = house.call("gemini-chat").to("agent-manager").action("assign_task").operation("SELECT 1 -- first");
+    let call = house.call("gemini-chat").to("agent-manager").action("list_agents").operation("SELECT 1 -- first");
     let call = call.payload(json!({ "sql": DDL, "token": "sk-other" })).header("cookie", "session=1").header("if-none-match", "*");
     let reply = call.header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").send().await.expect(200);
 
@@ -139,13 +139,13 @@ async fn explain_says_who_would_be_asked() {
 #[tokio::test]
 async fn no_literal_of_the_sql_is_kept() {
     let house = House::plan().targets(Targets::like_the_platform().but("schema-manager", rejecting("not so"))).open().await;
-    for sql in ["ALTER ROLE app PASSWORD 'hunter2-a'", "COMMENT ON TABLE pets IS $$hunter2-b$$", "ALTER ROLE app PASSWORD 'hunter2-c"] {
+    for sql in ["ALTER ROLE app PASSWORD 'hunter2-a'", "COMMENT ON TABLE pets IS $$hunter2-b$$", "ALTER ROLE other PASSWORD 'hunter2-c"] {
         house.call("gemini-chat").to("get-embedding").payload(json!({ "sql": sql })).send().await.expect(400);
     }
     house.targets.arrival("autonomous-code-fixer", 3).await;
     house.settle().await;
-    let database = house.close().await.database;
-    let kept = everything(&database).await;
+    let closed = house.close().await;
+    let kept = everything(&closed.database).await;
     assert!(kept.iter().any(|(_, row)| row.contains("ALTER ROLE app PASSWORD ''")), "what can be shown is");
     for (table, row) in kept {
         assert!(!row.contains("hunter2"), "{table}: {row}");

@@ -85,6 +85,7 @@ pub fn all() -> Vec<Row> {
     let mut rows = credentials();
     rows.extend(permissions());
     rows.extend(sql());
+    rows.extend(schema_operations());
     rows.extend(addresses());
     rows.extend(heads_and_bodies());
     rows.extend(limits());
@@ -217,6 +218,19 @@ fn sql() -> Vec<Row> {
     let bearer = format!("Bearer {SERVICE_KEY}");
     rows.push(refused("by the service role", &[("authorization", &bearer)], &drop, DROP, "/operation").records("source", "service_role"));
     rows
+}
+
+fn schema_operations() -> Vec<Row> {
+    let alter = |table: &str| json!({"target": "get-embedding", "payload": {"sql": format!("ALTER TABLE {table} ADD a text DEFAULT '{SECRET_LITERAL}'")}});
+    // The fixer's own call, which does not set the fixer off.
+    let says = post(&as_source("autonomous-code-fixer"), alter("missing").to_string());
+    let words = (400, "schema_rejected", "Schema validation failed", "relation \"missing\" does not exist");
+    let mut rejected = row("rejected schema operation", says, words).records("reason", "relation \"missing\" does not exist");
+    rejected.members = json!({"auto_fix_triggered": false});
+    let words = "'schema-manager' could not validate this schema operation, so it is not carried out";
+    let says = post(GEMINI, alter("puzzle").to_string());
+    let unavailable = row("schema operation without a validator", says, (503, "validator_unavailable", "Validator unavailable", words));
+    vec![rejected, unavailable.header("retry-after", "5").records("schema_check_fault", "status_500")]
 }
 
 fn addresses() -> Vec<Row> {

@@ -124,9 +124,19 @@ fn by_action(body: &Value) -> Outcome {
 
 fn schema_manager(body: &Value) -> Outcome {
     match body["action"].as_str() {
-        Some("validate" | "validate_schema") => Ok(json!({"valid": true})),
+        Some("validate") => validate(body["sql"].as_str().unwrap_or_default()),
+        Some("validate_schema") => Ok(json!({"valid": true})),
         Some(_) => by_action(body),
         None => Err(unknown_action(None)),
+    }
+}
+
+/// Knows every table but `missing`, and is at its wit's end with a `puzzle`.
+fn validate(sql: &str) -> Outcome {
+    match sql {
+        puzzle if puzzle.contains("puzzle") => Err("Validation failed".to_owned()),
+        missing if missing.contains("missing") => Ok(json!({"valid": false, "reason": "relation \"missing\" does not exist"})),
+        _ => Ok(json!({"valid": true})),
     }
 }
 
