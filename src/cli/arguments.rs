@@ -9,6 +9,9 @@ use crate::clock::{Clock, Timestamp};
 use crate::policy::values;
 use crate::verdict::GateName;
 
+/// What lasts longer needs no end.
+const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
+
 /// Until when a change holds.
 #[derive(Debug, Args)]
 pub struct Term {
@@ -48,7 +51,7 @@ impl Term {
 }
 
 fn a_while(text: &str) -> Result<While, String> {
-    values::duration(text).map(|length| While { text: text.to_owned(), length })
+    values::duration_up_to(LONGEST)(text).map(|length| While { text: text.to_owned(), length })
 }
 
 fn moment(text: &str) -> Result<Timestamp, String> {

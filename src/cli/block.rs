@@ -12,11 +12,11 @@ use super::ops::{At, PATIENCE};
 use super::output::{Output, member};
 use super::setup::{failed, operator};
 use super::way::Way;
-use crate::audit::{Actor, AuditAction, AuditEntry};
+use crate::audit::Actor;
 use crate::blocklist::Subject;
 use crate::clock::Clock;
 use crate::settings::Environment;
-use crate::store::control::{BlockKind, StoredBlock};
+use crate::store::control::StoredBlock;
 
 const PATH: &str = "/api/admin/blocks";
 const COLUMNS: [(&str, &str); 7] = [
@@ -105,22 +105,8 @@ async fn block(output: &Output, way: &Way, add: &Add) -> Result<Exit, Exit> {
         }
         Way::Database { store, .. } => {
             let (now, actor) = (Clock::system().now(), Actor::named(&operator(&Environment::process())));
-            let block = StoredBlock {
-                id: Uuid::now_v7(),
-                kind: match add.subject {
-                    Subject::Network(_) => BlockKind::Network,
-                    Subject::Source(_) => BlockKind::Source,
-                },
-                subject: add.subject.text(),
-                reason: add.reason.clone(),
-                actor: actor.as_str().to_owned(),
-                at: now,
-                until: add.term.ends(now),
-            };
-            let entry = AuditEntry::new(now, &actor, AuditAction::BlockAdded, &block.subject)
-                .because(Some(&block.reason))
-                .from_to(Value::Null, describe(&block));
-            store.insert_block(&block, &entry).await.map_err(|error| failed(output, &error))?;
+            let block = StoredBlock::new(&add.subject, &add.reason, now, add.term.ends(now), &actor);
+            store.insert_block(&block, &block.added(&actor)).await.map_err(|error| failed(output, &error))?;
             describe(&block)
         }
     };
@@ -142,8 +128,8 @@ async fn remove(output: &Output, way: &Way, block: &Remove) -> Result<Exit, Exit
             let blocks = store.blocks(now).await.map_err(|error| failed(output, &error))?;
             let ended = match blocks.iter().find(|block| block.id == id) {
                 Some(block) => {
-                    let entry = AuditEntry::new(now, &actor, AuditAction::BlockEnded, &block.subject).from_to(describe(block), Value::Null);
-                    store.end_block(id, now, &entry).await.map_err(|error| failed(output, &error))?
+                    let ended = store.end_block(id, now, &block.ended(now, reason, &actor)).await;
+                    ended.map_err(|error| failed(output, &error))?
                 }
                 None => false,
             };

@@ -1,14 +1,13 @@
 //! `bypass`: targets called without the gatekeeper, written down by whoever did it and looked at afterwards by somebody else.
 
 use clap::{Args, Subcommand};
-use serde_json::json;
 
 use super::Exit;
 use super::arguments::{name, words};
 use super::entries::{Listing, Reviewed, describe, finish, list, review};
 use super::output::Output;
 use super::setup::{operator, ready_store};
-use crate::audit::{Actor, AuditAction, AuditEntry};
+use crate::audit::Actor;
 use crate::clock::Clock;
 use crate::settings::Environment;
 use crate::store::control::{ActivityEntry, EntryKind};
@@ -64,11 +63,8 @@ async fn log(output: &Output, store: &dyn Store, bypass: &Log) -> Result<Exit, S
     let at = Clock::system().now();
     let entry = ActivityEntry::bypass(at, &bypass.by, &bypass.target, &bypass.reason);
     let actor = Actor::named(&operator(&Environment::process()));
-    let audit = AuditEntry::new(at, &actor, AuditAction::BypassLogged, &bypass.target)
-        .because(Some(&bypass.reason))
-        .from_to(json!(null), entry.metadata.clone());
     store.add_entries(std::slice::from_ref(&entry)).await?;
-    store.audit(&[audit]).await?;
+    store.audit(&[entry.bypass_logged(&actor)]).await?;
     output.say(&format!("logged as {id}; to be reviewed: gatekeeper bypass review {id} --by NAME --note NOTE", id = entry.id));
     output.value(&describe(&CallRow {
         id: entry.id,

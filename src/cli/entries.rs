@@ -9,7 +9,7 @@ use super::Exit;
 use super::arguments::{name, words};
 use super::output::Output;
 use super::setup::{failed, operator};
-use crate::audit::{Actor, AuditAction, AuditEntry};
+use crate::audit::Actor;
 use crate::clock::Clock;
 use crate::settings::Environment;
 use crate::store::control::{EntryKind, Review};
@@ -57,11 +57,8 @@ pub async fn review(output: &Output, store: &dyn Store, kind: EntryKind, reviewe
     // An id of the other kind is a mistake: nobody looked at that.
     let known = store.call(id).await?.is_some_and(|row| row.activity_type == kind.as_str());
     let at = Clock::system().now();
-    let review = Review { by: reviewed.by.clone(), note: reviewed.note.clone(), at };
-    let actor = Actor::named(&operator(&Environment::process()));
-    let entry = AuditEntry::new(at, &actor, AuditAction::Reviewed, &id.to_string())
-        .because(Some(&review.note))
-        .from_to(Value::Null, json!({ "by": review.by, "note": review.note }));
+    let review = Review::new(&reviewed.by, &reviewed.note, at);
+    let entry = review.of(id, &Actor::named(&operator(&Environment::process())));
     if !known || !store.review(id, &review, &entry).await? {
         output.problem(&format!("nothing open has the id {id}: see `list`"));
         return Ok(Exit::NotSo);

@@ -2,23 +2,19 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Control, ControlError, lock, outbox, within_calendar};
 use crate::audit::{Actor, AuditAction, AuditEntry};
 use crate::blocklist::{Block, Blocklist, Subject};
-use crate::call::legible;
 use crate::clock::Timestamp;
 use crate::identity::Place;
 use crate::policy::Policy;
 use crate::store::StoreError;
-use crate::store::control::{BlockKind, StoredBlock};
-use crate::verdict::BlockedWhat;
+use crate::store::control::StoredBlock;
 
 /// Each call is held against every one of them.
 const MOST: usize = 10_000;
-const WORDS: usize = 500;
 
 impl Control {
     /// Those of the database; policy's own are in [`crate::live::Snapshot::blocklist`] too.
@@ -34,23 +30,15 @@ impl Control {
         if subject.is_everything() {
             return Err(invalid("subject: would keep everyone out; to stop all calls, stop the gatekeeper"));
         }
-        let reason = legible(reason.trim(), WORDS);
-        if reason.is_empty() {
+        if reason.trim().is_empty() {
             return Err(invalid("reason: say why, for those who find it blocked"));
         }
         let (now, until) = (self.now(), until.map(within_calendar));
         if until.is_some_and(|until| until <= now) {
             return Err(invalid("until: is over already"));
         }
-        let kind = match subject.what() {
-            BlockedWhat::Network => BlockKind::Network,
-            BlockedWhat::Source => BlockKind::Source,
-        };
-        let (id, subject, actor) = (Uuid::now_v7(), subject.text(), by.as_str().to_owned());
-        let block = StoredBlock { id, kind, subject, reason, actor, at: now, until };
-        let entry = AuditEntry::new(now, by, AuditAction::BlockAdded, &block.subject)
-            .because(Some(&block.reason))
-            .from_to(Value::Null, said(&block));
+        let block = StoredBlock::new(&subject, reason, now, until, by);
+        let entry = block.added(by);
 
         let _turn = self.turn.lock().await;
         if lock(&self.blocks).iter().filter(|block| block.until.is_none_or(|until| now < until)).count() >= MOST {
@@ -70,10 +58,10 @@ impl Control {
         let _turn = self.turn.lock().await;
         let now = self.now();
         let known = lock(&self.blocks).iter().find(|block| block.id == id).cloned();
-        let subject = known.as_ref().map_or_else(|| id.to_string(), |block| block.subject.clone());
-        let entry = AuditEntry::new(now, by, AuditAction::BlockEnded, &subject)
-            .because(reason)
-            .from_to(known.as_ref().map_or(Value::Null, said), json!({ "id": id.to_string(), "until": now.to_string() }));
+        let entry = match &known {
+            Some(block) => block.ended(now, reason, by),
+            None => AuditEntry::new(now, by, AuditAction::BlockEnded, &id.to_string()).because(reason),
+        };
         let ended = self.store.end_block(id, now, &entry).await?;
         self.change_blocks(|blocks| blocks.retain(|block| block.id != id));
         if ended {
@@ -122,9 +110,4 @@ pub(super) fn join(policy: &Policy, stored: &[StoredBlock]) -> Blocklist {
 
 fn read(subject: &str) -> Option<Subject> {
     Subject::network(subject).or_else(|| Subject::source(subject))
-}
-
-fn said(block: &StoredBlock) -> Value {
-    let until = block.until.map(|until| until.to_string());
-    json!({ "id": block.id.to_string(), "kind": block.kind.as_str(), "subject": block.subject, "reason": block.reason, "until": until })
 }

@@ -172,7 +172,6 @@ impl Control {
             self.pipeline.live.change(|snapshot| Arc::make_mut(&mut snapshot.enforcement).take(ruling));
         }
         self.look_at_enforcement();
-        self.remind_of_enforcement();
     }
 
     /// Called several times a second: rulings end by themselves, and flags switch gates, without anybody doing anything here.

@@ -131,10 +131,11 @@ impl Control {
 
     /// Reads afresh all that is kept in the database.
     pub async fn reread(&self) -> Result<(), StoreError> {
-        self.reread_keys().await?;
         self.reread_rulings().await?;
         self.reread_flags().await?;
-        self.reread_blocks().await
+        self.reread_blocks().await?;
+        // Last, so that whoever they let in meets all the rest.
+        self.reread_keys().await
     }
 
     /// Waits until something was changed here that comes back as a signal: no need to wait for the next look.

@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::batch::plain_json;
-use crate::audit::AuditEntry;
+use crate::audit::{Actor, AuditAction, AuditEntry};
+use crate::blocklist::Subject;
 use crate::call::legible;
 use crate::clock::Timestamp;
 use crate::switches::Flag;
+use crate::verdict::BlockedWhat;
 
 /// Longer than anybody's name or reason needs to be.
 const WORDS: usize = 500;
@@ -24,6 +26,34 @@ pub struct StoredBlock {
     pub at: Timestamp,
     /// When it ends, or ended.
     pub until: Option<Timestamp>,
+}
+
+impl StoredBlock {
+    pub fn new(subject: &Subject, reason: &str, at: Timestamp, until: Option<Timestamp>, by: &Actor) -> Self {
+        let kind = match subject.what() {
+            BlockedWhat::Network => BlockKind::Network,
+            BlockedWhat::Source => BlockKind::Source,
+        };
+        let (subject, reason) = (subject.text(), legible(reason.trim(), WORDS));
+        Self { id: Uuid::now_v7(), kind, subject, reason, actor: by.as_str().to_owned(), at, until }
+    }
+
+    /// For the audit: it was made.
+    pub fn added(&self, by: &Actor) -> AuditEntry {
+        let entry = AuditEntry::new(self.at, by, AuditAction::BlockAdded, &self.subject);
+        entry.because(Some(&self.reason)).from_to(Value::Null, self.said())
+    }
+
+    /// For the audit: it was ended.
+    pub fn ended(&self, at: Timestamp, reason: Option<&str>, by: &Actor) -> AuditEntry {
+        let after = json!({ "id": self.id.to_string(), "until": at.to_string() });
+        AuditEntry::new(at, by, AuditAction::BlockEnded, &self.subject).because(reason).from_to(self.said(), after)
+    }
+
+    fn said(&self) -> Value {
+        let until = self.until.map(|until| until.to_string());
+        json!({ "id": self.id.to_string(), "kind": self.kind.as_str(), "subject": self.subject, "reason": self.reason, "until": until })
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +132,14 @@ impl ActivityEntry {
             metadata: json!({ "by": by, "target": target, "reason": reason }),
         }
     }
+
+    /// For the audit: this bypass was written down.
+    pub fn bypass_logged(&self, by: &Actor) -> AuditEntry {
+        let member = |name: &str| self.metadata.get(name).and_then(Value::as_str).unwrap_or_default();
+        AuditEntry::new(self.at, by, AuditAction::BypassLogged, member("target"))
+            .because(Some(member("reason")))
+            .from_to(Value::Null, json!({ "id": self.id.to_string(), "by": member("by") }))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,5 +171,18 @@ impl Review {
     /// As it stands in the entry's metadata.
     pub(super) fn note(&self) -> String {
         plain_json(&json!({ "by": self.by, "note": self.note, "at": self.at.to_string() }).to_string()).into_owned()
+    }
+}
+
+impl Review {
+    pub fn new(by: &str, note: &str, at: Timestamp) -> Self {
+        Self { by: legible(by.trim(), WORDS), note: legible(note.trim(), WORDS), at }
+    }
+
+    /// For the audit: this entry was looked at.
+    pub fn of(&self, id: Uuid, by: &Actor) -> AuditEntry {
+        AuditEntry::new(self.at, by, AuditAction::Reviewed, &id.to_string())
+            .because(Some(&self.note))
+            .from_to(Value::Null, json!({ "by": self.by }))
     }
 }

@@ -38,7 +38,9 @@ impl From<StoreError> for BringUpError {
 
 /// Schema, then a cursor, then what was counted and what operators have said: a change made in between is heard of twice rather than never.
 /// (Counts deleted in that moment are taken back twice: whoever is unblocked then may get a few calls more.)
-async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCursor, BringUpError> {
+///
+/// Counts are added, so they are loaded once, however many tries the rest takes: `counted` remembers.
+async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate, counted: &mut Option<SignalCursor>) -> Result<SignalCursor, BringUpError> {
     let store = &gatekeeper.store;
     match migrate {
         Migrate::AtStart => store.migrate().await?,
@@ -50,22 +52,33 @@ async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCur
             }
         }
     }
-    let cursor = store.signal_cursor().await?;
+    let cursor = match counted {
+        Some(cursor) => cursor.clone(),
+        None => {
+            let cursor = store.signal_cursor().await?;
+            load_counts(gatekeeper).await?;
+            counted.insert(cursor).clone()
+        }
+    };
+    gatekeeper.control.reread().await?;
+    Ok(cursor)
+}
+
+/// All of them, or none.
+async fn load_counts(gatekeeper: &Gatekeeper) -> Result<(), BringUpError> {
     let pipeline = &gatekeeper.pipeline;
     let now = pipeline.clock.now();
     let policy = Arc::clone(&pipeline.live.current().policy);
-    let mut counted = Vec::new();
+    let mut loaded = Vec::new();
     for secs in &policy.limits.window_lengths {
         let start = now.floor(*secs);
-        counted.push((*secs, start, store.counts_since(start).await?));
+        loaded.push((*secs, start, gatekeeper.store.counts_since(start).await?));
     }
-    gatekeeper.control.reread().await?;
-    // Nothing can fail from here on: counts are added, so a second try must not add them again.
-    for (secs, start, rows) in &counted {
+    for (secs, start, rows) in &loaded {
         let rows = rows.iter().map(|row| (row.identifier.as_str(), row.endpoint.as_str(), row.count));
         pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, *start, rows);
     }
-    Ok(cursor)
+    Ok(())
 }
 
 /// Tries until the database is as needed. How the first try went is told to whoever waits for the start.
@@ -76,11 +89,11 @@ pub(super) async fn keep_bringing_up(
     first: oneshot::Sender<Result<(), BringUpError>>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let mut first = Some(first);
+    let (mut first, mut counted) = (Some(first), None);
     loop {
         let tried = tokio::select! {
             () = told_to_stop(&mut stopping) => return,
-            tried = bring_up(&gatekeeper, migrate) => tried,
+            tried = bring_up(&gatekeeper, migrate, &mut counted) => tried,
         };
         let tried = match tried {
             Ok(cursor) => {

@@ -10,9 +10,10 @@ use eliza_gatekeeper::clock::ManualClock;
 use eliza_gatekeeper::control::EnforceOrder;
 use eliza_gatekeeper::enforcement::GateMode;
 use eliza_gatekeeper::verdict::GateName;
+use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::house::{House, KEY, Plan, Reply, SERVICE_KEY, call_at, eventually, midnight, soon};
+use crate::support::house::{ADMIN_TOKEN, House, KEY, Plan, Reply, SERVICE_KEY, ask, call_at, eventually, http_client, midnight, soon};
 use crate::support::operator::{number, run};
 use crate::support::postgres::Cluster;
 use crate::support::program::Program;
@@ -216,6 +217,7 @@ async fn at_a_hangup_the_environment_is_read_again_and_what_was_said_since_beats
     fs::write(&enforce, "true\n").unwrap();
     fs::write(&level, "info\n").unwrap();
     let program = program
+        .variable("GATEKEEPER_ADMIN_TOKEN", ADMIN_TOKEN)
         .variable("GATEKEEPER_ENFORCE_FILE", &enforce.display().to_string())
         .variable("LOG_LEVEL_FILE", &level.display().to_string());
     let serving = program.serve().await;
@@ -230,11 +232,17 @@ async fn at_a_hangup_the_environment_is_read_again_and_what_was_said_since_beats
     let is_told = |what: &str| serving.running.err().lines().filter(|line| line.contains(what)).count();
     assert_eq!(is_told("policies are read again and in force"), 1);
 
+    let headers = [("authorization".to_owned(), format!("Bearer {ADMIN_TOKEN}"))];
+    let order = json!({"mode": "on", "gate": "sql_filter"}).to_string();
+    ask(&http_client(), serving.ops, Method::POST, "/api/admin/enforcement", &headers, order.into()).await.expect(200);
+    assert_eq!(drop().await, 403);
+
+    serving.running.signal("HUP");
     fs::write(&enforce, "perhaps\n").unwrap();
     serving.running.signal("HUP");
     serving.running.log_line("GATEKEEPER_ENFORCE must be true or false").await;
     assert_eq!(is_told("policies are read again and in force"), 1, "from `error` on the log is silent about it");
-    assert_eq!(drop().await, 200);
+    assert_eq!(drop().await, 403, "what was said since beats the environment");
     serving.stop().await.expect(0);
 }
 
