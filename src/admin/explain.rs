@@ -1,16 +1,18 @@
 //! What would become of a call, without making it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{Extension, State};
 use bytes::Bytes;
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::refused::Refused;
 use super::request::{Json, Nothing, Query, WithEnvelope};
 use super::said::{Answer, Said};
-use super::words::{Address, AnyJson, Gate, Name};
+use super::words::{Address, Gate, Name};
 use crate::doors::Arrival;
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::authenticate::Assumed;
@@ -137,6 +139,28 @@ pub async fn explain(
         source: call.source.map(|source| source.0.into()),
     };
     Ok(Answer::Ok(gatekeeper.pipeline.explain(question).await.into()))
+}
+
+/// JSON of any kind, kept as it came.
+#[derive(Clone, Debug)]
+struct AnyJson(String);
+
+impl<'de> Deserialize<'de> for AnyJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AsItCame;
+        impl Visitor<'_> for AsItCame {
+            type Value = AnyJson;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_bytes<E: de::Error>(self, json: &[u8]) -> Result<AnyJson, E> {
+                String::from_utf8(json.to_vec()).map(AnyJson).map_err(|_| E::custom("must be UTF-8"))
+            }
+        }
+        deserializer.deserialize_bytes(AsItCame)
+    }
 }
 
 impl CallToExplain {

@@ -218,3 +218,55 @@ impl<'de> Deserializer<'de> for Member<'de> {
         identifier ignored_any
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, PartialEq, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Order {
+        name: String,
+        on: Option<bool>,
+        most: Option<u64>,
+    }
+
+    fn order(json: &str) -> Result<Order, String> {
+        read(of_json(json).unwrap().unwrap())
+    }
+
+    #[test]
+    fn what_is_left_out_and_what_is_null_are_the_same() {
+        let bare = Order { name: "x".into(), on: None, most: None };
+        for json in [r#"{"name":"x"}"#, r#"{"name":"x","on":null,"most":null}"#] {
+            assert_eq!(order(json).as_ref(), Ok(&bare), "{json}");
+        }
+        assert_eq!(order(r#"{"name":null}"#), Err("\"name\" must be a text".into()));
+    }
+
+    #[test]
+    fn json_has_one_kind_of_number_and_a_query_has_none() {
+        for (number, whole) in [("1", Some(1)), ("1.0", Some(1)), ("1e3", Some(1000)), ("1.5", None), ("-1", None), ("\"1\"", None)] {
+            let read = order(&format!(r#"{{"name":"x","most":{number}}}"#)).ok().and_then(|order| order.most);
+            assert_eq!(read, whole, "{number}");
+        }
+        let most = |text: &str| {
+            read::<Order>(vec![("name".into(), Member::Text("x".into())), ("most".into(), Member::Text(text.to_owned().into()))])
+        };
+        assert_eq!(most("7").map(|order| order.most), Ok(Some(7)));
+        assert_eq!(most("7.0"), Err("\"most\" must be a whole number".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_there_is_read_or_refused_without_being_repeated(value in "[0-9a-z\\[\\]{}\",:. ]{0,30}") {
+            let secret = "hunter2-hunter2";
+            let json = format!(r#"{{"name":["{secret}"],"on":{value}}}"#);
+            if let Ok(Some(members)) = of_json(&json) {
+                let refused = read::<Order>(members).unwrap_err();
+                prop_assert!(!refused.contains(secret), "{}", refused);
+            }
+        }
+    }
+}

@@ -233,24 +233,47 @@ impl From<GateMode> for Mode {
     }
 }
 
-/// JSON of any kind, kept as it came.
-#[derive(Clone, Debug)]
-pub struct AnyJson(pub String);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::members::{self, Member};
+    use proptest::prelude::*;
+    use regex::Regex;
+    use serde::de::DeserializeOwned;
 
-impl<'de> Deserialize<'de> for AnyJson {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AsItCame;
-        impl serde::de::Visitor<'_> for AsItCame {
-            type Value = AnyJson;
+    #[derive(serde::Deserialize)]
+    struct One<T> {
+        one: T,
+    }
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("JSON")
-            }
+    fn read<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+        members::read::<One<T>>(vec![("one".into(), Member::Text(text.into()))]).map(|read| read.one)
+    }
 
-            fn visit_bytes<E: Error>(self, json: &[u8]) -> Result<AnyJson, E> {
-                String::from_utf8(json.to_vec()).map(AnyJson).map_err(|_| E::custom("must be UTF-8"))
-            }
+    fn pattern<T: PartialSchema>() -> Regex {
+        let schema = serde_json::to_value(T::schema()).unwrap();
+        Regex::new(schema["pattern"].as_str().unwrap()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_is_taken_exactly_if_its_description_says_so(text in "[a ]{0,3}\\PC{0,6}[\\n\\t a\u{85}\u{2003}]{0,2}") {
+            let described = pattern::<Name>().is_match(&text) && (1..=128).contains(&text.chars().count());
+            prop_assert_eq!(read::<Name>(&text).is_ok(), described, "{:?}", text);
         }
-        deserializer.deserialize_bytes(AsItCame)
+
+        #[test]
+        fn a_duration_that_is_described_is_taken(number in 1_u32..86_400, unit in "ms|s|m|h|d") {
+            let text = format!("{number}{unit}");
+            prop_assert!(pattern::<Span>().is_match(&text));
+            prop_assert_eq!(read::<Span>(&text).is_ok(), unit != "d" || number <= 3650);
+        }
+    }
+
+    #[test]
+    fn bounds_are_counted_in_characters() {
+        assert!(read::<Name>(&"é".repeat(128)).is_ok() && read::<Name>(&"é".repeat(129)).is_err());
+        assert!(read::<Reason>(&"é".repeat(500)).is_ok() && read::<Reason>(&"é".repeat(501)).is_err());
+        assert!(read::<Percentage>("100").is_ok() && read::<Percentage>("101").is_err() && read::<Most>("0").is_err());
     }
 }
