@@ -155,7 +155,8 @@ impl House {
         let variables = [("INTERNAL_ELIZA_KEY", KEY), ("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY), ("SUPABASE_URL", PLATFORM)];
         let lookup = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         let settings = Settings::read(&Environment::from_lookup(lookup)).unwrap();
-        let (gatekeeper, mut records) = Gatekeeper::build(&settings, parts);
+        let (gatekeeper, queues) = Gatekeeper::build(&settings, parts);
+        let mut records = queues.records;
         runtime.spawn(async move { while records.recv().await.is_some() {} });
         let router = doors::router(Arc::clone(&gatekeeper));
         drop(entered);

@@ -18,9 +18,12 @@ use crate::identity::{KeyHash, KeyId, Secret, TargetName};
 use crate::intake::MEMORY_UNIT;
 use crate::live::{Live, Snapshot};
 use crate::pipeline::Pipeline;
+use crate::pipeline::fixer::{Fixer, Job};
 use crate::policy::Policy;
 use crate::record::Recorder;
+use crate::record::entries::Entries;
 use crate::settings::{Enforce, OffCredentials, PlatformAddress, Settings};
+use crate::store::control::ActivityEntry;
 use crate::store::{CallRecord, Store};
 use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Metrics;
@@ -42,6 +45,13 @@ pub struct Gatekeeper {
     pub platform: Option<PlatformAddress>,
 }
 
+/// The far ends of the queues, for whoever carries on what was put into them.
+pub struct Queues {
+    pub records: mpsc::Receiver<CallRecord>,
+    pub entries: mpsc::Receiver<ActivityEntry>,
+    pub fixes: mpsc::Receiver<Job>,
+}
+
 /// What a gatekeeper is made from. Tests bring their own clock and network.
 pub struct Parts {
     pub policy: Policy,
@@ -54,11 +64,13 @@ pub struct Parts {
 }
 
 impl Gatekeeper {
-    /// The gatekeeper, and the far end of its queue of records.
-    pub fn build(settings: &Settings, parts: Parts) -> (Arc<Self>, mpsc::Receiver<CallRecord>) {
+    pub fn build(settings: &Settings, parts: Parts) -> (Arc<Self>, Queues) {
         let Parts { policy, policies, store, clock, dial, log } = parts;
         let metrics = Arc::new(Metrics::default());
         let (recorder, records) = Recorder::new(Arc::clone(&metrics));
+
+        let (entered, entries) = Entries::new(Arc::clone(&metrics));
+        let (fixer, fixes) = Fixer::new(entered, clock.clone());
 
         let mut keys = vec![(KeyId::new(CURRENT), settings.eliza_key.hash())];
         keys.extend(settings.eliza_key_previous.as_ref().map(|key| (KeyId::new("env:previous"), key.hash())));
@@ -76,6 +88,7 @@ impl Gatekeeper {
                 switches: Arc::default(),
                 blocklist: Arc::default(),
             }),
+            fixer,
             recorder,
             clock,
             service_role: settings.service_role_key.as_ref().map(Secret::hash),
@@ -99,7 +112,7 @@ impl Gatekeeper {
             admin_token: settings.admin_token.as_ref().map(Secret::hash),
             platform: settings.platform.clone(),
         };
-        (Arc::new(gatekeeper), records)
+        (Arc::new(gatekeeper), Queues { records, entries, fixes })
     }
 
     /// The secrets that are in use, by the names of their variables, and whether they are there.

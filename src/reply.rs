@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::clock::whole_seconds;
 use crate::identity::CallId;
-use crate::verdict::{Denial, Failure, Refusal};
+use crate::verdict::{Denial, Failure, Refusal, SchemaRejection};
 use crate::wording::{Words, words};
 
 pub const X_CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
@@ -21,16 +21,20 @@ pub type Answer = Response<Bytes>;
 /// A refusal as the caller gets it: the original's `error` and `message`, a stable `code`, and the members of RFC 9457.
 pub fn refusal(refusal: &Refusal, id: CallId) -> Answer {
     let mut headers = HeaderMap::new();
-    let mut blocked = None;
+    let mut beyond = None;
     match refusal {
         Refusal::Denied(Denial::DangerousSql(finding)) => {
-            blocked = Some(Blocked {
+            beyond = Some(Beyond::Sql {
                 blocked_pattern: &finding.pattern,
                 rule: &finding.rule,
                 pointer: &finding.pointer,
                 reason: &finding.reason,
             });
         }
+        Refusal::Denied(Denial::SchemaRejected(SchemaRejection { fix_triggered, fingerprint, .. })) => {
+            beyond = Some(Beyond::Schema { auto_fix_triggered: *fix_triggered, fingerprint });
+        }
+        Refusal::Denied(Denial::ValidatorUnavailable { why, .. }) => retry_after(&mut headers, why.retry_after()),
         Refusal::Denied(Denial::Limited(limited)) => retry_after(&mut headers, limited.retry_after),
         Refusal::Failed(Failure::BreakerOpen { retry_after: wait, .. }) => retry_after(&mut headers, *wait),
         Refusal::Failed(Failure::Overloaded) => retry_after(&mut headers, Duration::from_secs(1)),
@@ -40,7 +44,7 @@ pub fn refusal(refusal: &Refusal, id: CallId) -> Answer {
         Refusal::Denied(_) | Refusal::Failed(_) => {}
     }
     let status = StatusCode::from_u16(status_of(refusal)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    problem(status, headers, refusal.code(), &words(refusal), blocked, &[], id)
+    problem(status, headers, refusal.code(), &words(refusal), beyond, &[], id)
 }
 
 /// An address that nothing answers at.
@@ -86,7 +90,7 @@ pub struct Problem<'a> {
     call_id: String,
     #[serde(flatten)]
     #[schema(ignore)]
-    blocked: Option<Blocked<'a>>,
+    beyond: Option<Beyond<'a>>,
     /// Of a policy that may not come into force: all that is wrong with it, each with file and line.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     problems: &'a [String],
@@ -100,13 +104,12 @@ pub struct Problem<'a> {
     detail: &'a str,
 }
 
-/// What a refusal by the SQL filter says beyond that.
+/// What some refusals say beyond that.
 #[derive(Serialize)]
-struct Blocked<'a> {
-    blocked_pattern: &'a str,
-    rule: &'a str,
-    pointer: &'a str,
-    reason: &'a str,
+#[serde(untagged)]
+enum Beyond<'a> {
+    Sql { blocked_pattern: &'a str, rule: &'a str, pointer: &'a str, reason: &'a str },
+    Schema { auto_fix_triggered: bool, fingerprint: &'a str },
 }
 
 fn problem(
@@ -114,7 +117,7 @@ fn problem(
     headers: HeaderMap,
     code: &str,
     words: &Words,
-    blocked: Option<Blocked<'_>>,
+    beyond: Option<Beyond<'_>>,
     problems: &[String],
     id: CallId,
 ) -> Answer {
@@ -123,7 +126,7 @@ fn problem(
         message: &words.message,
         code,
         call_id: id.to_string(),
-        blocked,
+        beyond,
         problems,
         r#type: format!("urn:eliza-gatekeeper:{code}"),
         title: words.error,

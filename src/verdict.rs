@@ -3,6 +3,7 @@
 //! A gate judges; it does not know whether its judgement is enforced. So a refusing [`Verdict`] also carries the
 //! proof that the next gate asks for: the pipeline drops it when the denial stands, and goes on with it when the gate only observes.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -86,6 +87,8 @@ pub enum Denial {
     /// The validator gave no answer that can be used, and policy says to refuse then.
     ValidatorUnavailable {
         validator: TargetName,
+        why: NoAnswer,
+        place: Option<Place>,
     },
 }
 
@@ -114,6 +117,70 @@ pub struct SchemaRejection {
     /// Whether somebody is at work on it: a fix was triggered by this call or, a short while ago, by one like it.
     pub fix_triggered: bool,
     pub place: Option<Place>,
+}
+
+/// What the validator says of a schema operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opinion {
+    Valid,
+    Rejected {
+        /// In the validator's own words, bounded and legible.
+        reason: String,
+    },
+    Unavailable(NoAnswer),
+}
+
+/// Why somebody whom the gatekeeper itself asked gave no answer that can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoAnswer {
+    SwitchedOff,
+    NotConfigured,
+    BreakerOpen {
+        retry_after: Duration,
+    },
+    Unreachable,
+    TooSlow,
+    Reset,
+    NotHttp,
+    /// The answer had this status, whatever else it said.
+    Status(u16),
+    TooLarge,
+    BrokenOff,
+    NotJson,
+    /// It does not say what was asked, or says two things at once.
+    Unclear,
+}
+
+impl NoAnswer {
+    /// When it may be worth asking again, where nothing better is known.
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    pub fn retry_after(self) -> Duration {
+        match self {
+            Self::BreakerOpen { retry_after } => retry_after,
+            _ => Self::PATIENCE,
+        }
+    }
+}
+
+/// One word, for records and the log.
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SwitchedOff => "switched_off",
+            Self::NotConfigured => "not_configured",
+            Self::BreakerOpen { .. } => "breaker_open",
+            Self::Unreachable => "unreachable",
+            Self::TooSlow => "timeout",
+            Self::Reset => "reset",
+            Self::NotHttp => "not_http",
+            Self::Status(status) => return write!(f, "status_{status}"),
+            Self::TooLarge => "too_large",
+            Self::BrokenOff => "broken_off",
+            Self::NotJson => "not_json",
+            Self::Unclear => "unclear",
+        })
+    }
 }
 
 /// Why credentials were not accepted. For the record and the log; the caller is told one sentence for all of them.
@@ -325,9 +392,10 @@ impl Denial {
             Self::Limited(Limited { place, .. })
             | Self::CallerNotAllowed { place, .. }
             | Self::Blocked(Blocked { place, .. })
-            | Self::SchemaRejected(SchemaRejection { place, .. }) => place.as_ref(),
+            | Self::SchemaRejected(SchemaRejection { place, .. })
+            | Self::ValidatorUnavailable { place, .. } => place.as_ref(),
             Self::DangerousSql(finding) => finding.place.as_ref(),
-            Self::Unauthorized(_) | Self::KeyNotScoped { .. } | Self::ValidatorUnavailable { .. } => None,
+            Self::Unauthorized(_) | Self::KeyNotScoped { .. } => None,
         }
     }
 

@@ -40,7 +40,7 @@ fn denied(denial: &Denial) -> Words {
         Denial::Blocked(Blocked { what: BlockedWhat::Network, .. }) => ("Forbidden", "Calls from this network are blocked".into()),
         Denial::Blocked(Blocked { what: BlockedWhat::Source, .. }) => ("Forbidden", "This source is disabled".into()),
         Denial::SchemaRejected(rejection) => ("Schema validation failed", rejection.reason.clone()),
-        Denial::ValidatorUnavailable { validator } => {
+        Denial::ValidatorUnavailable { validator, .. } => {
             ("Validator unavailable", format!("'{validator}' could not validate this schema operation, so it is not carried out"))
         }
     };

@@ -157,13 +157,13 @@ impl<'f> Walk<'_, 'f> {
         legible(&out, POINTER_LIMIT)
     }
 
-    fn collect<E: de::Error>(&mut self, text: String) -> Result<(), E> {
+    fn collect<E: de::Error>(&mut self, text: String, joined: bool) -> Result<(), E> {
         if self.sql.len() == SQL_TEXTS {
             return Err(self.fail(Failure::InvalidEnvelope { what: format!("more than {SQL_TEXTS} strings of SQL") }));
         }
         self.hold(text.len())?;
         let pointer = self.pointer();
-        self.sql.push(SqlText { pointer, text });
+        self.sql.push(SqlText { pointer, text, joined });
         Ok(())
     }
 
@@ -191,8 +191,8 @@ impl<'f> Walk<'_, 'f> {
         let pieces: Vec<&str> = items.iter().filter_map(|at| self.sql.get(*at)).map(|piece| piece.text.as_str()).collect();
         let by_lines = pieces.iter().any(|piece| piece.contains("--")).then(|| pieces.join("\n"));
         let joined = pieces.join(" ");
-        self.collect(joined)?;
-        by_lines.map_or(Ok(()), |text| self.collect(text))
+        self.collect(joined, true)?;
+        by_lines.map_or(Ok(()), |text| self.collect(text, true))
     }
 
     fn names_sql(&self, name: &str) -> bool {
@@ -323,7 +323,7 @@ impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
             return Ok(());
         }
         walk.pieces.push(walk.sql.len());
-        walk.collect(text.to_owned())
+        walk.collect(text.to_owned(), false)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {

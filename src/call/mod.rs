@@ -65,6 +65,8 @@ pub struct SqlText {
     /// Cut to a bound.
     pub pointer: String,
     pub text: String,
+    /// Put together of the items of an array, which are there by themselves too.
+    pub joined: bool,
 }
 
 /// One authenticated call as `rate_limits` counts it, refused or not.

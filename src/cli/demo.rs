@@ -85,7 +85,7 @@ Make a call:
     -H 'x-eliza-source: gemini-chat' \\
     -d '{{\"target\":\"agent-manager\",\"action\":\"list_agents\",\"payload\":{{}}}}'
 
-See it recorded, and look after it, from another terminal:
+See it recorded, and look after it, from another terminal in this folder:
 
   export DATABASE_URL={database} GATEKEEPER_OPS_LISTEN={ops}
   export GATEKEEPER_ADMIN_TOKEN={token}

@@ -1,4 +1,5 @@
-//! The demo's targets: every function there is, answering with what it was sent, so that a first call shows what a target gets.
+//! The demo's targets: every function there is, answering with what it was sent, so that a first call shows what a target gets. Whoever
+//! is asked to validate SQL finds it valid.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,6 +29,9 @@ pub async fn start() -> io::Result<SocketAddr> {
 async fn answer(Path(target): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
     let received: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let call_id = headers.get("x-call-id").and_then(|id| id.to_str().ok());
-    let answer = json!({ "success": true, "target": target, "received": received, "call_id": call_id });
+    let mut answer = json!({ "success": true, "target": target, "received": &received, "call_id": call_id });
+    if received.get("action").is_some_and(|action| action == "validate") {
+        answer["valid"] = true.into();
+    }
     (StatusCode::OK, [("content-type", "application/json")], answer.to_string()).into_response()
 }

@@ -80,8 +80,8 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
         Err(error) => return setup::failed(output, &error),
     };
     let parts = Parts { policy, policies, store, clock: Clock::system(), dial: Dial::Network, log };
-    let (gatekeeper, records) = Gatekeeper::build(&settings, parts);
-    let upkeep = match Upkeep::start(&gatekeeper, records, settings.database.migrate).await {
+    let (gatekeeper, queues) = Gatekeeper::build(&settings, parts);
+    let upkeep = match Upkeep::start(&gatekeeper, queues, settings.database.migrate).await {
         Ok(upkeep) => upkeep,
         Err(error) => {
             output.problem(&error.to_string());

@@ -19,7 +19,7 @@ impl Control {
     }
 
     /// Puts the stored keys on the ring beside the environment's. A stored key that cannot be read in full is left off: less access, never more.
-    pub(super) fn use_keys(&self, stored: Vec<StoredKey>) {
+    pub fn use_keys(&self, stored: Vec<StoredKey>) {
         let before = Arc::clone(&self.pipeline.live.current().keys);
         let used: HashMap<&KeyId, Timestamp> = before.iter().filter_map(|key| Some((&key.id, key.last_used()?))).collect();
         let stored = stored.into_iter().filter_map(|key| {

@@ -5,4 +5,5 @@ pub mod authenticate;
 pub mod authorize;
 pub mod blocklist;
 pub mod rate_limit;
+pub mod schema_check;
 pub mod sql_filter;

@@ -14,7 +14,7 @@ use crate::gates::authenticate::Assumed;
 use crate::identity::{Action, CallId, Caller, Endpoint, Place, SourceName, TargetName};
 use crate::live::Snapshot;
 use crate::policy::Policy;
-use crate::record::{Notes, Trail};
+use crate::record::{Notes, SchemaNote, Trail};
 use crate::reply::status_of;
 use crate::verdict::{AuthFault, Denial, GateName, Refusal, Standing, Standings};
 use crate::wording::{window_words, words};
@@ -148,6 +148,12 @@ impl Seen<'_> {
                 _ => String::new(),
             };
             return Step { gate, decision: Decision::NotReached, saw: String::new(), why, place: None };
+        }
+        if gate == GateName::SchemaCheck && self.notes.schema == Some(SchemaNote::NotAsked) {
+            let policy = &self.snapshot.policy.schema;
+            let validator = policy.validator.as_ref().map_or("", |validator| validator.name.as_str());
+            let why = format!("a schema operation: {validator} has the say in it");
+            return Step { gate, decision: Decision::NotAsked, saw: self.saw(gate), why, place: Some(policy.place.clone()) };
         }
         let step = |why, place| Step { gate, decision: Decision::Allow, saw: self.saw(gate), why, place };
         match self.notes.excepted.first() {

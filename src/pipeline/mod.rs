@@ -3,7 +3,9 @@
 //! Each gate takes the proof of the one before, so a call that skipped a gate does not compile. Nothing here touches a database.
 
 mod explain;
+pub mod fixer;
 mod retrace;
+mod schema;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use crate::gates::authorize::{Authorized, authorize};
 use crate::gates::blocklist::{NotBlocked, blocklist};
 use crate::gates::rate_limit::strangers::{Fold, Strangers};
 use crate::gates::rate_limit::{EndpointTicket, RateLimiter, SourceTicket, Subject};
+use crate::gates::schema_check::SchemaChecked;
 use crate::gates::sql_filter::{SqlJudged, sql_filter};
 use crate::identity::{Action, Caller, Endpoint, KeyHash, Secret};
 use crate::intake::{Taken, read_body};
@@ -28,6 +31,9 @@ use crate::policy::{Policy, Target};
 use crate::record::{Recorder, Trail};
 use crate::upstream::{Order, Outgoing, Settled, Towards, Upstream, settle, shape};
 use crate::verdict::{AuthFault, Denial, Failure, GateName, Refusal, Standings, Verdict};
+
+use fixer::Fixer;
+use schema::Checking;
 
 pub use explain::{Decision, Explanation, Question, Step};
 pub use retrace::{judged_by, retrace};
@@ -46,6 +52,7 @@ pub struct Pipeline {
     pub limiter: RateLimiter,
     pub strangers: Strangers,
     pub upstream: Upstream,
+    pub fixer: Fixer,
     pub recorder: Recorder,
     pub clock: Clock,
     pub service_role: Option<KeyHash>,
@@ -97,6 +104,7 @@ struct Admitted {
     _authorized: Authorized,
     _within_limits: EndpointTicket,
     _sql: SqlJudged,
+    _schema: SchemaChecked,
     /// Held until the call has been sent on.
     _memory: Option<OwnedSemaphorePermit>,
 }
@@ -157,6 +165,10 @@ impl Pipeline {
             _authorized: weigh(snapshot, trail, GateName::Authorize, authorize(&caller, &route.target, route.action()))?,
             _within_limits: self.limit_endpoint(ticket, &route, snapshot, trail, standings)?,
             _sql: self.filter_sql(&caller, &route, snapshot, trail).await?,
+            _schema: {
+                let call = Checking { caller: &caller, route: &route, head, headers, purpose: &purpose };
+                self.check_schema(call, snapshot, trail).await?
+            },
             _memory: memory,
             caller,
             route,
@@ -298,16 +310,10 @@ impl Pipeline {
     }
 
     async fn forward(&self, admitted: Admitted, head: &Head, headers: &HeaderMap, trail: &mut Trail) -> Result<Settled, Refusal> {
-        let shown = [&head.credentials.bearer, &head.credentials.apikey];
-        let service_key = shown.iter().any(|token| token.as_ref().is_some_and(|token| self.service_role == Some(token.hash())));
-        let towards = match admitted.caller.caller() {
-            Caller::Source { .. } | Caller::ServiceRole { .. } if service_key => Towards::InjectedAlone,
-            Caller::Source { .. } | Caller::ServiceRole { .. } => Towards::Injected,
-            Caller::Stranger { .. } => self.strangers_towards,
-        };
         let route = &admitted.route;
+        let (towards, timeout) = (self.towards(&admitted.caller, head), route.target.timeout);
         let body = Outgoing::Shaped(shape::body(&route.target, &route.envelope));
-        let order = Order { head, target: &route.target, method: Method::POST, rest: "", headers, body, towards };
+        let order = Order { head, target: &route.target, method: Method::POST, rest: "", headers, body, towards, timeout };
         let began = self.clock.monotonic_nanos();
         let settled = match self.upstream.forward(order).await {
             Ok(answer) => Ok(settle(answer, &route.target, head.id).await),
@@ -315,6 +321,17 @@ impl Pipeline {
         };
         trail.note().upstream = Some(self.since(began));
         settled
+    }
+
+    /// Whose credentials a target is shown on this caller's behalf.
+    fn towards(&self, caller: &Authenticated, head: &Head) -> Towards {
+        let shown = [&head.credentials.bearer, &head.credentials.apikey];
+        let service_key = shown.iter().any(|token| token.as_ref().is_some_and(|token| self.service_role == Some(token.hash())));
+        match caller.caller() {
+            Caller::Source { .. } | Caller::ServiceRole { .. } if service_key => Towards::InjectedAlone,
+            Caller::Source { .. } | Caller::ServiceRole { .. } => Towards::Injected,
+            Caller::Stranger { .. } => self.strangers_towards,
+        }
     }
 
     fn since(&self, began: u64) -> Duration {

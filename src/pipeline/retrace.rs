@@ -121,6 +121,9 @@ impl Kept<'_> {
             return Step { gate, decision, saw: self.saw(gate, details), why: why(details), place };
         }
         match self.end.passed(gate) {
+            Ok(()) if gate == GateName::SchemaCheck && self.text("schema_check") == Some("not_asked") => {
+                Step { gate, decision: Decision::NotAsked, saw: self.saw(gate, self.metadata), why: String::new(), place: self.place(gate) }
+            }
             Ok(()) => self.allow(gate),
             Err(unknown) => {
                 let why = match self.end {
@@ -167,7 +170,13 @@ impl Kept<'_> {
                 (None, _) => String::new(),
             },
             GateName::SqlFilter => text(details, "pointer").map(|pointer| format!("SQL at {pointer}")).unwrap_or_default(),
-            GateName::SourceLimit | GateName::EndpointLimit | GateName::SchemaCheck => String::new(),
+            GateName::SchemaCheck => match (self.text("schema_check"), self.text("schema_check_fault")) {
+                (Some("not_asked"), _) => "a schema operation, which nobody was asked about".into(),
+                (Some("unavailable"), fault) => format!("the validator said nothing: {}", fault.unwrap_or_default()),
+                (Some(said), _) => format!("the validator said: {said}"),
+                (None, _) => String::new(),
+            },
+            GateName::SourceLimit | GateName::EndpointLimit => String::new(),
         }
     }
 
@@ -198,9 +207,10 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::identity::{CallId, Caller, KeyId};
     use crate::record::compose::compose;
-    use crate::record::{Ending, Notes, WouldDeny};
+    use crate::record::{Ending, Notes, SchemaNote, WouldDeny};
     use crate::verdict::{
-        AuthFault, Blocked, BlockedWhat, Denial, ExceptedSql, Failure, LimitRule, LimitScope, Limited, Refusal, SchemaRejection, SqlFinding,
+        AuthFault, Blocked, BlockedWhat, Denial, ExceptedSql, Failure, LimitRule, LimitScope, Limited, NoAnswer, Refusal, SchemaRejection,
+        SqlFinding,
     };
 
     fn notes() -> Notes {
@@ -242,8 +252,13 @@ mod tests {
                 reason: "It destroys.".into(),
                 place: place.clone(),
             })),
-            Denial::SchemaRejected(SchemaRejection { reason: "no".into(), fingerprint: "f".into(), fix_triggered: false, place }),
-            Denial::ValidatorUnavailable { validator: target },
+            Denial::SchemaRejected(SchemaRejection {
+                reason: "no".into(),
+                fingerprint: "f".into(),
+                fix_triggered: false,
+                place: place.clone(),
+            }),
+            Denial::ValidatorUnavailable { validator: target, why: NoAnswer::TooSlow, place },
         ]
     }
 
@@ -345,5 +360,10 @@ mod tests {
         assert_eq!(saw(stranger(Some("gemini-chat")))[0], "somebody who says it is gemini-chat");
         assert_eq!(saw(stranger(None))[0], "nobody");
         assert_eq!(saw(Notes { caller: Some(Caller::ServiceRole { claimed: None }), ..notes() })[0], "the service role key");
+        let checked = |schema| saw(Notes { schema: Some(schema), ..notes() })[6].clone();
+        assert_eq!(checked(SchemaNote::Valid), "the validator said: valid");
+        assert_eq!(checked(SchemaNote::Unavailable(NoAnswer::Status(500))), "the validator said nothing: status_500");
+        let unasked = Notes { schema: Some(SchemaNote::NotAsked), ..notes() };
+        assert_eq!(steps(&unasked, &Ending::Answered { status: 200 })[6].decision, Decision::NotAsked);
     }
 }

@@ -5,6 +5,7 @@ mod credentials;
 mod exceptions;
 mod glob;
 mod limits;
+mod schema;
 mod service;
 mod sources;
 mod sql;
@@ -50,6 +51,7 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
     let rule_ids: Vec<String> = rules.iter().map(|rule| rule.get_ref().id.get_ref().clone()).collect();
     let exceptions = exceptions::compile(own.exceptions, &rule_ids, &listed, &target_names, &mut report);
     let sql = sql::compile(layered(own.sql, shipped_sections.sql, file::Sql::or), rules, exceptions, &core_rules, &mut report);
+    let schema = schema::compile(own.schema, shipped_sections.schema, &target_names, &targets, &mut report);
     let limits = service::limits(layered(own.limits, shipped_sections.limits, file::Limits::or), &sources, &mut report);
     let longest = limits.as_ref().and_then(|limits| limits.window_lengths.last()).copied().unwrap_or_default();
     let retention = service::retention(layered(own.retention, shipped_sections.retention, file::Retention::or), longest, &mut report);
@@ -57,10 +59,10 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
     let cors = service::cors(layered(own.cors, shipped_sections.cors, file::Cors::or), &mut report);
 
     let warnings = report.finish()?;
-    match (sql, limits, retention, body, cors) {
-        (Some(sql), Some(limits), Some(retention), Some(body), Some(cors)) => {
+    match (sql, schema, limits, retention, body, cors) {
+        (Some(sql), Some(schema), Some(limits), Some(retention), Some(body), Some(cors)) => {
             let fingerprint = fingerprint(files.iter().chain(shipped)).into();
-            Ok(Policy { fingerprint, sources, targets, secrets, limits, sql, blocks, body, retention, cors, warnings })
+            Ok(Policy { fingerprint, sources, targets, secrets, limits, sql, schema, blocks, body, retention, cors, warnings })
         }
         // Only a build that ships broken policies comes here; a test keeps it from shipping.
         _ => Err(Problems::one("policies", "the shipped policies leave out a key that has no other default")),

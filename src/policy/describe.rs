@@ -1,19 +1,20 @@
 //! The compiled policy as operators would write it, for whoever asks what is in force: names, notations and places, never a secret.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use serde_json::{Value, json};
 
 use super::values::{in_words, size_in_words};
-use super::{Allowance, BodyShape, Counted, Credentials, Policy, Source, SqlException, SqlPolicy, Target};
+use super::{Allowance, BodyShape, Counted, Credentials, Fail, Policy, SchemaPolicy, Source, SqlException, SqlPolicy, Target};
 use crate::blocklist::{Block, Subject};
 use crate::clock::Timestamp;
-use crate::identity::NamePattern;
+use crate::identity::{Action, NamePattern};
 use crate::sql::Mode;
 
 pub fn describe(policy: &Policy) -> Value {
-    let Policy { fingerprint, sources, targets, limits, sql, blocks, body, retention, cors, warnings, secrets } = policy;
+    let Policy { fingerprint, sources, targets, limits, sql, schema, blocks, body, retention, cors, warnings, secrets } = policy;
     // Single names are found by lookup; of patterns the first that matches counts, so their order says something.
     let mut named: Vec<&Source> = sources.named.values().map(AsRef::as_ref).collect();
     named.sort_by_key(|source| source.pattern.as_str());
@@ -29,6 +30,7 @@ pub fn describe(policy: &Policy) -> Value {
             "stranger_records_per_minute": limits.stranger_records_per_minute,
         },
         "sql": of_sql(sql),
+        "schema": of_schema(schema),
         "blocks": blocks.iter().map(block).collect::<Vec<_>>(),
         "body": {
             "max": size_in_words(body.max_bytes),
@@ -118,6 +120,27 @@ fn of_sql(sql: &SqlPolicy) -> Value {
         "fields": sql.fields,
         "rules": rules.collect::<Vec<_>>(),
         "exceptions": sql.exceptions.iter().map(exception).collect::<Vec<_>>(),
+    })
+}
+
+fn of_schema(schema: &SchemaPolicy) -> Value {
+    let named = |target: &Option<Arc<Target>>| target.as_ref().map_or("off", |target| target.name.as_str()).to_owned();
+    json!({
+        "validator": named(&schema.validator),
+        "action": schema.action.as_str(),
+        "timeout": in_words(schema.timeout),
+        "fail": match schema.fail {
+            Fail::Open => "open",
+            Fail::Closed => "closed",
+            Fail::ClosedForDdl => "closed-for-ddl",
+        },
+        "fail_place": schema.fail_place.as_str(),
+        "operations": schema.operations,
+        "actions": schema.actions.iter().map(Action::as_str).collect::<Vec<_>>(),
+        "ddl": schema.ddl.as_str(),
+        "fixer": named(&schema.fixer),
+        "fix_cooldown": in_words(schema.fix_cooldown),
+        "place": schema.place.as_str(),
     })
 }
 

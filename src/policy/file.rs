@@ -69,6 +69,21 @@ section! {
 }
 
 section! {
+    /// `[schema]`
+    Schema {
+        validator: Text,
+        action: Text,
+        timeout: Text,
+        fail: Spanned<Fail>,
+        operations: Spanned<bool>,
+        actions: List,
+        fixer: Text,
+        fix_cooldown: Text,
+        ddl: Spanned<Ddl>,
+    }
+}
+
+section! {
     /// `[body]`
     Body {
         max: Text,
@@ -166,6 +181,24 @@ pub struct Rule {
     pub refuses: List,
     #[serde(default)]
     pub allows: Vec<Text>,
+}
+
+/// `[schema.ddl]`: examples belong to their regex, so this is taken whole.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ddl {
+    pub regex: Text,
+    pub matches: List,
+    #[serde(default)]
+    pub passes: Vec<Text>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fail {
+    Open,
+    Closed,
+    ClosedForDdl,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

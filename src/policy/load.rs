@@ -14,8 +14,9 @@ use super::problems::{File, Problem, Problems};
 const MAX_FILES: usize = 100;
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-const SHIPPED: [(&str, &str); 5] = [
+const SHIPPED: [(&str, &str); 6] = [
     ("limits.toml", include_str!("../../policies/limits.toml")),
+    ("schema.toml", include_str!("../../policies/schema.toml")),
     ("service.toml", include_str!("../../policies/service.toml")),
     ("sources.toml", include_str!("../../policies/sources.toml")),
     ("sql.toml", include_str!("../../policies/sql.toml")),

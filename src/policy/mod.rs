@@ -15,10 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use regex::Regex;
 
 use crate::blocklist::Block;
 use crate::clock::Timestamp;
-use crate::identity::{Caller, NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
+use crate::identity::{Action, Caller, NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
 use crate::sql;
 
 /// The compiled snapshot.
@@ -32,6 +33,7 @@ pub struct Policy {
     pub secrets: BTreeMap<String, bool>,
     pub limits: Limits,
     pub sql: SqlPolicy,
+    pub schema: SchemaPolicy,
     /// Whom policy keeps out, in file order.
     pub blocks: Vec<Block>,
     pub body: BodyPolicy,
@@ -264,6 +266,41 @@ impl SqlException {
     pub fn has_ended(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| now >= until)
     }
+}
+
+/// Which calls are schema operations, who judges them, and who hears of those that were rejected.
+#[derive(Debug)]
+pub struct SchemaPolicy {
+    /// `None`: nobody is asked.
+    pub validator: Option<Arc<Target>>,
+    /// What the validator is asked to do.
+    pub action: Action,
+    /// For its whole answer.
+    pub timeout: Duration,
+    pub fail: Fail,
+    /// Whether SQL in the envelope's `operation` makes a call a schema operation.
+    pub operations: bool,
+    /// The actions that, beside SQL, do.
+    pub actions: Vec<Action>,
+    /// What a folded statement must match to be DDL.
+    pub ddl: Regex,
+    pub fixer: Option<Arc<Target>>,
+    pub fix_cooldown: Duration,
+    /// Where the validator is named.
+    pub place: Place,
+    /// Where it is written down what becomes of a call that the validator says nothing of.
+    pub fail_place: Place,
+}
+
+/// What becomes of a schema operation that the validator says nothing of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fail {
+    /// It passes.
+    Open,
+    /// It is refused.
+    Closed,
+    /// It is refused if it is DDL.
+    ClosedForDdl,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -26,6 +26,7 @@ pub struct Sections {
     pub target_defaults: Option<Spanned<file::Target>>,
     pub limits: Option<Spanned<file::Limits>>,
     pub sql: Option<Spanned<file::Sql>>,
+    pub schema: Option<Spanned<file::Schema>>,
     pub body: Option<Spanned<file::Body>>,
     pub retention: Option<Spanned<file::Retention>>,
     pub cors: Option<Spanned<file::Cors>>,
@@ -59,6 +60,7 @@ impl Sections {
             "target_defaults" => single(name, value, &mut self.target_defaults, report),
             "limits" => single(name, value, &mut self.limits, report),
             "sql" => single(name, value, &mut self.sql, report),
+            "schema" => single(name, value, &mut self.schema, report),
             "body" => single(name, value, &mut self.body, report),
             "retention" => single(name, value, &mut self.retention, report),
             "cors" => single(name, value, &mut self.cors, report),
@@ -66,7 +68,7 @@ impl Sections {
                 name.span(),
                 format!(
                     "unknown section `{other}`: there are [[source]], [limits], [tiers.NAME], [[override]], [target_defaults], [[target]], [[block]], \
-                     [sql], [[rule]], [[exception]], [body], [retention] and [cors]"
+                     [sql], [[rule]], [[exception]], [schema], [body], [retention] and [cors]"
                 ),
             ),
         }

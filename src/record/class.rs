@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::identity::TargetName;
-    use crate::verdict::{AuthFault, Blocked, BlockedWhat};
+    use crate::verdict::{AuthFault, Blocked, BlockedWhat, NoAnswer};
 
     #[test]
     fn each_ending_is_of_one_class_and_success_of_none() {
@@ -110,7 +110,7 @@ mod tests {
             (denied(Denial::Unauthorized(AuthFault::KeyExpired)), Some("auth")),
             (denied(Denial::KeyNotScoped { target: target() }), Some("policy")),
             (denied(Denial::Blocked(blocked)), Some("policy")),
-            (denied(Denial::ValidatorUnavailable { validator: target() }), Some("schema")),
+            (denied(Denial::ValidatorUnavailable { validator: target(), why: NoAnswer::TooSlow, place: None }), Some("schema")),
             (failed(Failure::BodyTooSlow), Some("caller")),
             (failed(Failure::UnknownTarget { name: "x".into() }), Some("caller")),
             (failed(Failure::BreakerOpen { target: target(), retry_after: Duration::ZERO }), Some("target_down")),

@@ -26,6 +26,8 @@ pub struct Metadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_ms: Option<u128>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub validator_ms: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub overhead_us: Option<u128>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
@@ -33,6 +35,11 @@ pub struct Metadata<'a> {
     /// Said only of calls that did not succeed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error_class: Option<&'static str>,
+    /// Of a schema operation: what its validator said, and why it said nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema_check: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema_check_fault: Option<String>,
     #[serde(flatten)]
     pub details: Option<Details<'a>>,
     /// Where the rule that refused the call is written down.
@@ -102,7 +109,7 @@ impl<'a> Details<'a> {
                 let SchemaRejection { reason, fingerprint, fix_triggered, .. } = rejection;
                 Some(Self::Schema { reason, fingerprint, auto_fix_triggered: *fix_triggered })
             }
-            Denial::ValidatorUnavailable { validator } => Some(Self::Validator { validator: validator.as_str() }),
+            Denial::ValidatorUnavailable { validator, .. } => Some(Self::Validator { validator: validator.as_str() }),
             Denial::KeyNotScoped { .. } | Denial::CallerNotAllowed { .. } => None,
         }
     }

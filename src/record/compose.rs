@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::class::ErrorClass;
 use super::columns::{CallerContext, Details, Excepted, Metadata, Request, WouldHaveDenied, object};
-use super::notes::{Ending, Notes};
+use super::notes::{Ending, Notes, SchemaNote};
 use crate::call::legible;
 use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Caller, KeyId, NAME_LIMIT, Network, Place, UNAUTHENTICATED};
@@ -52,10 +52,16 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         claimed_source: notes.claimed.as_deref(),
         trace_id: notes.trace.map(|trace| format!("{:032x}", trace.trace_id)),
         upstream_ms: notes.upstream.map(|upstream| upstream.as_millis()),
+        validator_ms: notes.asking.map(|asking| asking.as_millis()),
         overhead_us: notes.overhead.map(|overhead| overhead.as_micros()),
         status,
         code: ending.label(),
         error_class: ErrorClass::of(ending).map(ErrorClass::as_str),
+        schema_check: notes.schema.map(SchemaNote::as_str),
+        schema_check_fault: match notes.schema {
+            Some(SchemaNote::Unavailable(why)) => Some(why.to_string()),
+            _ => None,
+        },
         details: denial.and_then(Details::of),
         policy_line: denial.and_then(Denial::place).map(Place::as_str),
         policy: notes.policy.as_deref().map(|fingerprint| fingerprint.get(..FINGERPRINT_SHOWN).unwrap_or(fingerprint)),
@@ -197,6 +203,9 @@ fn headline(
     match (activity, ending) {
         (ActivityType::SchemaProtection, Ending::Refused(Refusal::Denied(Denial::DangerousSql(finding)))) => {
             ("\u{1f6ab} Dangerous Operation Blocked".into(), format!("Blocked {} from {source}", finding.pattern))
+        }
+        (ActivityType::SchemaProtection, Ending::Refused(Refusal::Denied(Denial::SchemaRejected(rejection)))) => {
+            ("\u{1f6ab} Schema Operation Rejected".into(), format!("Rejected from {source}: {}", rejection.reason))
         }
         (ActivityType::Error, _) => ("\u{274c} Gatekeeper Error".into(), error.unwrap_or_default().to_owned()),
         (ActivityType::Denied | ActivityType::SchemaProtection, _) => {

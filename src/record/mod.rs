@@ -4,6 +4,7 @@
 mod class;
 mod columns;
 pub mod compose;
+pub mod entries;
 pub mod notes;
 pub mod trail;
 pub mod writer;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-pub use notes::{Ending, Notes, WouldDeny};
+pub use notes::{Ending, Notes, SchemaNote, WouldDeny};
 pub use trail::{Recorded, Trail};
 
 use crate::store::CallRecord;

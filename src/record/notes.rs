@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::call::{Count, TraceContext};
 use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Caller, KeyId, Network, TargetName};
-use crate::verdict::{Denial, ExceptedSql, GateName, Refusal};
+use crate::verdict::{Denial, ExceptedSql, GateName, NoAnswer, Refusal};
 
 #[derive(Clone, Debug)]
 pub struct Notes {
@@ -28,10 +28,14 @@ pub struct Notes {
     pub would_deny: Vec<WouldDeny>,
     /// What policy would have refused, had it not stated an exception.
     pub excepted: Vec<ExceptedSql>,
+    /// Of a schema operation: what its validator said.
+    pub schema: Option<SchemaNote>,
     pub request_bytes: u64,
     pub response_bytes: u64,
     /// Spent on the caller's body.
     pub reading: Duration,
+    /// Spent on the validator of schema operations.
+    pub asking: Option<Duration>,
     /// Spent on the target, until its answer could be passed on or it was clear that there is none.
     pub upstream: Option<Duration>,
     /// Spent by the gatekeeper itself, until the answer began.
@@ -48,6 +52,27 @@ pub struct Notes {
 pub struct WouldDeny {
     pub gate: GateName,
     pub denial: Denial,
+}
+
+/// What became of the question whether a schema operation may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaNote {
+    /// No answer would have stopped the call.
+    NotAsked,
+    Valid,
+    Rejected,
+    Unavailable(NoAnswer),
+}
+
+impl SchemaNote {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAsked => "not_asked",
+            Self::Valid => "valid",
+            Self::Rejected => "rejected",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
 }
 
 /// How a call ended.
@@ -84,9 +109,11 @@ impl Notes {
             counted: None,
             would_deny: Vec::new(),
             excepted: Vec::new(),
+            schema: None,
             request_bytes: 0,
             response_bytes: 0,
             reading: Duration::ZERO,
+            asking: None,
             upstream: None,
             overhead: None,
             enforced: true,

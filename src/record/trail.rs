@@ -133,7 +133,7 @@ pin_project! {
 
 impl<B: Body> Recorded<B> {
     pub fn new(body: B, mut trail: Trail, status: u16) -> Self {
-        let others = trail.notes.reading + trail.notes.upstream.unwrap_or_default();
+        let others = [trail.notes.asking, trail.notes.upstream].into_iter().flatten().sum::<std::time::Duration>() + trail.notes.reading;
         trail.notes.overhead = Some(trail.started.elapsed().saturating_sub(others));
         let empty = body.is_end_stream();
         if trail.notes.ending.is_none() {

@@ -1,6 +1,7 @@
 //! Judging SQL: text in, findings out. Knows nothing of HTTP, of calls, or of where rules are written down.
 
 mod fold;
+mod outline;
 mod quotes;
 
 use regex::Regex;
@@ -8,6 +9,7 @@ use regex::Regex;
 use crate::identity::Place;
 
 pub use fold::{Reading, fold};
+pub use outline::{Outline, first_word, is_unclosed};
 
 /// How much of a statement a finding shows, in characters.
 const SHOWN: usize = 500;

@@ -9,16 +9,17 @@ mod lookout;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 pub use bring_up::StartError;
 
-use crate::gatekeeper::Gatekeeper;
+use crate::gatekeeper::{Gatekeeper, Queues};
+use crate::record::entries::write_entries;
 use crate::record::writer::write_all;
 use crate::settings::Migrate;
-use crate::store::{CallRecord, SignalCursor};
+use crate::store::SignalCursor;
 use bring_up::{BringUpError, keep_bringing_up};
 use duties::{follow_signals, maintain, record_strangers, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
 use lookout::{look_for_platform, look_for_targets};
@@ -41,12 +42,13 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 pub struct Upkeep {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
-    writer: tokio::task::JoinHandle<()>,
+    writer: JoinHandle<()>,
+    fixes: JoinHandle<()>,
 }
 
 impl Upkeep {
     /// Starts everything. A database that is away is waited for in the background; one that refuses the schema is an error now.
-    pub async fn start(gatekeeper: &Arc<Gatekeeper>, records: mpsc::Receiver<CallRecord>, migrate: Migrate) -> Result<Self, StartError> {
+    pub async fn start(gatekeeper: &Arc<Gatekeeper>, queues: Queues, migrate: Migrate) -> Result<Self, StartError> {
         // Before anything else: what operators have said holds from the first call on, whether or not the database is there.
         gatekeeper.control.restore().await;
         let (stop, stopping) = watch::channel(false);
@@ -63,6 +65,7 @@ impl Upkeep {
             Ok(Err(_)) | Err(_) => away_at_start("no answer yet"),
         }
 
+        let Queues { records, entries, fixes } = queues;
         let writer = {
             let (store, metrics, mut is_up, stop) =
                 (Arc::clone(&gatekeeper.store), Arc::clone(&gatekeeper.metrics), is_up.clone(), stopping.clone());
@@ -70,6 +73,29 @@ impl Upkeep {
                 if is_up.wait_for(Option::is_some).await.is_ok() {
                     write_all(store, records, metrics, stop).await;
                 }
+            })
+        };
+        // What is written last is what became of the fixes that were under way.
+        let fixes = {
+            let (pipeline, store, metrics, mut is_up, stop) = (
+                Arc::clone(&gatekeeper.pipeline),
+                Arc::clone(&gatekeeper.store),
+                Arc::clone(&gatekeeper.metrics),
+                is_up.clone(),
+                stopping.clone(),
+            );
+            tokio::spawn(async move {
+                let (done, all_done) = watch::channel(false);
+                let run = async {
+                    pipeline.run_fixes(fixes, stop).await;
+                    done.send_replace(true);
+                };
+                let write = async {
+                    if is_up.wait_for(Option::is_some).await.is_ok() {
+                        write_entries(store, entries, metrics, all_done).await;
+                    }
+                };
+                tokio::join!(run, write);
             })
         };
         tasks.spawn(follow_signals(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
@@ -90,7 +116,7 @@ impl Upkeep {
         tasks.spawn(watch_policies(Arc::clone(gatekeeper), stopping.clone()));
         tasks.spawn(run_errands(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
         tasks.spawn(maintain(Arc::clone(gatekeeper), is_up, stopping));
-        Ok(Self { stop, tasks, writer })
+        Ok(Self { stop, tasks, writer, fixes })
     }
 
     /// Ends the tasks and lets the writer empty its queue. Call it when no more calls are under way; what is not written by
@@ -102,8 +128,10 @@ impl Upkeep {
         // Whatever they ask the database can be left unasked.
         self.tasks.shutdown().await;
         tell_database(gatekeeper).await;
-        if timeout(patience, &mut self.writer).await.is_err() {
+        let both = async { tokio::join!(&mut self.writer, &mut self.fixes) };
+        if timeout(patience, both).await.is_err() {
             self.writer.abort();
+            self.fixes.abort();
         }
         let lost = gatekeeper.metrics.records_waiting.get();
         if lost > 0 {

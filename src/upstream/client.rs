@@ -44,6 +44,8 @@ pub struct Order<'a> {
     pub headers: &'a HeaderMap,
     pub body: Outgoing,
     pub towards: Towards,
+    /// Until the answer begins.
+    pub timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -84,7 +86,7 @@ impl Upstream {
 
     pub async fn forward(&self, order: Order<'_>) -> Result<Answer, Failure> {
         let target = order.target;
-        let (id, timeout) = (order.head.id, target.timeout);
+        let (id, timeout) = (order.head.id, order.timeout);
         let request = request(order)?;
         let pass = self.breakers.admit(target).map_err(|retry_after| Failure::BreakerOpen { target: target.name.clone(), retry_after })?;
 

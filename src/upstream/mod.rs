@@ -3,6 +3,7 @@
 
 mod address;
 pub mod answer;
+pub mod ask;
 pub mod breaker;
 pub mod client;
 pub mod dial;
@@ -11,6 +12,7 @@ mod probe;
 pub mod shape;
 
 pub use answer::{Settled, settle};
+pub use ask::Ask;
 pub use breaker::{BreakerState, BreakerView};
 pub use client::{Answer, AnswerBody, AnswerBroken, Order, Outgoing, Upstream};
 pub use dial::Dial;

@@ -159,7 +159,9 @@ impl Tree {
     fn gather(&self, pointer: &mut String, within: bool, out: &mut Vec<SqlText>) {
         let base = pointer.len();
         match self {
-            Self::Text(text) if within && !text.trim().is_empty() => out.push(SqlText { pointer: pointer.clone(), text: text.clone() }),
+            Self::Text(text) if within && !text.trim().is_empty() => {
+                out.push(SqlText { pointer: pointer.clone(), text: text.clone(), joined: false })
+            }
             Self::Null | Self::Other | Self::Text(_) => {}
             Self::List(items) => {
                 for (index, item) in items.iter().enumerate() {
@@ -169,9 +171,9 @@ impl Tree {
                 }
                 let pieces = self.pieces();
                 if within && pieces.len() > 1 {
-                    out.push(SqlText { pointer: pointer.clone(), text: pieces.join(" ") });
+                    out.push(SqlText { pointer: pointer.clone(), text: pieces.join(" "), joined: true });
                     if pieces.iter().any(|piece| piece.contains("--")) {
-                        out.push(SqlText { pointer: pointer.clone(), text: pieces.join("\n") });
+                        out.push(SqlText { pointer: pointer.clone(), text: pieces.join("\n"), joined: true });
                     }
                 }
             }

@@ -102,7 +102,7 @@ impl<'a> Calling<'a> {
 
     async fn through(self, upstream: &Upstream) -> Result<Answer, Failure> {
         let Self { target, head, method, rest, headers, body, towards } = self;
-        let order = Order { head: &head, target, method, rest, headers: &headers, body, towards };
+        let order = Order { head: &head, target, method, rest, headers: &headers, body, towards, timeout: target.timeout };
         within("an answer, or a failure", upstream.forward(order)).await
     }
 }

@@ -81,7 +81,7 @@ fn rule(entry: file::Rule, report: &mut Report<'_>) -> Option<Rule> {
 }
 
 /// SQL keywords have no case, so a rule that forgets it must not have a hole; and a quoted name may hold a line break.
-fn regex(text: &str) -> Result<Regex, String> {
+pub fn regex(text: &str) -> Result<Regex, String> {
     let built = RegexBuilder::new(text).case_insensitive(true).dot_matches_new_line(true).size_limit(COMPILED_SIZE).build();
     let regex = built.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "this regex grows too large: use fewer or smaller repetitions".to_owned(),

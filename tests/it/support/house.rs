@@ -173,8 +173,8 @@ impl Plan {
         let clock = self.clock.map_or_else(Clock::system, Clock::Manual);
         let log = Log::unstarted(settings.log.level);
         let parts = Parts { policy, policies, store: Arc::clone(&store), clock, dial: Dial::Network, log };
-        let (gatekeeper, records) = Gatekeeper::build(&settings, parts);
-        let upkeep = Upkeep::start(&gatekeeper, records, settings.database.migrate).await.unwrap();
+        let (gatekeeper, queues) = Gatekeeper::build(&settings, parts);
+        let upkeep = Upkeep::start(&gatekeeper, queues, settings.database.migrate).await.unwrap();
         let (stop, stopping) = watch::channel(false);
         let serving = tokio::spawn(serve(Arc::clone(&gatekeeper), listeners, settings.bounds, stopping));
         let house = House {
