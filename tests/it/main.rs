@@ -39,6 +39,7 @@ mod refusals;
 mod restarts;
 mod runaways;
 mod runbooks;
+mod schema_check;
 mod settings;
 mod sql_filter;
 mod store_adoption;

@@ -94,4 +94,4 @@ fn shown(allowance: &Allowance) -> String {
 }
 
 /// A file that is sound, for the rest of which a case goes wrong.
-const SOUND: &str = "[[source]]\nnames = ['a']\n[[target]]\nnames = ['t']\n";
+const SOUND: &str = "[[source]]\nnames = ['a']\n[[target]]\nnames = ['t', 'schema-manager']\n";

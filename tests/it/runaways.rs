@@ -15,6 +15,8 @@ breaker = { failures = 3, open = "30s" }
 names = ["python-executor", "openai-chat"]
 "#;
 
+const NO_VALIDATOR: &str = "[schema]\nvalidator = \"off\"\nfixer = \"off\"\n";
+
 #[tokio::test]
 async fn b11_a_call_that_goes_round_in_circles_ends() {
     let house = House::open().await;
@@ -37,7 +39,7 @@ async fn b11_a_call_that_goes_round_in_circles_ends() {
 #[tokio::test]
 async fn b11_a_target_that_keeps_failing_is_left_alone_and_operators_see_it() {
     let targets = Targets::like_the_platform().but("python-executor", Conduct::close());
-    let house = House::plan().policy("targets.toml", QUICK_BREAKER).targets(targets).open().await;
+    let house = House::plan().policy("targets.toml", QUICK_BREAKER).policy("schema.toml", NO_VALIDATOR).targets(targets).open().await;
     let call = || house.call("gemini-chat").to("python-executor").payload(json!({ "code": "1" })).send();
     for _ in 0..3 {
         assert_eq!(call().await.expect(502).code(), "upstream_reset");

@@ -12,8 +12,10 @@ use super::{SOUND, given, listed, root, shipped_with, source};
 
 #[test]
 fn what_a_directory_leaves_out_is_as_shipped() {
-    let files =
-        [("mine.toml", "[[source]]\nnames = ['a']\n[[target]]\nnames = ['t']\n[target_defaults]\ntimeout = '1s'\n[body]\nmax = '64KiB'\n")];
+    let files = [(
+        "mine.toml",
+        "[[source]]\nnames = ['a']\n[[target]]\nnames = ['t', 'schema-manager']\n[target_defaults]\ntimeout = '1s'\n[body]\nmax = '64KiB'\n",
+    )];
     let policy = given(files).load().unwrap();
     assert_eq!(policy.warnings, Vec::<String>::new());
     assert_eq!((policy.body.max_bytes, policy.body.max_hops), (64 << 10, 8));
@@ -22,7 +24,10 @@ fn what_a_directory_leaves_out_is_as_shipped() {
     assert_eq!(target.url.as_ref().unwrap(), "https://project.supabase.co/functions/v1/t");
     assert_eq!((target.timeout, target.idle_timeout), (Duration::from_secs(1), Duration::from_secs(60)));
     assert!(matches!(target.credentials, Credentials::ServiceRole(_)));
-    assert_eq!((policy.sources.named.len(), policy.targets.by_name.len()), (1, 1));
+    assert_eq!((policy.sources.named.len(), policy.targets.by_name.len()), (1, 2));
+    let schema = &policy.schema;
+    assert_eq!((schema.validator.as_ref().unwrap().name.as_str(), schema.place.as_str()), ("schema-manager", "shipped schema.toml:8"));
+    assert!(schema.fixer.is_none(), "a directory need not list whom it does not name");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eliza_gatekeeper::policy::Counted;
 use eliza_gatekeeper::policy::load::Origin;
-use eliza_gatekeeper::policy::{BodyShape, Credentials};
+use eliza_gatekeeper::policy::{BodyShape, Credentials, Fail};
 use eliza_gatekeeper::sql::Mode;
 
 use super::{Given, files_of, given, listed, root, shipped_with, shown, source};
@@ -106,6 +106,25 @@ fn every_example_of_a_shipped_rule_holds_against_all_rules() {
 }
 
 #[test]
+fn every_example_of_ddl_is_none_of_prose() {
+    let policy = given([]).load_from(&Origin::Shipped).unwrap();
+    let schema = &policy.schema;
+    let named = [&schema.validator, &schema.fixer].map(|target| target.as_ref().unwrap().name.as_str().to_owned());
+    assert_eq!(named, ["schema-manager", "autonomous-code-fixer"]);
+    assert_eq!((schema.timeout, schema.fix_cooldown, schema.fail), (Duration::from_secs(5), Duration::from_secs(600), Fail::ClosedForDdl));
+    // What every example must still be in small letters and in capitals.
+    let table: toml::Table = std::fs::read_to_string(root().join("policies/schema.toml")).unwrap().parse().unwrap();
+    for (key, expected) in [("matches", true), ("passes", false)] {
+        for example in table["schema"]["ddl"][key].as_array().unwrap() {
+            let example = example.as_str().unwrap();
+            for dressed in [example.to_lowercase(), example.to_uppercase()] {
+                assert_eq!(schema.ddl.is_match(&dressed), expected, "{dressed}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_copy_of_the_shipped_policies_decides_alike() {
     let copy = shipped_with(&[]);
     let (copied, shipped) = (copy.load().unwrap(), copy.load_from(&Origin::Shipped).unwrap());
@@ -121,7 +140,7 @@ fn the_examples_in_the_shipped_files_work_when_they_are_uncommented() {
         let examples: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("#   ")).collect();
         let uncommented = format!("{text}\n{}\n", examples.join("\n"));
         assert_eq!(shipped_with(&[(name.as_str(), &uncommented)]).problems(), Vec::<String>::new(), "{name}");
-        assert_eq!(examples.is_empty(), name == "service.toml", "{name}");
+        assert_eq!(examples.is_empty(), ["schema.toml", "service.toml"].contains(&name.as_str()), "{name}");
     }
 }
 
@@ -129,7 +148,8 @@ fn the_examples_in_the_shipped_files_work_when_they_are_uncommented() {
 fn the_readme_explains_every_key() {
     let readme = std::fs::read_to_string(root().join("policies/README.md")).unwrap();
     let lists = ["[source]", "[target]", "[override]", "[block]", "[rule]", "[exception]"];
-    let sections = lists.into_iter().chain(["tiers.x", "limits", "target_defaults", "sql", "body", "retention", "cors"]);
+    let sections =
+        lists.into_iter().chain(["tiers.x", "limits", "target_defaults", "sql", "schema", "schema.ddl", "body", "retention", "cors"]);
     for section in sections {
         let asked = given([("p.toml", format!("[{section}]\nasked = 1\n").as_str())]).problems();
         let known = asked.iter().find_map(|problem| problem.split_once("unknown key `asked`, expected ")).unwrap().1;

@@ -94,7 +94,7 @@ fn a_platform_over_plain_http_gets_no_secret() {
 fn each_target_is_given_what_its_policy_says() {
     let text = "[[source]]\nnames = ['a']\n[target_defaults]\nauthorization = 'pass'\n[[target]]\nnames = ['passing']\n\
                 [[target]]\nnames = ['known']\nbearer = 'TOKEN'\n[[target]]\nnames = ['platform']\ncredentials = 'service-role'\n\
-                [[target]]\nnames = ['bare']\ncredentials = 'none'\n[[target]]\nnames = ['lacking']\nbearer = 'UNSET'\n";
+                [[target]]\nnames = ['bare']\ncredentials = 'none'\n[[target]]\nnames = ['lacking']\nbearer = 'UNSET'\n[schema]\nvalidator = 'off'\n";
     let policy = given([("p.toml", text)]).with("TOKEN", "t0ken").load().unwrap();
     let target = |name: &str| policy.targets.find(name).unwrap();
     assert!(target("passing").pass_authorization && matches!(target("passing").credentials, Credentials::None));
