@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{Components, Info, License, OpenApi, OpenApiBuilder, PathItem, SecurityRequirement};
+use utoipa::openapi::{Components, Info, OpenApi, OpenApiBuilder, PathItem, SecurityRequirement};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::refused::described;
@@ -39,7 +39,6 @@ pub fn of(mut guarded: OpenApi, open: OpenApi) -> OpenApi {
     guarded.paths.paths.values_mut().flat_map(operations).for_each(guard);
     let mut info = Info::new("eliza-gatekeeper", env!("CARGO_PKG_VERSION"));
     info.description = Some("The ops listener: admin API, metrics, health. Every answer carries `x-call-id`.".into());
-    info.license = None::<License>;
     let mut components = Components::new();
     components.schemas.insert(Problem::name().into(), Problem::schema());
     components.add_security_scheme(TOKEN, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));

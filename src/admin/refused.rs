@@ -80,8 +80,8 @@ impl Refused {
                 headers.extend(allow.map(|allow| (ALLOW, allow)));
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed", format!("This address answers {answers}"))
             }
-            Self::PolicyInvalid(problems) => {
-                let message = format!("The policies have {} problems, so those in force stay", problems.len());
+            Self::PolicyInvalid(_) => {
+                let message = "The policies have problems, so those in force stay".to_owned();
                 (StatusCode::UNPROCESSABLE_ENTITY, "policy_invalid", "Invalid policy", message)
             }
             Self::Away => {

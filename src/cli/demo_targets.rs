@@ -29,9 +29,10 @@ pub async fn start() -> io::Result<SocketAddr> {
 async fn answer(Path(target): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
     let received: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let call_id = headers.get("x-call-id").and_then(|id| id.to_str().ok());
+    let asked_to_validate = received.get("action").is_some_and(|action| action == "validate");
     let mut answer = json!({ "success": true, "target": target, "received": &received, "call_id": call_id });
-    if received.get("action").is_some_and(|action| action == "validate") {
-        answer["valid"] = true.into();
+    if let (true, Some(members)) = (asked_to_validate, answer.as_object_mut()) {
+        members.insert("valid".into(), true.into());
     }
     (StatusCode::OK, [("content-type", "application/json")], answer.to_string()).into_response()
 }

@@ -8,13 +8,15 @@ use super::output::Output;
 use super::setup::ready_store;
 use crate::store::control::EntryKind;
 
-const COLUMNS: [(&str, &str); 7] = [
+const COLUMNS: [(&str, &str); 9] = [
     ("id", "id"),
     ("at", "at"),
     ("status", "status"),
     ("source", "source"),
     ("target", "target"),
     ("reason", "reason"),
+    ("failure", "failure"),
+    ("statement", "statement"),
     ("reviewed by", "reviewer"),
 ];
 

@@ -112,15 +112,18 @@ impl Entries {
 fn auto_fix(fix: &Fix, state: &FixState, at: Timestamp) -> ActivityEntry {
     let Fix { id, call, fixer, source, target, reason, fingerprint, statement } = fix;
     let (source, status) = (legible(source, 128), state.as_str());
-    let mut metadata = json!({
+    let failure = match state {
+        FixState::Failed { why } => Some(why),
+        FixState::Triggered | FixState::Succeeded => None,
+    };
+    let metadata = json!({
         "fix_id": id.to_string(), "call_id": call.to_string(), "fixer": fixer.as_str(), "source": source, "target": target.as_str(),
-        "reason": reason, "fingerprint": fingerprint, "statement": statement,
+        "reason": reason, "fingerprint": fingerprint, "statement": statement, "failure": failure,
     });
     let (sign, description) = match state {
         FixState::Triggered => ('\u{1f527}', format!("{fixer} was told of a schema operation of {source} that was rejected: {reason}")),
         FixState::Succeeded => ('\u{2705}', format!("{fixer} has dealt with a schema operation of {source} that was rejected: {reason}")),
         FixState::Failed { why } => {
-            metadata["failure"] = why.as_str().into();
             ('\u{274c}', format!("{fixer} has not dealt with a schema operation of {source} that was rejected: {reason} ({why})"))
         }
     };

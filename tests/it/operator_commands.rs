@@ -3,9 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use eliza_gatekeeper::clock::Clock;
+use eliza_gatekeeper::store::control::{ActivityEntry, EntryKind};
+use eliza_gatekeeper::store::{OpenOptions, open};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use uuid::Uuid;
 
 use crate::support::house::{ADMIN_TOKEN, KEY, Reply, SERVICE_KEY, call_at, eventually, lay_policies};
 use crate::support::postgres::Cluster;
@@ -19,6 +23,7 @@ const DROP: &str = "DROP TABLE users";
 struct Desk {
     serving: Serving,
     operator: Program,
+    database: String,
     _targets: Targets,
 }
 
@@ -29,18 +34,19 @@ impl Desk {
             Database::Sqlite => format!("sqlite://{}", program.folder().join("calls.db").display()),
             Database::Postgres => postgres::database(),
         };
-        Self::of(program.variable("DATABASE_URL", &url)).await
+        Self::of(program, &url).await
     }
 
-    async fn of(program: Program) -> Self {
+    async fn of(program: Program, database: &str) -> Self {
         let targets = Targets::like_the_platform().asking_for(SERVICE_KEY).start().await;
         let program = program
+            .variable("DATABASE_URL", database)
             .variable("SUPABASE_URL", &targets.origin())
             .variable("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY)
             .variable("GATEKEEPER_ADMIN_TOKEN", ADMIN_TOKEN);
         let serving = program.serve().await;
         let operator = program.variable("GATEKEEPER_OPS_LISTEN", &serving.ops.to_string()).variable("USER", "alice");
-        Self { serving, operator, _targets: targets }
+        Self { serving, operator, database: database.to_owned(), _targets: targets }
     }
 
     async fn call(&self, source: &str, envelope: Value) -> Reply {
@@ -264,7 +270,7 @@ async fn the_policy_is_shown_as_the_files_say_it_and_as_it_is_in_force() {
     let own = "[[block]]\nsources = [\"openai-chat\"]\nreason = \"runs wild\"\n\
                [[override]]\nsource = \"gemini-chat\"\nendpoint = \"agent-manager:*\"\nlimit = [\"4/1m\"]\n";
     let directory = lay_policies(program.folder(), &[("own.toml".into(), own.into())]);
-    let desk = Desk::of(program.variable("GATEKEEPER_POLICIES", directory.to_str().unwrap())).await;
+    let desk = Desk::of(program.variable("GATEKEEPER_POLICIES", directory.to_str().unwrap()), "sqlite://calls.db").await;
     for arguments in [&["policy", "show"][..], &["policy", "show", "--running"]] {
         let shown = desk.operator.run(arguments).await.expect(0).out;
         for words in ["gemini-chat", "agent-manager", "drop-table", "runs wild", "own.toml:2", "agent-manager:*", "sources.toml:"] {
@@ -287,7 +293,7 @@ async fn the_policy_is_shown_as_the_files_say_it_and_as_it_is_in_force() {
 async fn a_reload_puts_sound_policies_in_force_and_names_what_is_wrong_with_others() {
     let program = Program::new();
     let directory = policies(&program);
-    let desk = Desk::of(program.variable("GATEKEEPER_POLICIES", directory.to_str().unwrap())).await;
+    let desk = Desk::of(program.variable("GATEKEEPER_POLICIES", directory.to_str().unwrap()), "sqlite://calls.db").await;
     let status = desk.operator.run(&["policy", "status", "--json"]).await.expect(0).value();
     assert_eq!((&status["problems"], &status["origin"]), (&json!([]), &json!(directory.to_str().unwrap())));
     desk.call("new-agent", list_agents()).await.expect(401);
@@ -389,6 +395,7 @@ on_each_database!(
     a_killed_target_is_not_called_whichever_way_it_was_killed,
     a_block_keeps_a_source_out_whichever_way_it_was_made,
     a_bypass_is_logged_listed_and_reviewed,
+    a_fix_that_failed_waits_for_somebody,
     the_logs_level_is_turned_while_it_runs,
 );
 
@@ -435,7 +442,7 @@ async fn enforcement_is_turned_off_and_on_and_everybody_can_see_who_did_it(datab
 #[tokio::test(flavor = "multi_thread")]
 async fn enforcement_obeys_while_the_database_is_away() {
     let cluster = Cluster::private();
-    let desk = Desk::of(Program::new().variable("DATABASE_URL", &cluster.database())).await;
+    let desk = Desk::of(Program::new(), &cluster.database()).await;
     cluster.stop();
     desk.call("gemini-chat", drop_table()).await.expect(403);
     desk.operator.run(&["enforce", "off", "--for", "1h", "--reason", "no database either"]).await.expect(0);
@@ -554,7 +561,37 @@ async fn a_bypass_is_logged_listed_and_reviewed(database: Database) {
     let audited = program.run(&["audit", "--json"]).await.expect(0).out;
     assert!(audited.contains("bypass_logged") && audited.contains("cause mended"), "{audited}");
     assert_eq!(program.run(&["fixes", "list", "--json"]).await.expect(0).value()["entries"], json!([]));
-    program.run(&["fixes", "list"]).await.expect(0);
+}
+
+async fn a_fix_that_failed_waits_for_somebody(database: Database) {
+    let desk = Desk::open(database).await;
+    desk.serving.stop().await.expect(0);
+    let program = desk.operator;
+    let fix = |status: &'static str| ActivityEntry {
+        id: Uuid::new_v4(),
+        at: Clock::system().now(),
+        kind: EntryKind::AutoFix,
+        status,
+        title: "Auto-fix".into(),
+        description: "of a schema operation".into(),
+        metadata: json!({"source": "openai-chat", "target": "schema-manager", "reason": "no such column"}),
+    };
+    let (failed, triggered) = (fix("failed"), fix("triggered"));
+    let store = open(&desk.database, OpenOptions { pool_size: 1, max_overflow: 0 }).await.unwrap();
+    store.add_entries(&[failed.clone(), triggered.clone()]).await.unwrap();
+    store.close().await;
+
+    let table = program.run(&["fixes", "list"]).await.expect(0).out;
+    assert!([&failed.id.to_string(), "openai-chat", "no such column"].iter().all(|words| table.contains(*words)), "{table}");
+    assert!(!table.contains(&triggered.id.to_string()), "{table}");
+    let all = program.run(&["fixes", "list", "--all", "--json"]).await.expect(0).value();
+    assert_eq!(all["entries"].as_array().unwrap().len(), 2);
+    let review = async |id: Uuid| program.run(&["fixes", "review", &id.to_string(), "--by", "alice", "--note", "by hand"]).await;
+    review(failed.id).await.expect(0);
+    review(failed.id).await.expect(1);
+    review(triggered.id).await.expect(1);
+    assert_eq!(program.run(&["fixes", "list", "--json"]).await.expect(0).value()["entries"], json!([]));
+    assert!(program.run(&["fixes", "list", "--all"]).await.expect(0).out.contains("alice"));
 }
 
 async fn the_logs_level_is_turned_while_it_runs(database: Database) {

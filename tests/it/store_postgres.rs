@@ -350,7 +350,7 @@ async fn whoever_waits_is_told_when_a_change_is_committed() {
     let start = tokio::time::Instant::now();
     let (committed, ()) = tokio::join!(late.commit(), store.signalled());
     committed.unwrap();
-    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 
     run(&client, "update gatekeeper.enforcement set mode = 'enforce'").await;
     // Whoever gives up waiting, as in a choice of several, misses nothing.

@@ -27,8 +27,12 @@ pub fn compile(
     report: &mut Report<'_>,
 ) -> Option<SchemaPolicy> {
     let [own, shipped] = [own, shipped].map(|section| section.map(Spanned::into_inner).unwrap_or_default());
-    let inherits_validator = own.validator.is_none();
-    let inherits_fixer = own.fixer.is_none();
+    // A copy of the shipped file says no more than its absence does.
+    let is_as_shipped = |own: &Option<Text>, shipped: &Option<Text>| {
+        own.as_ref().is_none_or(|own| shipped.as_ref().is_some_and(|shipped| shipped.get_ref() == own.get_ref()))
+    };
+    let inherits_validator = is_as_shipped(&own.validator, &shipped.validator);
+    let inherits_fixer = is_as_shipped(&own.fixer, &shipped.fixer);
     let section = own.or(shipped);
 
     let who = Who { names, targets };
