@@ -154,6 +154,7 @@ pub async fn write_entries(
 
 async fn write(store: &dyn Store, entry: &ActivityEntry, metrics: &Metrics) {
     let mut pause = FIRST_RETRY;
+    let mut refused = false;
     loop {
         match store.add_entries(std::slice::from_ref(entry)).await {
             Ok(()) => {
@@ -164,6 +165,11 @@ async fn write(store: &dyn Store, entry: &ActivityEntry, metrics: &Metrics) {
                 tracing::warn!(%why, "an entry waits for the database");
                 sleep(pause).await;
                 pause = (pause * 2).min(LAST_RETRY);
+            }
+            // Asked once more: what was in the way, such as a partition being attached, may be gone.
+            Err(StoreError::Refused(_)) if !refused => {
+                refused = true;
+                sleep(FIRST_RETRY).await;
             }
             Err(StoreError::Refused(why)) => {
                 metrics.records_dropped.inc();

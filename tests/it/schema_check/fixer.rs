@@ -32,7 +32,7 @@ async fn states(house: &House) -> Vec<String> {
 }
 
 async fn until_states(house: &House, expected: &[&str]) {
-    eventually(&format!("{expected:?}"), || async { let s = states(house).await; if s != expected { eprintln!("{s:?}"); } s == expected }).await;
+    eventually(&format!("{expected:?}"), || async { states(house).await == expected }).await;
 }
 
 async fn what_came_of_a_fix_is_recorded_and_failures_wait_for_somebody(database: Database) {
