@@ -31,7 +31,9 @@ impl Pipeline {
     pub(super) async fn check_schema(&self, call: Checking<'_>, snapshot: &Snapshot, trail: &mut Trail) -> Result<SchemaChecked, Refusal> {
         let Route { target, envelope } = call.route;
         let length = envelope.sql.iter().map(|sql| sql.text.len()).sum();
-        let inquiry = {
+        let inquiry = if envelope.sql.is_empty() {
+            inquire(target, envelope, &snapshot.policy.schema)
+        } else {
             let (target, envelope, policy) = (Arc::clone(target), Arc::clone(envelope), Arc::clone(&snapshot.policy));
             self.apart_if_long(length, move || inquire(&target, &envelope, &policy.schema)).await?
         };

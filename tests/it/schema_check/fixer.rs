@@ -53,6 +53,7 @@ async fn what_came_of_a_fix_is_recorded_and_failures_wait_for_somebody(database:
         let expected = json!({
             "fix_id": kept[0].metadata["fix_id"], "call_id": reply.call_id(), "fixer": "autonomous-code-fixer", "source": "gemini-chat",
             "target": "get-embedding", "reason": "column age exists", "fingerprint": body["fingerprint"], "statement": DDL,
+            "failure": null,
         });
         assert_eq!(row.metadata, expected);
         assert_eq!(row.activity_type, "auto_fix");
