@@ -195,8 +195,8 @@ proptest! {
         // The shipped rules take long to compile in a debug build.
         let rules = files.iter_mut().find(|(name, _)| name == "sql.toml").unwrap();
         rules.1 = "[sql]\nfields = ['sql']\n[[rule]]\nid = 'r'\nwhy = 'w'\nregex = '\\bDROP\\b'\nrefuses = ['DROP x']\n".to_owned();
-        let count = files.len();
-        let text = &mut files[which.index(count)].1;
+        let which = which.index(files.len());
+        let text = &mut files[which].1;
         let start = at.index(text.len() + 1);
         text.replace_range(start..(start + gone).min(text.len()), &put);
         let lines = text.lines().count() + 1;
