@@ -253,6 +253,11 @@ fn refusal(status: u16) -> Refusal {
             statement: "DELETE FROM memories".into(),
             pointer: "/payload/sql".into(),
             reason: "It deletes every row: say which rows in a WHERE.".into(),
+            severity: "critical",
+            kind: "drop",
+            objects: Vec::new(),
+            span: 0..0,
+            fingerprint: String::new(),
             place: None,
         }))
         .into(),

@@ -4,6 +4,7 @@
 //! proof that the next gate asks for: the pipeline drops it when the denial stands, and goes on with it when the gate only observes.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
@@ -286,7 +287,17 @@ pub struct SqlFinding {
     /// Where the text stood, as a JSON pointer.
     pub pointer: String,
     pub reason: String,
-    /// The line of policy where the rule stands.
+    /// `critical` or `high`.
+    pub severity: &'static str,
+    /// What kind of statement it is: `delete`, `drop`, `unreadable`.
+    pub kind: &'static str,
+    /// What it would touch, where it says so.
+    pub objects: Vec<String>,
+    /// Where in the decoded text, in UTF-8 bytes.
+    pub span: Range<usize>,
+    /// Names the statement whatever its literals: what an exception may name.
+    pub fingerprint: String,
+    /// The line of policy that sets the rule's mode.
     pub place: Option<Place>,
 }
 

@@ -62,6 +62,11 @@ fn finding(hit: Hit<'_>, pointer: &str) -> SqlFinding {
         statement: hit.statement,
         pointer: pointer.to_owned(),
         reason: hit.rule.why.clone(),
+        severity: "critical",
+        kind: "drop",
+        objects: Vec::new(),
+        span: 0..0,
+        fingerprint: String::new(),
         place: Some(hit.rule.place.clone()),
     }
 }

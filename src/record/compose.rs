@@ -249,6 +249,11 @@ mod tests {
             statement: "DROP TABLE a".into(),
             pointer: "/payload/sql".into(),
             reason: "It destroys.".into(),
+            severity: "critical",
+            kind: "drop",
+            objects: Vec::new(),
+            span: 0..0,
+            fingerprint: String::new(),
             place: None,
         }))
     }

@@ -145,6 +145,11 @@ fn a_denial_says_what_and_where_to_every_caller() {
             statement: "Drop Table users".to_owned(),
             pointer: "/payload/x/0/SQL".to_owned(),
             reason: "drop-table is not allowed".to_owned(),
+            severity: "critical",
+            kind: "drop",
+            objects: Vec::new(),
+            span: 0..0,
+            fingerprint: String::new(),
             place: Some(Place::new("sql.toml:1")),
         };
         assert_eq!((denied, observed), (Some(wanted), Vec::new()));

@@ -1,0 +1,101 @@
+//! What a statement does, as far as any rule asks: the classifier's words, and the rules' only input.
+
+use super::finding::Name;
+
+/// One thing that a statement, or one inside it, would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    Drop {
+        what: Dropped,
+        reach: Reach,
+    },
+    Truncate,
+    AlterDatabase,
+    AlterSystem,
+    Delete(Rows),
+    Update(Rows),
+    /// A column of a table, or an attribute of a type.
+    DropColumn,
+    RowSecurityOff,
+    TriggersOff,
+    Grant,
+    Revoke,
+    /// A role that gets a power over others, or another password.
+    RolePrivilege,
+    /// SET, RESET or `set_config` of a setting; its name in small letters.
+    Setting {
+        name: String,
+        to: SettingTo,
+    },
+    CopyProgram,
+    /// COPY from or to a file of the server.
+    CopyFile,
+    Load,
+    /// A function that is called, without its schema.
+    Call {
+        function: Name,
+    },
+    /// SQL that is put together while it runs, so that nobody can read it before.
+    Dynamic,
+    Unreadable(Unreadable),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// Foreign tables too.
+    Table,
+    Database,
+    Schema,
+    /// Materialized ones too.
+    View,
+    Policy,
+    /// Users and groups too.
+    Role,
+    Owned,
+    Tablespace,
+    Trigger,
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// What depends on it keeps it from being dropped.
+    Alone,
+    /// It takes along what depends on it.
+    Cascade,
+}
+
+/// Which rows a DELETE, an UPDATE or an action of a MERGE is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// No condition at all.
+    All,
+    /// A condition that is true whatever row is looked at.
+    AllAfterAll,
+    /// A condition of constants alone: all rows or none, whatever is in them.
+    AllOrNone,
+    /// Some: the condition looks at the row, or is false.
+    Chosen,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingTo {
+    /// `off`, `false`, `no`, `0`.
+    Off,
+    /// Anything else that can be read.
+    Other,
+    /// What it is set to is known only when it runs.
+    Unknown,
+}
+
+/// Why a text that begins as SQL cannot be read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    Literal,
+    QuotedName,
+    DollarQuote,
+    Comment,
+    Nul,
+    TooDeep,
+    TooLong,
+}

@@ -1,0 +1,25 @@
+//! What is put together at run time can be anything.
+
+use super::{Literals, Rule, Tier};
+use crate::sql::act::Act;
+
+pub const RULE: Rule = Rule {
+    id: "dynamic-sql",
+    tier: Tier::Extended,
+    pattern: "dynamic-sql",
+    refuses: "EXECUTE, in a DO block or a function, of anything but a literal that is itself harmless.",
+    literals: Literals::Matter,
+    refused: &[
+        "DO $$ BEGIN EXECUTE 'DR' || 'OP TABLE users'; END $$",
+        "CREATE FUNCTION f(t text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('DROP TABLE %I', t); END $$",
+        "DO $$ DECLARE s text; BEGIN EXECUTE s; END $$",
+    ],
+    allowed: &[
+        "DO $$ BEGIN EXECUTE 'SELECT 1'; END $$",
+        "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION f()",
+        "EXECUTE p(1)",
+    ],
+    judge: |act| {
+        matches!(act, Act::Dynamic).then_some("What EXECUTE runs here is put together while it runs, so nobody can judge it before.")
+    },
+};
