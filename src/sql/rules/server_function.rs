@@ -23,7 +23,7 @@ pub const RULE: Rule = Rule {
         "SELECT pg_read_file FROM t",
     ],
     judge: |act| match act {
-        Act::Call { function } if FUNCTIONS.contains(&function.last()) => {
+        Act::Call { function } if reaches_beyond_the_data(function.last()) => {
             Some("This function reaches beyond the data: the server's files, its other sessions, its settings or other servers.")
         }
         _ => None,
@@ -66,3 +66,8 @@ const FUNCTIONS: [&str; 33] = [
     "pg_wal_replay_pause",
     "pg_wal_replay_resume",
 ];
+
+/// Whether a function, by its name in small letters without its schema, is one of them.
+pub fn reaches_beyond_the_data(name: &str) -> bool {
+    FUNCTIONS.contains(&name)
+}
