@@ -118,11 +118,11 @@ const fn find(word: u128) -> Kw {
     let mut slot = slot_of(word);
     loop {
         if slot != 0 {
-            if TABLE.words[slot] == word {
-                return Kw(slot as u16);
-            }
             if TABLE.words[slot] == 0 {
                 return Kw::NONE;
+            }
+            if TABLE.words[slot] == word {
+                return Kw(slot as u16);
             }
         }
         slot = (slot + 1) % SLOTS;

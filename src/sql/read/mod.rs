@@ -294,3 +294,6 @@ fn is_only_explained(mut cursor: Cursor<'_>) -> bool {
     }
     !(matches!(cursor.kw(0), k::ANALYZE | k::ANALYSE) || matches!(cursor.kw(1), k::ANALYZE | k::ANALYSE) && cursor.is(k::VERBOSE))
 }
+
+#[cfg(test)]
+mod tests;
