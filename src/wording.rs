@@ -63,7 +63,7 @@ fn what_to_do(finding: &SqlFinding) -> String {
     let SqlFinding { rule, pointer, span, reason, fingerprint, objects, .. } = finding;
     let by_name = match objects.as_slice() {
         [] => String::new(),
-        [named @ ..] if named.len() <= NAMED => format!(" or by name ({})", named.join(", ")),
+        named if named.len() <= NAMED => format!(" or by name ({})", named.join(", ")),
         [first, ..] => format!(" or by name ({first} and {} more)", objects.len() - 1),
     };
     let (from, to) = (span.start, span.end);

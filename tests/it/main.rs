@@ -26,6 +26,7 @@ mod error_classes;
 mod explain;
 mod faults;
 mod health;
+mod inspect;
 mod invariants;
 mod keys;
 mod live_enforcement;
