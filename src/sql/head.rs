@@ -648,6 +648,7 @@ fn comment(mut c: Cursor<'_>) -> bool {
         return false;
     }
     // Whatever it is on, its text is a literal or NULL.
-    let on = c.until(|c| c.is(k::IS) || ends(c));
+    let far = c.at + LONGEST;
+    let on = c.until(|c| c.is(k::IS) || ends(c) || c.at > far);
     !on.here().is_empty() && c.eat(k::IS) && (is_literal(&c) || c.is(k::NULL))
 }
