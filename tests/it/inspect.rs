@@ -68,6 +68,13 @@ async fn texts_are_judged_by_what_they_stand_in() {
 }
 
 #[tokio::test]
+async fn objects_are_named_as_sql_and_exceptions_name_them() {
+    let text = r#"DROP TABLE Users, "Users", a.b, "a.b", "it""s""#;
+    let ran = inspect(&[&json!({"text": text, "as": "sql"}).to_string()]).await.expect(0);
+    assert_eq!(ran.value()["findings"][0]["objects"], json!(["users", r#""Users""#, "a.b", r#""a.b""#, r#""it""s""#]));
+}
+
+#[tokio::test]
 async fn envelopes_are_judged_byte_for_byte_as_the_door_would() {
     let table = [
         (r#"{"target":"brain","payload":{"sql":"DROP TABLE users"}}"#, "drop-table"),

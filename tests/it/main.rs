@@ -43,6 +43,7 @@ mod runbooks;
 mod schema_check;
 mod settings;
 mod sql_filter;
+mod sql_page;
 mod store_adoption;
 mod store_contract;
 mod store_control;

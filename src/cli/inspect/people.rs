@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::judge::{Judge, Judged, Standing};
 use super::line::Answer;
+use crate::call::CUT;
 use crate::cli::Exit;
 use crate::cli::output::Output;
 use crate::sql::rules::{RULES, Rule};
@@ -56,7 +57,12 @@ fn explain(output: &Output, judged: &Judged) {
 fn exception(finding: &SqlFinding) -> Vec<String> {
     // JSON's strings are strings of TOML too.
     let list = |names: &[String]| Value::from(names).to_string();
-    let by_name = if finding.objects.is_empty() { String::new() } else { format!("  # or: objects = {}", list(&finding.objects)) };
+    let some_left_out = finding.objects.iter().any(|name| name.contains(CUT));
+    let by_name = match finding.objects.as_slice() {
+        [] => String::new(),
+        _ if some_left_out => String::new(),
+        objects => format!("  # or: objects = {}", list(objects)),
+    };
     vec![
         "[[exception]]".to_owned(),
         format!("rules = [\"{}\"]", finding.rule),
