@@ -83,6 +83,9 @@ pub fn judge<'r>(text: &str, rules: &'r [Rule]) -> Vec<Hit<'r>> {
     open.into_iter().filter_map(|(rule, shown)| shown.map(|statement| Hit { rule, statement })).collect()
 }
 
+/// Findings of one text. One that has more is not read on, which is found as well, so that no exception for the first lets the rest pass.
+const FINDINGS: usize = 100;
+
 /// Judges a text by what its statements do.
 pub fn examine(text: &str, field: Field, backslashes: Backslashes) -> Judgement {
     let mut judgement = read_as(text, field, Backslash::Plain);
@@ -117,7 +120,7 @@ fn read_as(text: &str, field: Field, backslash: Backslash) -> Judgement {
     let tokens = match prose::find(text, field, backslash) {
         Found::Prose => return judgement,
         Found::Unclear => {
-            judgement.unreadable(text, 0..text.len(), Unreadable::TooLong, Fingerprint(0));
+            judgement.unreadable(0..text.len(), Unreadable::TooLong, Fingerprint(0));
             return judgement;
         }
         Found::Sql(tokens) => tokens,
@@ -134,13 +137,17 @@ fn read_as(text: &str, field: Field, backslash: Backslash) -> Judgement {
         for deed in reader.deeds.drain(..) {
             judgement.weigh(text, statement, deed, backslash);
         }
+        if judgement.findings.len() > FINDINGS {
+            judgement.unreadable(statement.span().start..text.len(), Unreadable::TooLong, Fingerprint(0));
+            return judgement;
+        }
         let kind = if broken.is_some() { Some(Kind::Unreadable) } else { kind };
         let span = statement.span();
         judgement.statements.extend(kind.map(|kind| Statement { kind, span }));
     }
     if let Some(broken) = tokens.broken {
         let rest = tokens.cursor();
-        judgement.unreadable(text, broken.at..text.len(), broken.why, shown::fingerprint(rest, Literals::Matter));
+        judgement.unreadable(broken.at..text.len(), broken.why, shown::fingerprint(rest, Literals::Matter));
         if judgement.statements.is_empty() {
             judgement.statements.push(Statement { kind: Kind::Unreadable, span: broken.at..text.len() });
         }
@@ -168,11 +175,10 @@ impl Judgement {
         }
     }
 
-    fn unreadable(&mut self, text: &str, span: Range<usize>, why: Unreadable, fingerprint: Fingerprint) {
+    fn unreadable(&mut self, span: Range<usize>, why: Unreadable, fingerprint: Fingerprint) {
         let rule = rules::UNREADABLE;
         let Some(why) = (rule.judge)(&Act::Unreadable(why)) else { return };
         // Where a quote does not close, nobody can tell what is a literal; so nothing of it is shown.
-        let _ = text;
         let finding = Finding { rule, kind: Kind::Unreadable, objects: Vec::new(), why, span, statement: "…".to_owned(), fingerprint };
         self.add(finding);
     }

@@ -15,13 +15,14 @@ use super::act::{Act, Unreadable};
 use super::finding::{Kind, Name};
 use super::head;
 use super::lexer::{Backslash, Shape};
+use super::rules::RULES;
 use super::tokens::{Cursor, k};
 
 /// Code in code in code, and parentheses in conditions: nobody writes more, and PostgreSQL itself stops somewhere.
 const DEPTH: usize = 64;
 
 /// Acts of one text. Where there are more, the text is not read on, and that is found.
-const ACTS: usize = 1000;
+const ACTS: usize = 200;
 
 /// How often a token may be looked at beyond what reading a text once needs.
 const LOOKS_PER_TOKEN: usize = 24;
@@ -175,10 +176,9 @@ impl Reader {
                     }
                 }
                 Some(Shape::Word) if here.is(k::WITH) && here.at > cursor.at => {
-                    if let Some(main) = main_statement(Cursor { end, ..here }) {
-                        if matches!(main.kw(0), k::DELETE | k::UPDATE | k::MERGE) {
-                            self.statement(main);
-                        }
+                    let main = main_statement(Cursor { end, ..here });
+                    if let Some(main) = main.filter(|main| matches!(main.kw(0), k::DELETE | k::UPDATE | k::MERGE)) {
+                        self.statement(main);
                     }
                 }
                 _ => {}
@@ -193,6 +193,10 @@ impl Reader {
     }
 
     fn note_at(&mut self, act: Act, kind: Kind, objects: Vec<Name>, span: Range<usize>) {
+        // What no rule minds need not be kept.
+        if !RULES.iter().any(|rule| (rule.judge)(&act).is_some()) {
+            return;
+        }
         if self.deeds.len() < ACTS {
             self.deeds.push(Deed { act, kind, objects, span, shown: None });
         } else if self.deeds.len() == ACTS {
