@@ -187,7 +187,7 @@ impl Seen<'_> {
     }
 
     fn sql(&self) -> String {
-        let envelope = Envelope::parse(self.question.body.clone(), &self.snapshot.policy.sql.fields);
+        let envelope = Envelope::parse(self.question.body.clone(), &self.snapshot.policy.sql.fields.sql);
         let pointers: Vec<String> = envelope.map(|envelope| envelope.sql.into_iter().map(|sql| sql.pointer).collect()).unwrap_or_default();
         match pointers.as_slice() {
             [] => "no SQL".into(),
