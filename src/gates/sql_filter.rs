@@ -63,7 +63,8 @@ pub fn sql_filter(caller: &Caller, target: &TargetName, envelope: &Envelope, pol
     Verdict::Allow(judged)
 }
 
-const fn field(_: &SqlText) -> Field {
+/// How a text is read.
+pub const fn field(_: &SqlText) -> Field {
     Field::Sql
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::support::house::lay_policies;
@@ -156,18 +157,23 @@ async fn a_line_beyond_the_bound_is_passed_over_and_one_within_it_is_read() {
     assert_eq!(ran.values().len(), 2);
 }
 
+fn start() -> Child {
+    Command::new(env!("CARGO_BIN_EXE_gatekeeper"))
+        .arg("inspect")
+        .env_clear()
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
 /// A program may hold a conversation: what it asked is answered before it asks more.
 #[tokio::test]
 async fn an_answer_does_not_wait_for_the_next_line() {
-    let mut child = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatekeeper"))
-        .arg("inspect")
-        .env_clear()
-        .current_dir(Program::bare().folder())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut child = start();
     let (mut asks, mut answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()).lines());
     for id in 0..3 {
         asks.write_all(format!("{{\"id\":{id},\"text\":\"DROP TABLE a\",\"as\":\"sql\"}}\n{{\"id\":").as_bytes()).await.unwrap();
@@ -178,6 +184,19 @@ async fn an_answer_does_not_wait_for_the_next_line() {
     }
     drop(asks);
     assert_eq!(timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap().code(), Some(0));
+}
+
+/// As `head` does.
+#[tokio::test]
+async fn whoever_reads_the_answers_may_stop() {
+    let mut child = start();
+    let (mut asks, answers) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    drop(answers);
+    let line = "{\"id\":1,\"text\":\"DROP TABLE a\",\"as\":\"sql\"}\n".repeat(1000);
+    // Once it has ended, nobody is there to hear more.
+    while asks.write_all(line.as_bytes()).await.is_ok() {}
+    let ended = timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
 use crate::support::Database;
-use crate::support::house::{House, KEY, call_at, eventually};
+use crate::support::house::{House, KEY, call_at, eventually, lay_policies};
 use crate::support::postgres::{Cluster, url_as};
 use crate::support::program::Program;
 
@@ -25,6 +25,39 @@ fn the_table_of_rules_is_the_programs_own() {
     let (_, rest) = PAGE.split_once("<!-- rules -->\n").unwrap();
     let (shown, _) = rest.split_once("<!-- /rules -->").unwrap();
     assert_eq!(shown, table, "put this between the two marks of docs/sql.md:\n{table}");
+}
+
+/// The policies of the page, in force together, over the shipped sources and targets.
+#[tokio::test]
+async fn the_policies_of_the_page_do_what_it_says() {
+    let program = Program::bare();
+    lay_policies(program.folder(), &[("sql.toml".into(), blocks("toml").concat())]);
+    program.run(&["policy", "check"]).await.expect(0);
+    let table = [
+        ("knowledge-manager", "brain", "DELETE FROM drafts", "allow", "excepted"),
+        ("knowledge-manager", "brain", "delete /* all */ from Drafts;", "allow", "excepted"),
+        ("knowledge-manager", "brain", "DELETE FROM documents", "deny", "enforce"),
+        ("gemini-chat", "brain", "DELETE FROM drafts", "deny", "enforce"),
+        ("gemini-chat", "schema-manager", "DROP TABLE tmp_a, public.tmp_b, staging.c", "allow", "excepted"),
+        ("gemini-chat", "schema-manager", "DROP TABLE tmp_a, users", "deny", "enforce"),
+        ("gemini-chat", "brain", "DROP TABLE tmp_a", "deny", "enforce"),
+        ("code-monitor-daemon", "brain", "UPDATE checks SET seen = true", "allow", "observe"),
+        ("gemini-chat", "brain", "UPDATE checks SET seen = true", "deny", "enforce"),
+        ("gemini-chat", "brain", "DROP VIEW v", "allow", "observe"),
+        ("gemini-chat", "brain", "UPDATE ledger SET a = 1 WHERE id = 2", "deny", "enforce"),
+    ];
+    for (source, target, text, verdict, mode) in table {
+        let ran = program.run(&["inspect", "--json", "--source", source, "--target", target, text]).await;
+        let said = ran.value();
+        assert_eq!(
+            (&said["verdict"], &said["findings"][0]["mode"]),
+            (&json!(verdict), &json!(mode)),
+            "{source} to {target}: {text}: {said}"
+        );
+    }
+    let shown = program.run(&["inspect", "--json", "DELETE FROM users"]).await.value();
+    let fingerprint = shown["findings"][0]["fingerprint"].as_str().unwrap();
+    assert_eq!(PAGE.matches(fingerprint).count(), 2, "the page's example of a refusal and of `calls show`: {fingerprint}");
 }
 
 /// What the page takes for granted, and things that are nobody's business.

@@ -5,11 +5,12 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::call::Envelope;
+use crate::call::{Envelope, SqlText};
 use crate::clock::Timestamp;
+use crate::gates::sql_filter::{Outcome, Weighed, Weighing, field};
 use crate::identity::{Caller, KeyId, SourceName, TargetName};
 use crate::policy::SqlPolicy;
-use crate::sql::{Backslashes, Field, Finding, examine};
+use crate::sql::{Field, examine};
 use crate::verdict::{Failure, SqlFinding};
 use crate::wording::words;
 
@@ -32,6 +33,9 @@ pub struct Judged {
     #[serde(flatten)]
     pub finding: SqlFinding,
     pub mode: Standing,
+    /// Whose exception lets it pass, why, and where that is written down: for people.
+    #[serde(skip)]
+    pub exception: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -45,6 +49,15 @@ pub enum Standing {
 impl Judged {
     pub fn denies(&self) -> bool {
         self.mode == Standing::Enforce
+    }
+
+    fn of(weighed: &Weighed<'_>) -> Self {
+        let (mode, exception) = match weighed.outcome {
+            Outcome::Refused => (Standing::Enforce, None),
+            Outcome::Observed => (Standing::Observe, None),
+            Outcome::Excepted(one) => (Standing::Excepted, Some(format!("{} ({}, {})", one.reason, one.by, one.place))),
+        };
+        Self { finding: weighed.finding(), mode, exception }
     }
 
     /// Of what the door would not let in at all.
@@ -63,7 +76,7 @@ impl Judged {
             fingerprint: String::new(),
             place: None,
         };
-        Self { finding, mode: Standing::Enforce }
+        Self { finding, mode: Standing::Enforce, exception: None }
     }
 }
 
@@ -78,49 +91,27 @@ impl<'p> Judge<'p> {
     }
 
     pub fn text(&self, text: &str, field: Field) -> Vec<Judged> {
-        self.findings([(text, "", field)], None)
+        let text = SqlText { pointer: String::new(), text: text.to_owned(), joined: false };
+        self.findings(&[text], |_| field, None)
     }
 
     /// An envelope's own bytes, read as the door reads them.
     pub fn envelope(&self, envelope: &RawValue) -> Vec<Judged> {
-        match Envelope::parse(with_target(envelope.get()), &self.policy.fields) {
-            Ok(envelope) => {
-                let texts = envelope.sql.iter().map(|sql| (sql.text.as_str(), sql.pointer.as_str(), Field::Sql));
-                self.findings(texts, TargetName::parse(&envelope.target))
-            }
+        match Envelope::parse(with_target(envelope.get()), &self.policy.fields.sql) {
+            Ok(envelope) => self.findings(&envelope.sql, field, TargetName::parse(&envelope.target)),
             Err(failure) => vec![Judged::unfit(&failure)],
         }
     }
 
-    fn findings<'t>(&self, texts: impl IntoIterator<Item = (&'t str, &'t str, Field)>, named: Option<TargetName>) -> Vec<Judged> {
+    fn findings(&self, texts: &[SqlText], field: impl Fn(&SqlText) -> Field, named: Option<TargetName>) -> Vec<Judged> {
         let Some(target) = self.target.clone().or(named).or_else(|| TargetName::parse(NOBODY)) else { return Vec::new() };
-        let excepted = |finding: &Finding| {
-            self.policy.exceptions.iter().any(|exception| exception.covers(finding.rule.id, &self.caller, &target, self.at))
-        };
+        let weighing = Weighing { caller: &self.caller, target: &target, policy: self.policy, at: self.at };
         let mut all = Vec::new();
-        for (text, pointer, field) in texts {
-            for finding in examine(text, field, Backslashes::Plain).findings {
-                let mode = if excepted(&finding) { Standing::Excepted } else { Standing::Enforce };
-                all.push(Judged { finding: shown(finding, pointer), mode });
-            }
+        for text in texts {
+            let judgement = examine(&text.text, field(text), self.policy.backslashes);
+            all.extend(weighing.weigh(text, &judgement).map(|weighed| Judged::of(&weighed)));
         }
         all
-    }
-}
-
-fn shown(finding: Finding, pointer: &str) -> SqlFinding {
-    SqlFinding {
-        rule: finding.rule.id.to_owned(),
-        pattern: finding.rule.pattern.to_owned(),
-        statement: finding.statement,
-        pointer: pointer.to_owned(),
-        reason: finding.why.to_owned(),
-        severity: finding.rule.tier.severity(),
-        kind: finding.kind.as_str(),
-        objects: finding.objects.iter().map(ToString::to_string).collect(),
-        span: finding.span,
-        fingerprint: finding.fingerprint.to_string(),
-        place: None,
     }
 }
 

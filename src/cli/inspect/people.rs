@@ -42,6 +42,12 @@ fn explain(output: &Output, judged: &Judged) {
     if !finding.fingerprint.is_empty() {
         say("fingerprint", &finding.fingerprint);
     }
+    if let Some(place) = &finding.place {
+        say("policy", place.as_str());
+    }
+    if let Some(exception) = &judged.exception {
+        say("exception", exception);
+    }
     if judged.denies() && !finding.fingerprint.is_empty() {
         output.say("");
         output.say("  to allow it, add to the policies:");
