@@ -86,6 +86,7 @@ async fn envelopes_are_judged_byte_for_byte_as_the_door_would() {
         (r#"{"payload":{"sql":"SELECT 1","s\u0071l":"SELECT 2"}}"#, "ambiguous_body"),
         (r#"{"target":"brain","target":"brain"}"#, "ambiguous_body"),
         (r#"{"target":7}"#, "invalid_envelope"),
+        (r#"{"target":null}"#, "invalid_envelope"),
         (r#"{"target":"brain","payload":{"sql":"\ud800"}}"#, "invalid_json"),
         (r#"{"target":"brain","payload":{"sql":"SELECT 1","text":"Where is the table?"}}"#, ""),
         ("{}", ""),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::call::{Envelope, SqlText};
@@ -119,9 +119,13 @@ impl<'p> Judge<'p> {
 fn with_target(envelope: &str) -> Bytes {
     #[derive(Deserialize)]
     struct Named {
-        target: Option<IgnoredAny>,
+        #[serde(default, deserialize_with = "is_there")]
+        target: bool,
     }
-    let names_nobody = serde_json::from_str::<Named>(envelope).is_ok_and(|named| named.target.is_none());
+    fn is_there<'de, D: Deserializer<'de>>(member: D) -> Result<bool, D::Error> {
+        IgnoredAny::deserialize(member).map(|_| true)
+    }
+    let names_nobody = serde_json::from_str::<Named>(envelope).is_ok_and(|named| !named.target);
     let members = envelope.strip_prefix('{').filter(|_| names_nobody);
     let Some(members) = members else { return Bytes::copy_from_slice(envelope.as_bytes()) };
     let comma = if members.trim_start().starts_with('}') { "" } else { "," };
