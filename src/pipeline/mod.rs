@@ -271,7 +271,7 @@ impl Pipeline {
 
     async fn parse(&self, bytes: Bytes, policy: &Arc<Policy>) -> Result<Arc<Envelope>, Failure> {
         let policy = Arc::clone(policy);
-        let envelope = self.apart_if_long(bytes.len() / PARSED_FASTER, move || Envelope::parse(bytes, &policy.sql.fields)).await??;
+        let envelope = self.apart_if_long(bytes.len() / PARSED_FASTER, move || Envelope::parse(bytes, &policy.sql.fields.sql)).await??;
         Ok(Arc::new(envelope))
     }
 

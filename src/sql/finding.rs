@@ -156,13 +156,19 @@ impl Name {
     }
 }
 
+/// As SQL writes it, so that it can be taken for no other name: in quotes where it needs them.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, part) in self.parts.iter().enumerate() {
             if index > 0 {
                 f.write_str(".")?;
             }
-            f.write_str(part)?;
+            let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '$') || !c.is_ascii();
+            if part.chars().all(is_plain) && !part.is_empty() && !part.starts_with(|c: char| c.is_ascii_digit()) {
+                f.write_str(part)?;
+            } else {
+                write!(f, "\"{}\"", part.replace('"', "\"\""))?;
+            }
         }
         Ok(())
     }

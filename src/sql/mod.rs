@@ -28,7 +28,7 @@ use lexer::Backslash;
 use prose::Found;
 use read::{Deed, Reader};
 use rules::Literals;
-use tokens::Cursor;
+use tokens::{Cursor, Tokens};
 
 pub use act::Act;
 pub use finding::{Backslashes, Field, Finding, Fingerprint, Judgement, Kind, Name, Statement};
@@ -102,6 +102,17 @@ pub fn examine(text: &str, field: Field, backslashes: Backslashes) -> Judgement 
 /// A statement as patterns see it: on one line, without comments, its literals empty.
 pub fn plain(text: &str, span: Range<usize>) -> String {
     shown::plain(text, span, Backslash::Plain)
+}
+
+/// A statement as findings show it: `?` for every literal and number, cut to a bound.
+pub fn masked(text: &str, span: Range<usize>) -> String {
+    shown::part(text, span, Backslash::Plain)
+}
+
+/// By what a statement is known again, whatever its literals say.
+pub fn fingerprint(text: &str, span: Range<usize>) -> Fingerprint {
+    let tokens = Tokens::read(text.get(..span.end).unwrap_or_default(), span.start, usize::MAX, Backslash::Plain);
+    shown::fingerprint(tokens.cursor(), Literals::Data)
 }
 
 fn read_as(text: &str, field: Field, backslash: Backslash) -> Judgement {

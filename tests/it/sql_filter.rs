@@ -203,11 +203,20 @@ async fn what_an_exception_lets_pass_is_recorded() {
     let body = json!({"sql": "DELETE FROM drafts"});
     let reply = house.call("gemini-chat").to("get-embedding").payload(body.clone()).send().await.expect(200);
     let record = house.record_of(&reply).await;
-    let expected = json!([{
-        "rule": "delete-without-where", "sql": "DELETE FROM drafts", "pointer": "/payload/sql", "by": "alice", "reason": "cleans up",
-        "policy_line": "own.toml:2",
-    }]);
-    assert_eq!((&record.metadata["excepted"], record.activity_type.as_str()), (&expected, "gatekeeper_call"));
+    let expected = [
+        ("rule", "delete-without-where"),
+        ("sql", "DELETE FROM drafts"),
+        ("pointer", "/payload/sql"),
+        ("by", "alice"),
+        ("reason", "cleans up"),
+        ("policy_line", "own.toml:2"),
+    ];
+    let [excepted] = &record.metadata["excepted"].as_array().unwrap()[..] else { panic!("{}", record.metadata) };
+    for (member, said) in expected {
+        assert_eq!(excepted[member], json!(said), "{member} of {excepted}");
+    }
+    assert!(["severity", "kind", "objects", "span", "fingerprint", "why"].iter().all(|member| !excepted[*member].is_null()), "{excepted}");
+    assert_eq!(record.activity_type, "gatekeeper_call");
     house.call("openai-chat").to("get-embedding").payload(body).send().await.expect(403);
 }
 

@@ -6,7 +6,7 @@ mod shown;
 use crate::call::{Envelope, SqlText};
 use crate::identity::TargetName;
 use crate::policy::{Fail, SchemaPolicy, Target};
-use crate::sql::{Outline, fold};
+use crate::sql::{self, Field, Outline, examine};
 use crate::verdict::{Denial, Opinion, SchemaRejection, Verdict};
 
 /// Proof that a call is no schema operation, or was judged as one.
@@ -82,10 +82,10 @@ pub fn schema_check(question: &Question, opinion: Opinion, policy: &SchemaPolicy
     Verdict::Deny { denial, onward: proof }
 }
 
+/// What cannot be read may be anything.
 fn is_ddl(text: &str, policy: &SchemaPolicy) -> bool {
-    let mut found = false;
-    fold(text, &mut |statement, _| found = found || policy.ddl.is_match(statement));
-    found
+    let statements = examine(text, Field::Sql, policy.backslashes).statements;
+    statements.iter().any(|statement| statement.kind.is_ddl() || statement.kind == sql::Kind::Unreadable)
 }
 
 /// Whether the call says itself that it is a schema operation. Of two actions, either does.
