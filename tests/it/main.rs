@@ -42,6 +42,7 @@ mod runbooks;
 mod schema_check;
 mod settings;
 mod sql_filter;
+mod sql_policy;
 mod store_adoption;
 mod store_contract;
 mod store_control;
