@@ -5,6 +5,7 @@ pub mod compile;
 pub mod describe;
 pub mod file;
 pub mod load;
+mod objects;
 pub mod problems;
 mod read;
 mod sql;
@@ -22,7 +23,8 @@ use crate::clock::Timestamp;
 use crate::identity::{Action, NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
 use crate::sql::Backslashes;
 
-pub use sql::{CodeField, Mode, ModeOverride, ObjectPattern, Reach, RuleSetting, Shown, SqlException, SqlFields, SqlPattern, SqlPolicy};
+pub use objects::ObjectPattern;
+pub use sql::{CodeField, Mode, ModeOverride, Reach, RuleSetting, Shown, SqlException, SqlFields, SqlPattern, SqlPolicy};
 
 /// The compiled snapshot.
 #[derive(Debug)]

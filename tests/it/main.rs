@@ -44,6 +44,7 @@ mod schema_check;
 mod settings;
 mod sql_filter;
 mod sql_page;
+mod sql_policy;
 mod store_adoption;
 mod store_contract;
 mod store_control;

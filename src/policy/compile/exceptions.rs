@@ -90,7 +90,7 @@ fn is_nameless(rule: &Rule) -> bool {
         let found = examine(example, Field::Sql, Backslashes::Plain).findings;
         found.iter().any(|finding| finding.rule == rule && !finding.objects.is_empty())
     };
-    !rule.refused.iter().any(|example| names(&example))
+    !rule.refused.iter().any(names)
 }
 
 fn is_off(id: &str, exception: &SqlException, rules: &Rules<'_>, whom: &Whom<'_>) -> bool {
