@@ -98,7 +98,7 @@ fn read(bencher: Bencher<'_, '_>, body: Sample) {
 
 #[divan::bench(name = "06 parse envelope", args = [Sample::Small, Sample::Large])]
 fn parse_envelope(bencher: Bencher<'_, '_>, body: Sample) {
-    let fields = support::policy().sql.fields.sql;
+    let fields = support::policy().sql.fields;
     let bytes = Bytes::from_static(body.text().as_bytes());
     bencher.bench_local(|| Envelope::parse(black_box(&bytes).clone(), &fields).unwrap());
 }
@@ -241,7 +241,7 @@ fn caller(policy: &Policy) -> Authenticated {
 }
 
 fn envelope(text: &str) -> Envelope {
-    Envelope::parse(Bytes::copy_from_slice(text.as_bytes()), &support::policy().sql.fields.sql).unwrap()
+    Envelope::parse(Bytes::copy_from_slice(text.as_bytes()), &support::policy().sql.fields).unwrap()
 }
 
 fn refusal(status: u16) -> Refusal {

@@ -20,7 +20,10 @@ pub fn literals(code: &str) -> Vec<String> {
             rest = rest.get(open + 1..).unwrap_or_default();
             continue;
         };
-        let goes_on = !found.is_empty() && between.trim_matches(|c: char| c.is_whitespace() || matches!(c, '+' | '\\' | 'f' | 'r' | 'b' | 'u' | 'F' | 'R' | 'B' | 'U')).is_empty();
+        let goes_on = !found.is_empty()
+            && between
+                .trim_matches(|c: char| c.is_whitespace() || matches!(c, '+' | '\\' | 'f' | 'r' | 'b' | 'u' | 'F' | 'R' | 'B' | 'U'))
+                .is_empty();
         match (&mut together, goes_on) {
             (Some(all), true) => all.push_str(&said),
             (None, true) => together = found.last().map(|first| format!("{first}{said}")),

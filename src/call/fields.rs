@@ -63,8 +63,10 @@ impl Path {
         let mut steps = Vec::new();
         for part in written.split('.') {
             let name = part.trim_end_matches("[]");
-            if name.is_empty() || name.contains(['[', ']']) {
-                return Err(format!("`{text}` is no path: write names with dots between them, as in \"payload.code\" or \"messages[].content\""));
+            if name.is_empty() || name.contains(['[', ']', '/']) {
+                return Err(format!(
+                    "`{text}` is no path: write members with dots between them and `[]` for each item of an array, as in \"messages[].content\""
+                ));
             }
             steps.push(Step::Member(name.to_owned()));
             steps.extend(std::iter::repeat_n(Step::AnyItem, (part.len() - name.len()) / 2));

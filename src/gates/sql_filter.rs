@@ -1,7 +1,7 @@
 //! The gate that stops dangerous SQL, whoever sends it and whatever target it is for, but for the exceptions that policy states.
 //! What a text does is judged elsewhere; here is what policy makes of that for one call.
 
-use crate::call::{CUT, Envelope, SqlText, legible};
+use crate::call::{CUT, Envelope, Reading, SqlText, legible};
 use crate::clock::Timestamp;
 use crate::identity::{Caller, Place, TargetName};
 use crate::policy::{Mode, Shown, SqlException, SqlPattern, SqlPolicy};
@@ -22,11 +22,17 @@ const OBJECT_BYTES: usize = 256;
 /// Proof that a call's SQL was judged.
 #[derive(Debug, Default)]
 pub struct SqlJudged {
+    holds: Vec<Holds>,
     observed: Vec<SqlFinding>,
     excepted: Vec<ExceptedSql>,
 }
 
 impl SqlJudged {
+    /// What each text of the call turned out to hold, in their order.
+    pub fn holds(&self) -> &[Holds] {
+        &self.holds
+    }
+
     /// What observing rules found, for the record.
     pub fn observed(&self) -> &[SqlFinding] {
         &self.observed
@@ -42,14 +48,16 @@ impl SqlJudged {
 /// key must not drop tables either.
 pub fn sql_filter(caller: &Caller, target: &TargetName, envelope: &Envelope, policy: &SqlPolicy, at: Timestamp) -> Verdict<SqlJudged> {
     let mut judged = SqlJudged::default();
+    let mut denial = None;
     let weighing = Weighing { caller, target, policy, at };
     for text in &envelope.sql {
-        let judgement = examine(&text.text, field(text), policy.backslashes);
+        let judgement = examine(&text.text, field(text.reading), policy.backslashes);
+        judged.holds.push(Holds::of(&judgement));
         for weighed in weighing.weigh(text, &judgement) {
             match weighed.outcome {
+                // The first one is told; the next gate may still want to know what the others hold.
                 Outcome::Refused => {
-                    let denial = Denial::DangerousSql(Box::new(weighed.finding()));
-                    return Verdict::Deny { denial, onward: judged };
+                    denial.get_or_insert_with(|| Denial::DangerousSql(Box::new(weighed.finding())));
                 }
                 Outcome::Excepted(exception) if judged.excepted.len() < KEPT => {
                     let (by, reason, place) = (exception.by.clone(), exception.reason.clone(), exception.place.clone());
@@ -60,12 +68,38 @@ pub fn sql_filter(caller: &Caller, target: &TargetName, envelope: &Envelope, pol
             }
         }
     }
-    Verdict::Allow(judged)
+    match denial {
+        Some(denial) => Verdict::Deny { denial, onward: judged },
+        None => Verdict::Allow(judged),
+    }
+}
+
+/// What a text is, now that it is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    NoSql,
+    /// It changes rows at most.
+    Sql,
+    /// It changes what the database is made of, or may.
+    SchemaChange,
+}
+
+impl Holds {
+    fn of(judgement: &Judgement) -> Self {
+        match judgement.statements.as_slice() {
+            [] => Self::NoSql,
+            statements if statements.iter().any(|statement| statement.changes_schema) => Self::SchemaChange,
+            _ => Self::Sql,
+        }
+    }
 }
 
 /// How a text is read.
-pub const fn field(_: &SqlText) -> Field {
-    Field::Sql
+pub const fn field(reading: Reading) -> Field {
+    match reading {
+        Reading::Sql => Field::Sql,
+        Reading::Text => Field::Text,
+    }
 }
 
 /// What a call's findings are weighed by.

@@ -187,8 +187,9 @@ impl Seen<'_> {
     }
 
     fn sql(&self) -> String {
-        let envelope = Envelope::parse(self.question.body.clone(), &self.snapshot.policy.sql.fields.sql);
-        let pointers: Vec<String> = envelope.map(|envelope| envelope.sql.into_iter().map(|sql| sql.pointer).collect()).unwrap_or_default();
+        let envelope = Envelope::parse(self.question.body.clone(), &self.snapshot.policy.sql.fields);
+        let pointers: Vec<String> =
+            envelope.map(|envelope| envelope.sql_fields().map(|sql| sql.pointer.clone()).collect()).unwrap_or_default();
         match pointers.as_slice() {
             [] => "no SQL".into(),
             [one] => format!("SQL at {one}"),

@@ -53,8 +53,7 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
     let whom = Whom { sources: &listed, targets: &target_names };
     let entries = sql::Entries { rules: own.rules, patterns: own.patterns, exceptions: own.exceptions };
     let sql = sql::compile(own.sql, shipped_sections.sql, entries, &whom, &mut report);
-    let backslashes = sql.as_ref().map(|sql| sql.backslashes).unwrap_or_default();
-    let schema = schema::compile(own.schema, shipped_sections.schema, &target_names, &targets, backslashes, &mut report);
+    let schema = schema::compile(own.schema, shipped_sections.schema, &target_names, &targets, &mut report);
     let limits = service::limits(layered(own.limits, shipped_sections.limits, file::Limits::or), &sources, &mut report);
     let longest = limits.as_ref().and_then(|limits| limits.window_lengths.last()).copied().unwrap_or_default();
     let retention = service::retention(layered(own.retention, shipped_sections.retention, file::Retention::or), longest, &mut report);

@@ -12,6 +12,7 @@ use super::{
     SqlPattern, SqlPolicy, Target,
 };
 use crate::blocklist::{Block, Subject};
+use crate::call::Path;
 use crate::clock::Timestamp;
 use crate::identity::{Action, NamePattern, Place};
 use crate::sql::Backslashes;
@@ -111,10 +112,10 @@ fn address(uri: &Uri) -> String {
 
 fn of_sql(sql: &SqlPolicy) -> Value {
     let SqlPolicy { fields, shown, backslashes, rules, patterns: own, exceptions } = sql;
-    let code = fields.code.iter().map(|code| json!({ "path": code.path, "targets": unless_empty(&code.targets) }));
+    let code = fields.code.iter().map(|code| json!({ "path": code.path.as_str(), "targets": unless_empty(&code.targets) }));
     json!({
         "fields": fields.sql,
-        "prose": fields.prose,
+        "prose": fields.prose.iter().map(Path::as_str).collect::<Vec<_>>(),
         "code": code.collect::<Vec<_>>(),
         "literals": match shown {
             Shown::Masked => "mask",

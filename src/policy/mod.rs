@@ -21,10 +21,9 @@ use http::Uri;
 use crate::blocklist::Block;
 use crate::clock::Timestamp;
 use crate::identity::{Action, NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
-use crate::sql::Backslashes;
 
 pub use objects::ObjectPattern;
-pub use sql::{CodeField, Mode, ModeOverride, Reach, RuleSetting, Shown, SqlException, SqlFields, SqlPattern, SqlPolicy};
+pub use sql::{Mode, ModeOverride, Reach, RuleSetting, Shown, SqlException, SqlPattern, SqlPolicy};
 
 /// The compiled snapshot.
 #[derive(Debug)]
@@ -244,8 +243,6 @@ pub struct SchemaPolicy {
     pub operations: bool,
     /// The actions that, beside SQL, do.
     pub actions: Vec<Action>,
-    /// How the SQL of calls is read, as the SQL policy has it.
-    pub backslashes: Backslashes,
     pub fixer: Option<Arc<Target>>,
     pub fix_cooldown: Duration,
     /// Where the validator is named.

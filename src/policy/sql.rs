@@ -3,6 +3,7 @@
 use regex::Regex;
 
 use super::objects::ObjectPattern;
+use crate::call::Fields;
 use crate::clock::Timestamp;
 use crate::identity::{Caller, NamePattern, Place, TargetName};
 use crate::sql::rules::Rule;
@@ -10,7 +11,7 @@ use crate::sql::{Backslashes, Fingerprint, Name};
 
 #[derive(Debug)]
 pub struct SqlPolicy {
-    pub fields: SqlFields,
+    pub fields: Fields,
     /// What is stored and shown of the literals of statements.
     pub shown: Shown,
     pub backslashes: Backslashes,
@@ -31,24 +32,6 @@ impl SqlPolicy {
     pub fn rule_count(&self) -> usize {
         self.rules.len() + self.patterns.len()
     }
-}
-
-/// Where in a call which strings are judged how. All names are in lower case.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SqlFields {
-    /// Member names whose strings are SQL.
-    pub sql: Vec<String>,
-    /// Paths whose strings are never judged.
-    pub prose: Vec<String>,
-    /// Paths whose strings are code, each literal of which is judged as a string.
-    pub code: Vec<CodeField>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CodeField {
-    pub path: String,
-    /// In calls to which targets; empty means all.
-    pub targets: Vec<NamePattern>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

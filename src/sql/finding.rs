@@ -36,6 +36,8 @@ pub struct Judgement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     pub kind: Kind,
+    /// Whether it changes what the database is made of, itself or by what it carries; what cannot be read may.
+    pub changes_schema: bool,
     /// UTF-8 bytes of the text, from its first word to its last, without the semicolon.
     pub span: Range<usize>,
 }
@@ -99,7 +101,7 @@ impl Kind {
 
     /// Whether it changes what the database is made of, as against what is in it.
     pub const fn is_ddl(self) -> bool {
-        matches!(self, Self::Create | Self::Alter | Self::Drop | Self::Truncate | Self::Grant | Self::Revoke)
+        matches!(self, Self::Create | Self::Alter | Self::Drop | Self::Truncate | Self::Grant | Self::Revoke | Self::Unreadable)
     }
 }
 

@@ -133,6 +133,7 @@ fn read_as(text: &str, field: Field, backslash: Backslash) -> Judgement {
         if statement.is_end() && broken.is_none() {
             continue;
         }
+        reader.changes_schema = false;
         let kind = reader.whole(statement);
         for deed in reader.deeds.drain(..) {
             judgement.weigh(text, statement, deed, backslash);
@@ -143,13 +144,14 @@ fn read_as(text: &str, field: Field, backslash: Backslash) -> Judgement {
         }
         let kind = if broken.is_some() { Some(Kind::Unreadable) } else { kind };
         let span = statement.span();
-        judgement.statements.extend(kind.map(|kind| Statement { kind, span }));
+        let changes_schema = reader.changes_schema || kind.is_some_and(Kind::is_ddl);
+        judgement.statements.extend(kind.map(|kind| Statement { kind, changes_schema, span }));
     }
     if let Some(broken) = tokens.broken {
         let rest = tokens.cursor();
         judgement.unreadable(broken.at..text.len(), broken.why, shown::fingerprint(rest, Literals::Matter));
         if judgement.statements.is_empty() {
-            judgement.statements.push(Statement { kind: Kind::Unreadable, span: broken.at..text.len() });
+            judgement.statements.push(Statement { kind: Kind::Unreadable, changes_schema: true, span: broken.at..text.len() });
         }
     }
     judgement
@@ -191,8 +193,12 @@ impl Judgement {
 
     /// Another reading of the same text: what it finds counts as well.
     fn join(&mut self, other: Self) {
-        if self.statements.is_empty() {
-            self.statements = other.statements;
+        // Two readings that agree are one.
+        let known = self.statements.len();
+        for statement in other.statements {
+            if !self.statements.get(..known).unwrap_or_default().contains(&statement) {
+                self.statements.push(statement);
+            }
         }
         for finding in other.findings {
             self.add(finding);

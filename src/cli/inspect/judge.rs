@@ -5,12 +5,12 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::call::{Envelope, SqlText};
+use crate::call::{Envelope, Reading, SqlText};
 use crate::clock::Timestamp;
 use crate::gates::sql_filter::{Outcome, Weighed, Weighing, field};
 use crate::identity::{Caller, KeyId, SourceName, TargetName};
 use crate::policy::SqlPolicy;
-use crate::sql::{Field, examine};
+use crate::sql::examine;
 use crate::verdict::{Failure, SqlFinding};
 use crate::wording::words;
 
@@ -90,25 +90,25 @@ impl<'p> Judge<'p> {
         Self { policy, caller, target, at }
     }
 
-    pub fn text(&self, text: &str, field: Field) -> Vec<Judged> {
-        let text = SqlText { pointer: String::new(), text: text.to_owned(), joined: false };
-        self.findings(&[text], |_| field, None)
+    pub fn text(&self, text: &str, reading: Reading) -> Vec<Judged> {
+        let text = SqlText { pointer: String::new(), text: text.to_owned(), reading, joined: false };
+        self.findings(&[text], None)
     }
 
     /// An envelope's own bytes, read as the door reads them.
     pub fn envelope(&self, envelope: &RawValue) -> Vec<Judged> {
-        match Envelope::parse(with_target(envelope.get()), &self.policy.fields.sql) {
-            Ok(envelope) => self.findings(&envelope.sql, field, TargetName::parse(&envelope.target)),
+        match Envelope::parse(with_target(envelope.get()), &self.policy.fields) {
+            Ok(envelope) => self.findings(&envelope.sql, TargetName::parse(&envelope.target)),
             Err(failure) => vec![Judged::unfit(&failure)],
         }
     }
 
-    fn findings(&self, texts: &[SqlText], field: impl Fn(&SqlText) -> Field, named: Option<TargetName>) -> Vec<Judged> {
+    fn findings(&self, texts: &[SqlText], named: Option<TargetName>) -> Vec<Judged> {
         let Some(target) = self.target.clone().or(named).or_else(|| TargetName::parse(NOBODY)) else { return Vec::new() };
         let weighing = Weighing { caller: &self.caller, target: &target, policy: self.policy, at: self.at };
         let mut all = Vec::new();
         for text in texts {
-            let judgement = examine(&text.text, field(text), self.policy.backslashes);
+            let judgement = examine(&text.text, field(text.reading), self.policy.backslashes);
             all.extend(weighing.weigh(text, &judgement).map(|weighed| Judged::of(&weighed)));
         }
         all

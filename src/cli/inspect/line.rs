@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use super::LONGEST;
 use super::judge::{Judge, Judged};
+use crate::call::Reading;
 use crate::call::envelope::invalid_json;
-use crate::sql::Field;
 
 /// Of a text that is all statements, enough to see what they are.
 const LISTED: usize = 256;
@@ -109,10 +109,10 @@ fn read(line: &[u8]) -> Result<Line<'_>, (Option<&RawValue>, String)> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-fn field_of(said: &RawValue) -> Option<Field> {
+fn field_of(said: &RawValue) -> Option<Reading> {
     match said.get() {
-        "\"sql\"" => Some(Field::Sql),
-        "\"string\"" => Some(Field::Text),
+        "\"sql\"" => Some(Reading::Sql),
+        "\"string\"" => Some(Reading::Text),
         _ => None,
     }
 }

@@ -11,10 +11,10 @@ use clap::{Args, ValueEnum};
 
 use super::output::Output;
 use super::{Exit, setup};
+use crate::call::Reading;
 use crate::clock::Clock;
 use crate::identity::{SourceName, TargetName};
 use crate::settings::Environment;
-use crate::sql::Field;
 use judge::Judge;
 
 /// A longer line is not read: more than any policy lets into the door.
@@ -48,7 +48,7 @@ enum As {
     String,
 }
 
-impl From<As> for Field {
+impl From<As> for Reading {
     fn from(field: As) -> Self {
         match field {
             As::Sql => Self::Sql,

@@ -5,20 +5,22 @@ use serde_json::{Value, json};
 use super::judge::{Judge, Judged, Standing};
 use super::line::Answer;
 use crate::call::CUT;
+use crate::call::Reading;
 use crate::cli::Exit;
 use crate::cli::output::Output;
+use crate::gates::sql_filter::field;
 use crate::sql::rules::{RULES, Rule};
-use crate::sql::{Backslashes, Field, examine};
+use crate::sql::{Backslashes, examine};
 use crate::verdict::SqlFinding;
 
-pub fn one(output: &Output, judge: &Judge<'_>, text: &str, field: Field) -> Exit {
-    let findings = judge.text(text, field);
+pub fn one(output: &Output, judge: &Judge<'_>, text: &str, reading: Reading) -> Exit {
+    let findings = judge.text(text, reading);
     let denied = findings.iter().any(Judged::denies);
     for judged in &findings {
         explain(output, judged);
     }
     if !denied {
-        output.say(&format!("allowed{}", what_it_is(text, field)));
+        output.say(&format!("allowed{}", what_it_is(text, reading)));
     }
     output.value(&serde_json::to_value(Answer::new(None, findings)).unwrap_or_default());
     if denied { Exit::NotSo } else { Exit::Fine }
@@ -79,9 +81,9 @@ fn exception(finding: &SqlFinding) -> Vec<String> {
 }
 
 /// What kinds of statements a text has, once each.
-fn what_it_is(text: &str, field: Field) -> String {
+fn what_it_is(text: &str, reading: Reading) -> String {
     let mut kinds: Vec<&str> = Vec::new();
-    for statement in examine(text, field, Backslashes::Plain).statements {
+    for statement in examine(text, field(reading), Backslashes::Plain).statements {
         if !kinds.contains(&statement.kind.as_str()) {
             kinds.push(statement.kind.as_str());
         }

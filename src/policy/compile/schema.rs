@@ -11,7 +11,6 @@ use crate::identity::Action;
 use crate::policy::file::{self, Text};
 use crate::policy::problems::Report;
 use crate::policy::{Fail, SchemaPolicy, Target, Targets, values};
-use crate::sql::Backslashes;
 
 /// In the place of a target's name: nobody.
 const OFF: &str = "off";
@@ -23,7 +22,6 @@ pub fn compile(
     shipped: Option<Spanned<file::Schema>>,
     names: &BTreeMap<String, Range<usize>>,
     targets: &Targets,
-    backslashes: Backslashes,
     report: &mut Report<'_>,
 ) -> Option<SchemaPolicy> {
     let [own, shipped] = [own, shipped].map(|section| section.map(Spanned::into_inner).unwrap_or_default());
@@ -64,7 +62,6 @@ pub fn compile(
         },
         operations: section.operations?.into_inner(),
         actions: actions?,
-        backslashes,
         fixer,
         fix_cooldown: fix_cooldown?,
         place,

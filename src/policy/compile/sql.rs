@@ -7,9 +7,10 @@ use toml::Spanned;
 use super::reach::{Whom, includes};
 use super::sources::pattern;
 use super::{exceptions, patterns};
+use crate::call::{CodeField, Fields, Path};
 use crate::policy::file::{self, Text};
 use crate::policy::problems::Report;
-use crate::policy::{CodeField, Mode, ModeOverride, RuleSetting, Shown, SqlFields, SqlPolicy};
+use crate::policy::{Mode, ModeOverride, RuleSetting, Shown, SqlPolicy};
 use crate::sql::Backslashes;
 use crate::sql::rules::{self, RULES, Tier};
 
@@ -30,7 +31,7 @@ pub fn compile(
     let [own, shipped] = [own, shipped].map(|section| section.map(Spanned::into_inner).unwrap_or_default());
     let code = code(&own, &shipped, whom, report);
     let section = layer(own, shipped);
-    let fields = fields(&section, report).map(|(sql, prose)| SqlFields { sql, prose, code });
+    let fields = fields(&section, report).map(|(sql, prose)| Fields { sql, prose, code });
     let shown = match section.literals? {
         file::Literals::Mask => Shown::Masked,
         file::Literals::Keep => Shown::Kept,
@@ -73,48 +74,34 @@ fn code(own: &file::Sql, shipped: &file::Sql, whom: &Whom<'_>, report: &mut Repo
         } else {
             whom.targets(&code.targets, report)
         };
-        Some(CodeField { path: report.parsed(&code.path, path)?, targets })
+        Some(CodeField { path: report.parsed(&code.path, Path::parse)?, targets })
     };
     own.code.as_ref().or(shipped.code.as_ref()).into_iter().flatten().filter_map(one).collect()
 }
 
 /// What is SQL, and what is prose.
-fn fields(section: &file::Sql, report: &mut Report<'_>) -> Option<(Vec<String>, Vec<String>)> {
+fn fields(section: &file::Sql, report: &mut Report<'_>) -> Option<(Vec<String>, Vec<Path>)> {
     let sql = section.fields.as_ref()?;
     if sql.get_ref().is_empty() {
         report.warn(format!("{}: no field holds SQL", report.place(sql.span())));
     }
-    let mut distinct = |list: &[Text], parse: fn(&str) -> Result<String, String>| {
-        let mut names: Vec<String> = Vec::new();
-        for name in list.iter().filter_map(|text| report.parsed(text, parse)) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        names
-    };
-    let sql = distinct(sql.get_ref(), name);
-    let prose = distinct(section.prose.as_ref()?.get_ref(), path);
+    let sql = distinct(sql.get_ref(), name, report);
+    let prose = distinct(section.prose.as_ref()?.get_ref(), Path::parse, report);
     Some((sql, prose))
+}
+
+fn distinct<T: PartialEq>(list: &[Text], parse: fn(&str) -> Result<T, String>, report: &mut Report<'_>) -> Vec<T> {
+    let mut names: Vec<T> = Vec::new();
+    for name in list.iter().filter_map(|text| report.parsed(text, parse)) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 fn name(text: &str) -> Result<String, String> {
     if text.is_empty() { Err("a field needs a name: write the member's, as in \"query\"".to_owned()) } else { Ok(text.to_lowercase()) }
-}
-
-/// `a.b[].c`: members by name, with `[]` behind those whose items are meant.
-fn path(text: &str) -> Result<String, String> {
-    let is_member = |part: &str| {
-        let name = part.trim_end_matches("[]");
-        !name.is_empty() && !name.contains(['[', ']', '/'])
-    };
-    if text.split('.').all(is_member) {
-        Ok(text.to_lowercase())
-    } else {
-        Err(format!(
-            "`{text}` is no path: write members with dots between them and `[]` for each item of an array, as in \"messages[].content\""
-        ))
-    }
 }
 
 pub const fn mode(written: file::Mode) -> Mode {

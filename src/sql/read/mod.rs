@@ -44,6 +44,8 @@ pub struct Deed {
 #[derive(Debug)]
 pub struct Reader {
     pub deeds: Vec<Deed>,
+    /// Whether any statement that was read since this was last unset changes what the database is made of, or may.
+    pub changes_schema: bool,
     depth: usize,
     looks: usize,
     backslash: Backslash,
@@ -51,7 +53,7 @@ pub struct Reader {
 
 impl Reader {
     pub fn new(tokens: usize, backslash: Backslash) -> Self {
-        Self { deeds: Vec::new(), depth: 0, looks: LOOKS + tokens.saturating_mul(LOOKS_PER_TOKEN), backslash }
+        Self { deeds: Vec::new(), changes_schema: false, depth: 0, looks: LOOKS + tokens.saturating_mul(LOOKS_PER_TOKEN), backslash }
     }
 
     /// A statement of a text, with all that it carries.
@@ -75,6 +77,7 @@ impl Reader {
         self.depth += 1;
         let kind = self.by_verb(cursor);
         self.depth -= 1;
+        self.changes_schema |= kind.is_some_and(Kind::is_ddl);
         kind
     }
 
@@ -193,6 +196,7 @@ impl Reader {
     }
 
     fn note_at(&mut self, act: Act, kind: Kind, objects: Vec<Name>, span: Range<usize>) {
+        self.changes_schema |= matches!(act, Act::Dynamic(_) | Act::Unreadable(_));
         // What no rule minds need not be kept.
         if !RULES.iter().any(|rule| (rule.judge)(&act).is_some()) {
             return;
