@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use eliza_gatekeeper::call::{Envelope, Head};
+use eliza_gatekeeper::call::{Envelope, Fields, Head};
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::identity::{Action, CallId, SourceName};
 use eliza_gatekeeper::verdict::Failure;
@@ -139,7 +139,10 @@ fn a_trace_goes_on_with_a_span_of_its_own() {
 }
 
 fn parse(body: impl AsRef<[u8]>) -> Result<Envelope, Failure> {
-    Envelope::parse(Bytes::copy_from_slice(body.as_ref()), &["operation", "sql", "query"].map(str::to_owned))
+    Envelope::parse(
+        Bytes::copy_from_slice(body.as_ref()),
+        &Fields { sql: ["operation", "sql", "query"].map(str::to_owned).to_vec(), ..Fields::default() },
+    )
 }
 
 #[test]
