@@ -308,9 +308,9 @@ fn what_is_gathered_is_bounded() {
     assert_eq!(parse(items(16_383)).unwrap().sql.len(), 16_384);
     assert_eq!(parse(items(16_384)).unwrap_err().code(), "invalid_envelope");
     let text = |bytes: usize| format!(r#"{{"target":"t","payload":{{"sql":"{}"}}}}"#, "a".repeat(bytes));
-    assert!(parse(text(2 << 20)).is_ok());
-    assert_eq!(parse(text((2 << 20) + 1)).unwrap_err().code(), "invalid_envelope");
-    let deep = format!(r#"{{"target":"t","operation":{}"{}","b"{}}}"#, "[".repeat(100), "a".repeat(30_000), "]".repeat(100));
+    assert!(parse(text(4 << 20)).is_ok());
+    assert_eq!(parse(text((4 << 20) + 1)).unwrap_err().code(), "invalid_envelope");
+    let deep = format!(r#"{{"target":"t","operation":{}"{}","b"{}}}"#, "[".repeat(100), "a".repeat(60_000), "]".repeat(100));
     assert_eq!(parse(deep).unwrap_err().code(), "invalid_envelope", "what is joined again at every depth counts too");
     let name = "n".repeat(100_000);
     let envelope = parse(format!(r#"{{"target":"{name}","payload":{{"{name}":{{"sql":"A"}}}}}}"#)).unwrap();

@@ -110,7 +110,7 @@ fn a_finding_is_bounded_and_holds_no_secret() {
         assert!(findings.iter().all(|finding| !finding.statement.contains("hunter2")), "{findings:?}");
     }
     let long = format!("TRUNCATE {}", vec!["é"; 10_000].join(", "));
-    assert_eq!(judged(&long)[0].statement.chars().count(), 501, "500 and a mark");
+    assert_eq!(judged(&long)[0].statement.chars().take_while(|c| *c != '…').count(), 500, "and then a mark");
 }
 
 #[test]
