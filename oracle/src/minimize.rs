@@ -12,17 +12,27 @@ pub fn minimize(text: &str, disagreement: &Disagreement) -> String {
         left = left.saturating_sub(1);
         left > 0 && check(text).disagreement.is_some_and(|other| other.class == disagreement.class && is_alike(&other, disagreement))
     };
-    let mut pieces: Vec<String> = pieces(text).into_iter().map(str::to_owned).collect();
+    let mut least = text.to_owned();
+    let plain = text.to_lowercase();
+    if still(&plain) {
+        least = plain;
+    }
+    let mut pieces: Vec<String> = pieces(&least).into_iter().map(str::to_owned).collect();
     loop {
-        let before = pieces.len();
+        let before = pieces.clone();
         let mut size = (pieces.len() / 2).max(1);
         loop {
             let mut at = 0;
             while at < pieces.len() {
                 let end = (at + size).min(pieces.len());
+                // Gone, or at least a blank.
                 let without = [&pieces[..at], &pieces[end..]].concat();
+                let blank = [&pieces[..at], &[" ".to_owned()], &pieces[end..]].concat();
                 if still(&without.concat()) {
                     pieces = without;
+                } else if pieces[at..end] != [" "] && pieces[at..end].concat() != "\n" && still(&blank.concat()) {
+                    pieces = blank;
+                    at += 1;
                 } else {
                     at = end;
                 }
@@ -32,17 +42,16 @@ pub fn minimize(text: &str, disagreement: &Disagreement) -> String {
             }
             size /= 2;
         }
-        if pieces.len() == before {
-            break;
-        }
-    }
-    for at in 0..pieces.len() {
-        let simple = if pieces[at].starts_with(char::is_whitespace) { " " } else { "a" };
-        if pieces[at].chars().count() > 1 {
-            let before = std::mem::replace(&mut pieces[at], simple.to_owned());
-            if !still(&pieces.concat()) {
-                pieces[at] = before;
+        for at in 0..pieces.len() {
+            if pieces[at].chars().count() > 1 && pieces[at].starts_with(char::is_alphanumeric) {
+                let whole = std::mem::replace(&mut pieces[at], "a".to_owned());
+                if !still(&pieces.concat()) {
+                    pieces[at] = whole;
+                }
             }
+        }
+        if pieces == before {
+            break;
         }
     }
     pieces.concat()

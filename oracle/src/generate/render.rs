@@ -37,7 +37,7 @@ const QUOTED: [&str; 11] = [
 ];
 
 const UNICODE_QUOTED: [&str; 5] =
-    [r#"U&"d\0061ta""#, r#"u&"\+000061""#, r#"U&"a\\b""#, r#"U&"d!0061ta" UESCAPE '!'"#, r#"U&"a""b" uescape '+'"#];
+    [r#"U&"d\0061ta""#, r#"u&"\+000061""#, r#"U&"a\\b""#, r#"U&"d!0061ta" UESCAPE '!'"#, r#"U&"a""b" uescape '*'"#];
 
 /// What stands within literals and comments, to be taken for what it is not.
 const CONTENTS: [&str; 26] = [
