@@ -1,65 +1,84 @@
 //! The least text that still shows a disagreement, and which of them are one.
 
-use crate::check::{Disagreement, check};
+use crate::check::{Class, Disagreement, check};
 
-/// Checks spent on one text.
-const CHECKS: usize = 3000;
+/// Checks spent on one text: about a second.
+const CHECKS: usize = 15_000;
 
-/// Leaves out what the disagreement does not need: halves, quarters, at last single pieces.
+/// Stretches of this many pieces are tried at every place, longer ones side by side.
+const SLIDING: usize = 12;
+
+/// Leaves out what the disagreement does not need: whole statements, halves, quarters, at last single pieces.
 pub fn minimize(text: &str, disagreement: &Disagreement) -> String {
-    let mut left = CHECKS;
-    let mut still = |text: &str| {
-        left = left.saturating_sub(1);
-        left > 0 && check(text).disagreement.is_some_and(|other| other.class == disagreement.class && is_alike(&other, disagreement))
-    };
-    let mut least = text.to_owned();
-    let plain = text.to_lowercase();
-    if still(&plain) {
-        least = plain;
+    let mut least = Least { pieces: vec![text.to_owned()], disagreement, left: CHECKS };
+    least.attempt(vec![text.to_lowercase()]);
+    for mark in [";", "(", ""] {
+        let pieces = least.pieces.concat();
+        least.pieces = if mark.is_empty() {
+            pieces_of(&pieces)
+        } else {
+            pieces.split_inclusive(mark).map(str::to_owned).collect()
+        };
+        least.reduce();
     }
-    let mut pieces: Vec<String> = pieces(&least).into_iter().map(str::to_owned).collect();
-    loop {
-        let before = pieces.clone();
-        let mut size = (pieces.len() / 2).max(1);
+    least.pieces.concat()
+}
+
+struct Least<'d> {
+    pieces: Vec<String>,
+    disagreement: &'d Disagreement,
+    left: usize,
+}
+
+impl Least<'_> {
+    fn attempt(&mut self, pieces: Vec<String>) -> bool {
+        self.left = self.left.saturating_sub(1);
+        let text = pieces.concat();
+        let is_still = self.left > 0 && check(&text).disagreement.is_some_and(|other| is_alike(&other, self.disagreement));
+        if is_still {
+            self.pieces = pieces;
+        }
+        is_still
+    }
+
+    fn reduce(&mut self) {
         loop {
-            let mut at = 0;
-            while at < pieces.len() {
-                let end = (at + size).min(pieces.len());
-                // Gone, or at least a blank.
-                let without = [&pieces[..at], &pieces[end..]].concat();
-                let blank = [&pieces[..at], &[" ".to_owned()], &pieces[end..]].concat();
-                if still(&without.concat()) {
-                    pieces = without;
-                } else if pieces[at..end] != [" "] && pieces[at..end].concat() != "\n" && still(&blank.concat()) {
-                    pieces = blank;
-                    at += 1;
-                } else {
-                    at = end;
+            let before = self.pieces.clone();
+            let mut size = (self.pieces.len() / 2).max(1);
+            while size > 0 {
+                let mut at = 0;
+                while at < self.pieces.len() {
+                    let end = (at + size).min(self.pieces.len());
+                    let with = |between: &[String]| [&self.pieces[..at], between, &self.pieces[end..]].concat();
+                    let (without, blank) = (with(&[]), with(&[" ".to_owned()]));
+                    let is_blank = self.pieces[at..end].iter().all(|piece| piece == " ");
+                    if !self.attempt(without) && (is_blank || !self.attempt(blank)) {
+                        at += if size > SLIDING { size } else { 1 };
+                    }
+                }
+                size = if size > SLIDING { size / 2 } else { size - 1 };
+            }
+            for at in 0..self.pieces.len() {
+                if self.pieces[at].chars().count() > 1 && self.pieces[at].starts_with(char::is_alphanumeric) {
+                    let mut simpler = self.pieces.clone();
+                    simpler[at] = "a".to_owned();
+                    self.attempt(simpler);
                 }
             }
-            if size == 1 {
+            if self.pieces == before || self.left == 0 {
                 break;
             }
-            size /= 2;
-        }
-        for at in 0..pieces.len() {
-            if pieces[at].chars().count() > 1 && pieces[at].starts_with(char::is_alphanumeric) {
-                let whole = std::mem::replace(&mut pieces[at], "a".to_owned());
-                if !still(&pieces.concat()) {
-                    pieces[at] = whole;
-                }
-            }
-        }
-        if pieces == before {
-            break;
         }
     }
-    pieces.concat()
+}
+
+fn pieces_of(text: &str) -> Vec<String> {
+    pieces(text).into_iter().map(str::to_owned).collect()
 }
 
 /// Times differ from run to run.
 fn is_alike(one: &Disagreement, other: &Disagreement) -> bool {
-    one.detail == other.detail || one.class == crate::Class::Hang
+    one.class == other.class && (one.detail == other.detail || one.class == Class::Hang)
 }
 
 /// Disagreements of one shape have one cause, most likely.

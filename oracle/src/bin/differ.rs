@@ -1,12 +1,12 @@
 //! Looks for texts about which the judge and PostgreSQL's own parser disagree. Says what it found, and exits 1 if a caller could use it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use eliza_gatekeeper_oracle::generate::{Origin, Texts};
-use eliza_gatekeeper_oracle::{Class, Random, check, minimize, shape};
+use eliza_gatekeeper_oracle::{Class, Disagreement, Random, check, minimize, shape};
 
 const USAGE: &str = "differ [--seconds N | --executions N] [--seed N] [--seeds FILE] [--report N] [--only grammar|mutation] [--show N] [--text SQL]
 
@@ -18,6 +18,9 @@ const USAGE: &str = "differ [--seconds N | --executions N] [--seed N] [--seeds F
   --only WHICH    one of the two sources of texts
   --show N        print N texts of the generator, and whether PostgreSQL accepts them; judge nothing
   --text SQL      check this one text";
+
+/// Of the same kind in the same words, no more than this are reported, so that one cause does not hide the others.
+const ALIKE: u64 = 4;
 
 /// PostgreSQL's parser and a deep tree need more of it than a main thread has.
 const STACK: usize = 512 << 20;
@@ -127,6 +130,8 @@ struct Tally {
     dangerous: u64,
     rules: BTreeMap<&'static str, u64>,
     classes: BTreeMap<Class, u64>,
+    /// How many of each were reported.
+    alike: HashMap<Disagreement, u64>,
     shapes: HashSet<String>,
 }
 
@@ -145,8 +150,13 @@ impl Tally {
         }
         let Some(disagreement) = checked.disagreement else { return };
         *self.classes.entry(disagreement.class).or_default() += 1;
+        let alike = self.alike.entry(disagreement.clone()).or_default();
+        if *alike >= ALIKE {
+            return;
+        }
         let least = minimize(text, &disagreement);
         if self.shapes.insert(shape(&least, &disagreement)) {
+            *alike += 1;
             println!("\n{disagreement}\n  least: {least:?}\n  whole: {text:?}");
         }
     }
