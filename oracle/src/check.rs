@@ -36,17 +36,8 @@ pub enum Class {
 }
 
 impl Class {
-    pub const ALL: [Self; 9] = [
-        Self::Miss,
-        Self::Panic,
-        Self::Hang,
-        Self::Bounds,
-        Self::WrongRule,
-        Self::FalseAlarm,
-        Self::TextMiss,
-        Self::Count,
-        Self::Kind,
-    ];
+    pub const ALL: [Self; 9] =
+        [Self::Miss, Self::Panic, Self::Hang, Self::Bounds, Self::WrongRule, Self::FalseAlarm, Self::TextMiss, Self::Count, Self::Kind];
 
     /// Whether a caller could use it.
     pub const fn is_a_hole(self) -> bool {
@@ -171,7 +162,8 @@ fn judged(sql: &str, field: Field) -> Result<Judgement, Disagreement> {
 
 /// To PostgreSQL they are letters. The judge reads a text with them in both ways, so what it finds need not be there.
 fn has_odd_blanks(sql: &str) -> bool {
-    let is_odd = |c: char| !c.is_ascii() && (c.is_whitespace() || matches!(c, '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}'));
+    let is_odd =
+        |c: char| !c.is_ascii() && (c.is_whitespace() || matches!(c, '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}'));
     sql.contains(is_odd)
 }
 

@@ -27,12 +27,16 @@ impl Texts {
         Self { grammar: Grammar::shipped(), seeds }
     }
 
-    pub fn next(&self, origin: Origin, random: &mut Random) -> String {
+    pub fn text(&self, origin: Origin, random: &mut Random) -> String {
         match origin {
             Origin::Grammar => self.grammar.text(random),
             Origin::Mutation => {
                 let mut one = || {
-                    if self.seeds.is_empty() || random.once_in(3) { self.grammar.text(random) } else { self.seeds[random.below(self.seeds.len())].clone() }
+                    if self.seeds.is_empty() || random.once_in(3) {
+                        self.grammar.text(random)
+                    } else {
+                        self.seeds[random.below(self.seeds.len())].clone()
+                    }
                 };
                 let (first, second) = (one(), one());
                 mutate::mutate(&first, &second, random)

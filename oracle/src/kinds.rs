@@ -33,7 +33,13 @@ pub fn of(statement: &Tree) -> Vec<Kind> {
         "VariableSetStmt" | "ConstraintsSetStmt" | "DiscardStmt" | "ListenStmt" | "UnlistenStmt" | "NotifyStmt" | "DeallocateStmt"
         | "PrepareStmt" | "DeclareCursorStmt" | "ClosePortalStmt" => Kind::Session,
         "VacuumStmt" | "ReindexStmt" | "ClusterStmt" | "CheckPointStmt" | "LoadStmt" | "RefreshMatViewStmt" => Kind::Maintain,
-        "CommentStmt" | "SecLabelStmt" | "ImportForeignSchemaStmt" | "IndexStmt" | "ViewStmt" | "RuleStmt" | "DefineStmt"
+        "CommentStmt"
+        | "SecLabelStmt"
+        | "ImportForeignSchemaStmt"
+        | "IndexStmt"
+        | "ViewStmt"
+        | "RuleStmt"
+        | "DefineStmt"
         | "CompositeTypeStmt" => Kind::Create,
         "RenameStmt" | "ReassignOwnedStmt" => Kind::Alter,
         "DropdbStmt" => Kind::Drop,

@@ -14,11 +14,7 @@ pub fn minimize(text: &str, disagreement: &Disagreement) -> String {
     least.attempt(vec![text.to_lowercase()]);
     for mark in [";", "(", ""] {
         let pieces = least.pieces.concat();
-        least.pieces = if mark.is_empty() {
-            pieces_of(&pieces)
-        } else {
-            pieces.split_inclusive(mark).map(str::to_owned).collect()
-        };
+        least.pieces = if mark.is_empty() { pieces_of(&pieces) } else { pieces.split_inclusive(mark).map(str::to_owned).collect() };
         least.reduce();
     }
     least.pieces.concat()

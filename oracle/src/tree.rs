@@ -238,7 +238,13 @@ impl Serializer for Planter {
         Err(Unexpected)
     }
 
-    fn serialize_tuple_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Self::SerializeTupleVariant, Unexpected> {
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleVariant, Unexpected> {
         Err(Unexpected)
     }
 
@@ -250,7 +256,13 @@ impl Serializer for Planter {
         Ok(Node { name, fields: Vec::new() })
     }
 
-    fn serialize_struct_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Self::SerializeStructVariant, Unexpected> {
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeStructVariant, Unexpected> {
         Err(Unexpected)
     }
 }

@@ -1,7 +1,7 @@
 //! The oracle itself: whatever it demands or leaves open decides what the judge is held to.
 
-use eliza_gatekeeper::sql::rules::{RULES, find};
 use eliza_gatekeeper::sql::Kind;
+use eliza_gatekeeper::sql::rules::{RULES, find};
 use eliza_gatekeeper_oracle::{Oracle, classify};
 
 fn of(sql: &str) -> Oracle {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use eliza_gatekeeper_oracle::generate::{Origin, Texts};
 use eliza_gatekeeper_oracle::{Class, Disagreement, Random, check, minimize, shape};
 
-const USAGE: &str = "differ [--seconds N | --executions N] [--seed N] [--seeds FILE] [--report N] [--only grammar|mutation] [--show N] [--text SQL]
+const USAGE: &str =
+    "differ [--seconds N | --executions N] [--seed N] [--seeds FILE] [--report N] [--only grammar|mutation] [--show N] [--text SQL]
 
   --seconds N     stop after N seconds (60)
   --executions N  stop after N texts, however long it takes
@@ -38,8 +39,7 @@ struct Options {
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options =
-            Self { seconds: 60, executions: None, seed: 1, seeds: None, report: 20, only: None, show: 0, text: None };
+        let mut options = Self { seconds: 60, executions: None, seed: 1, seeds: None, report: 20, only: None, show: 0, text: None };
         while let Some(name) = args.next() {
             let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
             let number = || value.replace('_', "").parse::<u64>().map_err(|_| format!("{name} {value}: no number"));
@@ -96,8 +96,11 @@ fn run(options: &Options) -> Result<bool, String> {
     let mut random = Random::new(options.seed);
     for _ in 0..options.show {
         let origin = options.only.unwrap_or(Origin::Grammar);
-        let text = texts.next(origin, &mut random);
-        println!("{}\t{text:?}", eliza_gatekeeper_oracle::classify(&text).map_or("rejected".to_owned(), |oracle| format!("{:?}", oracle.must)));
+        let text = texts.text(origin, &mut random);
+        println!(
+            "{}\t{text:?}",
+            eliza_gatekeeper_oracle::classify(&text).map_or("rejected".to_owned(), |oracle| format!("{:?}", oracle.must))
+        );
     }
     if options.show > 0 {
         return Ok(true);
@@ -108,9 +111,10 @@ fn run(options: &Options) -> Result<bool, String> {
     let started = Instant::now();
     let end = Duration::from_secs(options.seconds);
     let mut said = Instant::now();
-    while options.executions.map_or_else(|| started.elapsed() < end, |most| tally.executions < most) && tally.shapes.len() < options.report {
+    while options.executions.map_or_else(|| started.elapsed() < end, |most| tally.executions < most) && tally.shapes.len() < options.report
+    {
         let origin = options.only.unwrap_or(if random.once_in(2) { Origin::Grammar } else { Origin::Mutation });
-        let text = texts.next(origin, &mut random);
+        let text = texts.text(origin, &mut random);
         tally.weigh(&text, origin);
         if said.elapsed() > Duration::from_secs(10) {
             said = Instant::now();
@@ -164,10 +168,8 @@ impl Tally {
     fn say(&self, took: Duration) {
         let rate = self.executions as f64 / took.as_secs_f64();
         let share = |(texts, accepted): (u64, u64)| if texts == 0 { 0.0 } else { 100.0 * accepted as f64 / texts as f64 };
-        let classes: Vec<String> = Class::ALL
-            .iter()
-            .filter_map(|class| self.classes.get(class).map(|count| format!("{} {count}", class.as_str())))
-            .collect();
+        let classes: Vec<String> =
+            Class::ALL.iter().filter_map(|class| self.classes.get(class).map(|count| format!("{} {count}", class.as_str()))).collect();
         println!(
             "{} executions, {rate:.0}/s; PostgreSQL accepts {:.1} % of the grammar's, {:.1} % of the mutated; {} dangerous; {}",
             self.executions,
@@ -191,7 +193,8 @@ fn seeds(file: Option<&Path>) -> Result<Vec<String>, String> {
     if let Some(file) = file {
         let lines = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         for (number, line) in lines.lines().enumerate() {
-            let value: serde_json::Value = serde_json::from_str(line).map_err(|error| format!("{}:{}: {error}", file.display(), number + 1))?;
+            let value: serde_json::Value =
+                serde_json::from_str(line).map_err(|error| format!("{}:{}: {error}", file.display(), number + 1))?;
             let text = value.get("text").and_then(serde_json::Value::as_str);
             let text = text.ok_or_else(|| format!("{}:{}: no \"text\"", file.display(), number + 1))?;
             match serde_json::from_str::<serde_json::Value>(text) {

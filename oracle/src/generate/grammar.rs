@@ -104,17 +104,17 @@ impl Rule {
 
 impl Part {
     fn parse(token: &str, numbers: &HashMap<&str, usize>) -> Self {
-        if let Some((name, times)) = token.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
-            if name.starts_with(|c: char| c.is_ascii_lowercase()) {
-                let times = match times {
-                    "" => Times::One,
-                    "?" => Times::Perhaps,
-                    ",+" => Times::List,
-                    other => panic!("{token}: {other}?"),
-                };
-                let rule = *numbers.get(name).unwrap_or_else(|| panic!("no rule {name}"));
-                return Self::Rule { rule, times };
-            }
+        if let Some((name, times)) = token.strip_prefix('<').and_then(|rest| rest.split_once('>'))
+            && name.starts_with(|c: char| c.is_ascii_lowercase())
+        {
+            let times = match times {
+                "" => Times::One,
+                "?" => Times::Perhaps,
+                ",+" => Times::List,
+                other => panic!("{token}: {other}?"),
+            };
+            let rule = *numbers.get(name).unwrap_or_else(|| panic!("no rule {name}"));
+            return Self::Rule { rule, times };
         }
         match token.strip_prefix('@') {
             Some(what) if what.starts_with(|c: char| c.is_ascii_lowercase()) => Self::Made(what.to_owned()),

@@ -7,9 +7,50 @@ use crate::minimize::pieces;
 const LONGEST: usize = 2000;
 
 const INSERTED: [&str; 44] = [
-    "'", "\"", "--", "/*", "*/", "$$", "$a$", "\\", ";", "(", ")", "E'", "U&'", "U&\"", "N'", "B'", "X'", "\n", "\r", "\u{b}", "\u{c}", "\u{a0}", "\u{2003}",
-    "\u{feff}", "\u{e9}", ",", ".", "::", "''", "\\'", "/", "*", "-", "!", "$1", " WHERE ", " WHERE true ", " OR true ", " AND ", " NOT ", " BEGIN ", " END ",
-    " AS ", "DELETE FROM t",
+    "'",
+    "\"",
+    "--",
+    "/*",
+    "*/",
+    "$$",
+    "$a$",
+    "\\",
+    ";",
+    "(",
+    ")",
+    "E'",
+    "U&'",
+    "U&\"",
+    "N'",
+    "B'",
+    "X'",
+    "\n",
+    "\r",
+    "\u{b}",
+    "\u{c}",
+    "\u{a0}",
+    "\u{2003}",
+    "\u{feff}",
+    "\u{e9}",
+    ",",
+    ".",
+    "::",
+    "''",
+    "\\'",
+    "/",
+    "*",
+    "-",
+    "!",
+    "$1",
+    " WHERE ",
+    " WHERE true ",
+    " OR true ",
+    " AND ",
+    " NOT ",
+    " BEGIN ",
+    " END ",
+    " AS ",
+    "DELETE FROM t",
 ];
 
 pub fn mutate(first: &str, second: &str, random: &mut Random) -> String {
@@ -63,7 +104,15 @@ fn once(text: &str, other: &str, random: &mut Random) -> String {
         10 => return at_a_character(text, random),
         // One inside of the other.
         _ => {
-            let (open, close) = random.pick(&[("(", ")"), ("/*", "*/"), ("$q$", "$q$"), ("'", "'"), ("--", "\n"), ("DO $q$ BEGIN ", "; END $q$"), ("EXPLAIN ", "")]);
+            let (open, close) = random.pick(&[
+                ("(", ")"),
+                ("/*", "*/"),
+                ("$q$", "$q$"),
+                ("'", "'"),
+                ("--", "\n"),
+                ("DO $q$ BEGIN ", "; END $q$"),
+                ("EXPLAIN ", ""),
+            ]);
             return format!("{}{open}{other}{close}{}", parts[..at].concat(), parts[at..].concat());
         }
     }
@@ -81,7 +130,10 @@ fn at_a_character(text: &str, random: &mut Random) -> String {
             characters.remove(at);
         }
         1 => characters.insert(at, characters[random.below(characters.len())]),
-        _ => characters[at] = random.pick(&[' ', '\'', '"', '$', '\\', '-', '/', '*', ';', '\u{e9}', '\u{1}', '\u{10ffff}', '0', 'e', 'U', '&']),
+        _ => {
+            characters[at] =
+                random.pick(&[' ', '\'', '"', '$', '\\', '-', '/', '*', ';', '\u{e9}', '\u{1}', '\u{10ffff}', '0', 'e', 'U', '&'])
+        }
     }
     characters.into_iter().collect()
 }
