@@ -223,16 +223,9 @@ fn insert(mut c: Cursor<'_>) -> bool {
 
 /// `ONLY`, a name, `*`, and what it is called here.
 fn relation(c: &mut Cursor<'_>, stop: &[Kw]) -> bool {
-    let only = c.eat(k::ONLY);
-    if only && c.shape(0) == Some(Shape::Open) {
-        let Some(mut inside) = c.group() else { return false };
-        if inside.name().is_none() || !inside.is_end() {
-            return false;
-        }
-    } else if c.name().is_none() {
+    if c.relation().is_none() {
         return false;
     }
-    c.eat_operator("*");
     if c.eat(k::AS) {
         return c.is_name(0) && {
             c.advance(1);
@@ -273,7 +266,7 @@ fn merge(mut c: Cursor<'_>) -> bool {
 }
 
 fn with(mut c: Cursor<'_>) -> bool {
-    c.eat(k::RECURSIVE);
+    c.eat_recursive();
     if c.name().is_none() {
         return false;
     }
@@ -370,6 +363,9 @@ fn drop(mut c: Cursor<'_>) -> bool {
     }
     c.eat(k::CONCURRENTLY);
     c.if_exists();
+    if matches!(kind, k::ROLE | k::USER | k::GROUP) && c.is_role() && !c.is_name(0) {
+        return true;
+    }
     if c.name().is_none() {
         return false;
     }
@@ -393,16 +389,11 @@ fn alter(mut c: Cursor<'_>) -> bool {
             || c.is(k::FOR);
     }
     c.if_exists();
-    c.eat(k::ONLY);
-    if !(matches!(c.kw(0), k::CURRENT_USER | k::CURRENT_ROLE | k::SESSION_USER) || c.is_name(0)) {
+    if c.is_role() && !c.is_name(0) {
+        c.advance(1);
+    } else if c.relation().is_none() {
         return false;
     }
-    if c.is_name(0) {
-        c.name();
-    } else {
-        c.advance(1);
-    }
-    c.eat_operator("*");
     // The arguments of a function, or the options of a dictionary, which are all that is said of it.
     if c.group().is_some() && ends(&c) {
         return true;

@@ -491,14 +491,7 @@ impl<'t> Expression<'t, '_> {
                 self.rest.advance(1);
                 Some(Value::Text(decode::literal(token.shape, self.rest.text_of(token))))
             }
-            Shape::Unicode => {
-                self.rest.advance(1);
-                if self.rest.eat(k::UESCAPE) {
-                    self.rest.advance(1);
-                }
-                Some(FIXED)
-            }
-            Shape::Bits => {
+            Shape::Bits | Shape::Unicode => {
                 self.rest.advance(1);
                 Some(FIXED)
             }

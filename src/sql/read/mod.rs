@@ -17,6 +17,7 @@ use super::head;
 use super::lexer::{Backslash, Shape};
 use super::rules::RULES;
 use super::tokens::{Cursor, k};
+use super::words::Kw;
 
 /// Code in code in code, and parentheses in conditions: nobody writes more, and PostgreSQL itself stops somewhere.
 const DEPTH: usize = 64;
@@ -122,17 +123,7 @@ impl Reader {
         if own != Kind::Read {
             return Some(own);
         }
-        let carried = cursor.here().windows(2).find_map(|pair| match pair {
-            [open, first] if open.shape == Shape::Open => match first.kw {
-                k::DELETE => Some(Kind::Delete),
-                k::UPDATE => Some(Kind::Update),
-                k::MERGE => Some(Kind::Merge),
-                k::INSERT => Some(Kind::Insert),
-                _ => None,
-            },
-            _ => None,
-        });
-        Some(carried.unwrap_or(Kind::Read))
+        Some(carried(cursor).unwrap_or(Kind::Read))
     }
 
     /// Only what runs counts: a plain EXPLAIN runs nothing.
@@ -225,13 +216,39 @@ impl Reader {
     }
 }
 
+/// What the CTEs of a WITH change, if any of them changes rows: those of its own first, and then those in them.
+fn carried(cursor: Cursor<'_>) -> Option<Kind> {
+    let of = |kw: Kw| match kw {
+        k::DELETE => Some(Kind::Delete),
+        k::UPDATE => Some(Kind::Update),
+        k::MERGE => Some(Kind::Merge),
+        k::INSERT => Some(Kind::Insert),
+        _ => None,
+    };
+    let mut own = cursor;
+    while !own.is_end() {
+        let mut group = own;
+        if let Some(inside) = group.group() {
+            let main = if inside.is(k::WITH) { main_statement(inside).unwrap_or(inside) } else { inside };
+            if let Some(kind) = of(main.kw(0)) {
+                return Some(kind);
+            }
+        }
+        own.skip();
+    }
+    cursor.here().windows(2).find_map(|pair| match pair {
+        [open, first] if open.shape == Shape::Open => of(first.kw),
+        _ => None,
+    })
+}
+
 /// What a list of CTEs is for.
 fn main_statement(mut cursor: Cursor<'_>) -> Option<Cursor<'_>> {
     if !head::begins(&cursor) {
         return None;
     }
     cursor.eat(k::WITH);
-    cursor.eat(k::RECURSIVE);
+    cursor.eat_recursive();
     loop {
         cursor.name()?;
         cursor.group();
