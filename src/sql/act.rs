@@ -35,8 +35,8 @@ pub enum Act {
     Call {
         function: Name,
     },
-    /// SQL that is put together while it runs, so that nobody can read it before.
-    Dynamic,
+    /// Code that nobody can read before it runs.
+    Dynamic(Hidden),
     Unreadable(Unreadable),
 }
 
@@ -86,6 +86,15 @@ pub enum SettingTo {
     Other,
     /// What it is set to is known only when it runs.
     Unknown,
+}
+
+/// Why code cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hidden {
+    /// EXECUTE of what is put together while it runs.
+    Executed,
+    /// It is in a language other than SQL and PL/pgSQL.
+    Language,
 }
 
 /// Why a text that begins as SQL cannot be read to its end.

@@ -1,15 +1,34 @@
 //! Judging SQL: text in, findings out. Knows nothing of HTTP, of calls, or of where rules are written down.
 
 mod act;
+mod decode;
 mod finding;
 mod fold;
+mod head;
+mod lexer;
 mod outline;
+mod prose;
 mod quotes;
+mod read;
 pub mod rules;
+mod shown;
+mod split;
+mod tokens;
+mod words;
+
+use std::borrow::Cow;
+use std::ops::Range;
 
 use regex::Regex;
 
 use crate::identity::Place;
+
+use act::Unreadable;
+use lexer::Backslash;
+use prose::Found;
+use read::{Deed, Reader};
+use rules::Literals;
+use tokens::{Cursor, Tokens};
 
 pub use act::Act;
 pub use finding::{Backslashes, Field, Finding, Fingerprint, Judgement, Kind, Name, Statement};
@@ -64,7 +83,143 @@ pub fn judge<'r>(text: &str, rules: &'r [Rule]) -> Vec<Hit<'r>> {
     open.into_iter().filter_map(|(rule, shown)| shown.map(|statement| Hit { rule, statement })).collect()
 }
 
+/// Findings of one text. One that has more is not read on, which is found as well, so that no exception for the first lets the rest pass.
+const FINDINGS: usize = 100;
+
 /// Judges a text by what its statements do.
-pub fn examine(_text: &str, _field: Field, _backslashes: Backslashes) -> Judgement {
-    Judgement::default()
+pub fn examine(text: &str, field: Field, backslashes: Backslashes) -> Judgement {
+    let mut judgement = read_as(text, field, Backslash::Plain);
+    if backslashes == Backslashes::Both && text.contains('\\') {
+        judgement.join(read_as(text, field, Backslash::Escapes));
+    }
+    // To PostgreSQL these are letters. Whoever tidies a text before it gets there may make blanks of them.
+    if let Cow::Owned(tidied) = with_plain_blanks(text) {
+        judgement.join(read_as(&tidied, field, Backslash::Plain));
+    }
+    judgement
+}
+
+/// A statement as patterns see it: on one line, without comments, its literals empty.
+pub fn plain(text: &str, span: Range<usize>) -> String {
+    shown::plain(text, span, Backslash::Plain)
+}
+
+/// A statement as findings show it: `?` for every literal and number, cut to a bound.
+pub fn masked(text: &str, span: Range<usize>) -> String {
+    shown::part(text, span, Backslash::Plain)
+}
+
+/// By what a statement is known again, whatever its literals say.
+pub fn fingerprint(text: &str, span: Range<usize>) -> Fingerprint {
+    let tokens = Tokens::read(text.get(..span.end).unwrap_or_default(), span.start, usize::MAX, Backslash::Plain);
+    shown::fingerprint(tokens.cursor(), Literals::Data)
+}
+
+fn read_as(text: &str, field: Field, backslash: Backslash) -> Judgement {
+    let mut judgement = Judgement::default();
+    let tokens = match prose::find(text, field, backslash) {
+        Found::Prose => return judgement,
+        Found::Unclear => {
+            judgement.unreadable(0..text.len(), Unreadable::TooLong, Fingerprint(0));
+            return judgement;
+        }
+        Found::Sql(tokens) => tokens,
+    };
+    let mut reader = Reader::new(tokens.list.len(), backslash);
+    let mut cursor = tokens.cursor();
+    while !cursor.is_end() {
+        let statement = split::next_statement(&mut cursor);
+        let broken = tokens.broken.filter(|_| cursor.is_end());
+        if statement.is_end() && broken.is_none() {
+            continue;
+        }
+        reader.changes_schema = false;
+        let kind = reader.whole(statement);
+        for deed in reader.deeds.drain(..) {
+            judgement.weigh(text, statement, deed, backslash);
+        }
+        if judgement.findings.len() > FINDINGS {
+            judgement.unreadable(statement.span().start..text.len(), Unreadable::TooLong, Fingerprint(0));
+            return judgement;
+        }
+        let kind = if broken.is_some() { Some(Kind::Unreadable) } else { kind };
+        let span = statement.span();
+        let changes_schema = reader.changes_schema || kind.is_some_and(Kind::is_ddl);
+        judgement.statements.extend(kind.map(|kind| Statement { kind, changes_schema, span }));
+    }
+    if let Some(broken) = tokens.broken {
+        let rest = tokens.cursor();
+        judgement.unreadable(broken.at..text.len(), broken.why, shown::fingerprint(rest, Literals::Matter));
+        if judgement.statements.is_empty() {
+            judgement.statements.push(Statement { kind: Kind::Unreadable, changes_schema: true, span: broken.at..text.len() });
+        }
+    }
+    judgement
+}
+
+impl Judgement {
+    /// What any rule says of an act.
+    fn weigh(&mut self, text: &str, statement: Cursor<'_>, deed: Deed, backslash: Backslash) {
+        for rule in rules::RULES {
+            let Some(why) = (rule.judge)(&deed.act) else { continue };
+            // What stands in a body of code is known by all that the body says.
+            let literals = if deed.shown.is_some() { Literals::Matter } else { rule.literals };
+            let finding = Finding {
+                rule,
+                kind: deed.kind,
+                objects: deed.objects.clone(),
+                why,
+                span: deed.span.clone(),
+                statement: deed.shown.clone().unwrap_or_else(|| shown::part(text, deed.span.clone(), backslash)),
+                fingerprint: shown::fingerprint(statement, literals),
+            };
+            self.add(finding);
+        }
+    }
+
+    fn unreadable(&mut self, span: Range<usize>, why: Unreadable, fingerprint: Fingerprint) {
+        let rule = rules::UNREADABLE;
+        let Some(why) = (rule.judge)(&Act::Unreadable(why)) else { return };
+        // Where a quote does not close, nobody can tell what is a literal; so nothing of it is shown.
+        let finding = Finding { rule, kind: Kind::Unreadable, objects: Vec::new(), why, span, statement: "…".to_owned(), fingerprint };
+        self.add(finding);
+    }
+
+    fn add(&mut self, finding: Finding) {
+        if !self.findings.iter().any(|known| known.rule == finding.rule && known.span == finding.span && known.objects == finding.objects) {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Another reading of the same text: what it finds counts as well.
+    fn join(&mut self, other: Self) {
+        // Two readings that agree are one.
+        let known = self.statements.len();
+        for statement in other.statements {
+            if !self.statements.get(..known).unwrap_or_default().contains(&statement) {
+                self.statements.push(statement);
+            }
+        }
+        for finding in other.findings {
+            self.add(finding);
+        }
+    }
+}
+
+/// As long in bytes as it was, so that places in it are places in the text.
+fn with_plain_blanks(text: &str) -> Cow<'_, str> {
+    let is_blank =
+        |c: char| !c.is_ascii() && (c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' | '\u{180e}'));
+    if text.is_ascii() || !text.contains(is_blank) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_blank(c) {
+            out.extend(std::iter::repeat_n(' ', c.len_utf8()));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
 }

@@ -7,15 +7,15 @@ use bytes::Bytes;
 use eliza_gatekeeper::call::Envelope;
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::gates::sql_filter::sql_filter;
-use eliza_gatekeeper::identity::{Caller, KeyId, NamePattern, Place, SourceName, TargetName};
-use eliza_gatekeeper::policy::{SqlException, SqlPolicy};
+use eliza_gatekeeper::identity::{Caller, KeyId, Place, SourceName, TargetName};
+use eliza_gatekeeper::policy::load::Origin;
 use eliza_gatekeeper::sql::{Mode, Reading, Rule, fold, judge};
-use eliza_gatekeeper::verdict::{Denial, SqlFinding, Verdict};
 use proptest::prelude::*;
 use regex::Regex;
 use serde_json::json;
 
 use crate::invariants;
+use crate::policies::given;
 use crate::support::house::House;
 
 const CORE: [(&str, &str, &str); 6] = [
@@ -113,87 +113,11 @@ fn envelope(body: &str) -> Envelope {
     Envelope::parse(Bytes::copy_from_slice(body.as_bytes()), &["sql", "query"].map(str::to_owned)).unwrap()
 }
 
-fn target(name: &str) -> TargetName {
-    TargetName::parse(name).unwrap()
-}
-
-fn callers() -> [Caller; 3] {
-    [
-        Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), key: KeyId::new("internal") },
-        Caller::ServiceRole { claimed: None },
-        Caller::Stranger { claimed: None },
-    ]
-}
-
-fn filter(caller: &Caller, body: &str, rules: Vec<Rule>) -> (Option<SqlFinding>, Vec<SqlFinding>) {
-    let policy = SqlPolicy { rules, fields: Vec::new(), exceptions: Vec::new() };
-    match sql_filter(caller, &target("t"), &envelope(body), &policy, Timestamp::default()) {
-        Verdict::Allow(judged) => (None, judged.observed().to_vec()),
-        Verdict::Deny { denial: Denial::DangerousSql(finding), onward } => (Some(*finding), onward.observed().to_vec()),
-        Verdict::Deny { denial, .. } => panic!("{denial:?}"),
-    }
-}
-
-#[test]
-fn a_denial_says_what_and_where_to_every_caller() {
-    let body = r#"{"target":"t","operation":"SELECT 1","payload":{"x":[{"SQL":"select 'hunter2'; Drop/**/Table users"}]}}"#;
-    for caller in callers() {
-        let (denied, observed) = filter(&caller, body, core_rules());
-        let wanted = SqlFinding {
-            rule: "drop-table".to_owned(),
-            pattern: r"/DROP\s+TABLE/i".to_owned(),
-            statement: "Drop Table users".to_owned(),
-            pointer: "/payload/x/0/SQL".to_owned(),
-            reason: "drop-table is not allowed".to_owned(),
-            severity: "critical",
-            kind: "drop",
-            objects: Vec::new(),
-            span: 0..0,
-            fingerprint: String::new(),
-            place: Some(Place::new("sql.toml:1")),
-        };
-        assert_eq!((denied, observed), (Some(wanted), Vec::new()));
-    }
-}
-
-#[test]
-fn an_exception_covers_whom_what_and_until_when_it_says() {
-    let patterns = |names: &[&str]| names.iter().map(|name| NamePattern::parse(name).unwrap()).collect();
-    let exception = |sources: &[&str], targets: &[&str], until: Option<i64>| SqlException {
-        rules: vec!["truncate".to_owned(), "drop-table".to_owned()],
-        sources: patterns(sources),
-        targets: patterns(targets),
-        reason: "cleans up each night".to_owned(),
-        by: "alice".to_owned(),
-        until: until.map(Timestamp::from_secs),
-        place: Place::new("sql.toml:7"),
-    };
-    let [source, service_role, stranger] = callers();
-    let drop = r#"{"target":"t","operation":"DROP TABLE a"}"#;
-    let delete = r#"{"target":"t","operation":"DROP TABLE a; DROP SCHEMA b"}"#;
-    let cases = [
-        ("for all", exception(&[], &[], None), &source, drop, true),
-        ("for all, the service role too", exception(&[], &[], None), &service_role, drop, true),
-        ("for this source", exception(&["gemini-*"], &[], None), &source, drop, true),
-        ("for this source and target", exception(&["x", "gemini-chat"], &["t"], None), &source, drop, true),
-        ("for another source", exception(&["openai-chat"], &[], None), &source, drop, false),
-        ("for another target", exception(&["gemini-chat"], &["u"], None), &source, drop, false),
-        ("for sources, of which the service role is none", exception(&["*"], &[], None), &service_role, drop, false),
-        ("for sources, of which a stranger is none", exception(&["*"], &[], None), &stranger, drop, false),
-        ("a moment before it ends", exception(&[], &[], Some(101)), &source, drop, true),
-        ("when it ends", exception(&[], &[], Some(100)), &source, drop, false),
-        ("not for another rule", exception(&[], &[], None), &source, delete, false),
-    ];
-    for (name, exception, caller, body, passes) in cases {
-        let policy = SqlPolicy { rules: core_rules(), fields: Vec::new(), exceptions: vec![exception] };
-        let verdict = sql_filter(caller, &target("t"), &envelope(body), &policy, Timestamp::from_secs(100));
-        assert_eq!(verdict.denial().is_none(), passes, "{name}");
-        let noted: Vec<_> =
-            verdict.proof().excepted().iter().map(|one| (one.finding.rule.as_str(), one.by.as_str(), one.place.as_str())).collect();
-        if passes {
-            assert_eq!(noted, [("drop-table", "alice", "sql.toml:7")], "{name}");
-        }
-    }
+/// Whether the shipped policy refuses it.
+fn is_refused(body: &str) -> bool {
+    let policy = given([]).load_from(&Origin::Shipped).unwrap();
+    let caller = Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), key: KeyId::new("internal") };
+    sql_filter(&caller, &TargetName::parse("t").unwrap(), &envelope(body), &policy.sql, Timestamp::default()).denial().is_some()
 }
 
 #[tokio::test]
@@ -203,11 +127,20 @@ async fn what_an_exception_lets_pass_is_recorded() {
     let body = json!({"sql": "DELETE FROM drafts"});
     let reply = house.call("gemini-chat").to("get-embedding").payload(body.clone()).send().await.expect(200);
     let record = house.record_of(&reply).await;
-    let expected = json!([{
-        "rule": "delete-without-where", "sql": "DELETE FROM drafts", "pointer": "/payload/sql", "by": "alice", "reason": "cleans up",
-        "policy_line": "own.toml:2",
-    }]);
-    assert_eq!((&record.metadata["excepted"], record.activity_type.as_str()), (&expected, "gatekeeper_call"));
+    let expected = [
+        ("rule", "delete-without-where"),
+        ("sql", "DELETE FROM drafts"),
+        ("pointer", "/payload/sql"),
+        ("by", "alice"),
+        ("reason", "cleans up"),
+        ("policy_line", "own.toml:2"),
+    ];
+    let [excepted] = &record.metadata["excepted"].as_array().unwrap()[..] else { panic!("{}", record.metadata) };
+    for (member, said) in expected {
+        assert_eq!(excepted[member], json!(said), "{member} of {excepted}");
+    }
+    assert!(["severity", "kind", "objects", "span", "fingerprint", "why"].iter().all(|member| !excepted[*member].is_null()), "{excepted}");
+    assert_eq!(record.activity_type, "gatekeeper_call");
     house.call("openai-chat").to("get-embedding").payload(body).send().await.expect(403);
 }
 
@@ -223,31 +156,15 @@ fn no_field_hides_another() {
         r#"{"target":"t","payload":{"sql":["SELECT 1 --","; DROP TABLE a"]}}"#,
         r#"{"target":"t","payload":{"QUERY":{"text":"\u0044ROP TABLE a"}}}"#,
     ] {
-        assert!(filter(&callers()[0], body, core_rules()).0.is_some(), "{body}");
+        assert!(is_refused(body), "{body}");
     }
     for body in [
         r#"{"target":"t","payload":{"code":"DROP TABLE a","messages":[{"content":"DROP TABLE a"}]}}"#,
         r#"{"target":"t","action":"DROP TABLE a"}"#,
         r#"{"target":"t"}"#,
     ] {
-        assert_eq!(filter(&callers()[0], body, core_rules()), (None, Vec::new()), "{body}");
+        assert!(!is_refused(body), "{body}");
     }
-}
-
-#[test]
-fn only_enforcing_rules_deny() {
-    let rules = |mode| vec![rule("t", "t", "(?i)^truncate", mode), rule("d", "d", "(?i)^drop", Mode::Observe)];
-    let body = r#"{"target":"t","payload":{"sql":"DROP VIEW v; TRUNCATE a"}}"#;
-    let named = |mode| {
-        let (denied, observed) = filter(&callers()[0], body, rules(mode));
-        (denied.map(|finding| finding.rule), observed.into_iter().map(|finding| finding.rule).collect::<Vec<_>>())
-    };
-    assert_eq!(named(Mode::Enforce), (Some("t".to_owned()), vec![]));
-    assert_eq!(named(Mode::Observe), (None, vec!["t".to_owned(), "d".to_owned()]));
-    assert_eq!(named(Mode::Off), (None, vec!["d".to_owned()]));
-
-    let many = format!(r#"{{"target":"t","operation":[{}]}}"#, vec![r#""DROP VIEW v""#; 1000].join(","));
-    assert_eq!(filter(&callers()[0], &many, rules(Mode::Observe)).1.len(), 16);
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! What is put together at run time can be anything.
 
 use super::{Literals, Rule, Tier};
-use crate::sql::act::Act;
+use crate::sql::act::{Act, Hidden};
 
 pub const RULE: Rule = Rule {
     id: "dynamic-sql",
     tier: Tier::Extended,
     pattern: "dynamic-sql",
-    refuses: "EXECUTE, in a DO block or a function, of anything but a literal that is itself harmless.",
+    refuses: "EXECUTE, in a DO block or a function, of anything but a literal that is itself harmless; code in languages other than SQL and PL/pgSQL.",
     literals: Literals::Matter,
     refused: &[
         "DO $$ BEGIN EXECUTE 'DR' || 'OP TABLE users'; END $$",
@@ -19,7 +19,9 @@ pub const RULE: Rule = Rule {
         "CREATE TRIGGER t BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION f()",
         "EXECUTE p(1)",
     ],
-    judge: |act| {
-        matches!(act, Act::Dynamic).then_some("What EXECUTE runs here is put together while it runs, so nobody can judge it before.")
+    judge: |act| match act {
+        Act::Dynamic(Hidden::Executed) => Some("What EXECUTE runs here is put together while it runs, so nobody can judge it before."),
+        Act::Dynamic(Hidden::Language) => Some("This code is in a language that is not read here, so nobody can judge it before it runs."),
+        _ => None,
     },
 };

@@ -27,6 +27,7 @@ pub const RULE: Rule = Rule {
         Act::Setting { name, .. } if matches!(name.as_str(), "session_replication_role" | "row_security") => {
             Some("This setting decides whether triggers and row level security count.")
         }
+        Act::Setting { name, .. } if name == "*" => Some("Which setting this changes is known only when it runs."),
         Act::Setting { name, to: SettingTo::Off | SettingTo::Unknown } if name == "standard_conforming_strings" => {
             Some("With this setting off, literals end elsewhere than they seem to.")
         }

@@ -30,6 +30,8 @@ mod update_without_where;
 
 use super::act::Act;
 
+pub use server_function::reaches_beyond_the_data;
+
 /// Every rule there is, in the order in which they are shown.
 pub static RULES: [&Rule; 27] = [
     &drop_table::RULE,
@@ -119,3 +121,6 @@ pub enum Literals {
 pub fn find(id: &str) -> Option<&'static Rule> {
     RULES.iter().copied().find(|rule| rule.id == id)
 }
+
+#[cfg(test)]
+mod tests;

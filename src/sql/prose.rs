@@ -1,0 +1,147 @@
+//! Where in a text SQL begins. A field that holds SQL often holds a question instead, and any other string mostly holds prose: the verbs
+//! of SQL are words of English. So SQL is what structurally begins as a statement at a place where one can begin.
+
+use super::finding::Field;
+use super::head;
+use super::lexer::{Backslash, Shape, Token};
+use super::split::next_statement;
+use super::tokens::{Cursor, Tokens, k};
+use super::words::Class;
+
+/// How often the bytes of a text are read while statements are looked for in prose. What needs more was made to need it.
+const LOOKS: usize = 3;
+
+/// From where on a text is SQL, with its tokens from there.
+#[derive(Debug)]
+pub enum Found<'a> {
+    Sql(Tokens<'a>),
+    Prose,
+    /// It was cut into so many pieces that nobody can say.
+    Unclear,
+}
+
+pub fn find(text: &str, field: Field, backslash: Backslash) -> Found<'_> {
+    let start = Tokens::read(text, 0, head::LONGEST, backslash);
+    let begins = head::begins(&after_semicolons(&start));
+    match field {
+        Field::Text if !begins => Found::Prose,
+        Field::Sql if !begins => in_prose(text, backslash),
+        _ => {
+            // The whole of a short text is read already.
+            let tokens = if start.list.len() < head::LONGEST { start } else { Tokens::read(text, 0, usize::MAX, backslash) };
+            match field {
+                Field::Text if tokens.broken.is_none() && is_all_sql(&tokens) => Found::Sql(tokens),
+                Field::Text => Found::Prose,
+                Field::Sql if begins_sql(&tokens) => Found::Sql(tokens),
+                Field::Sql => in_prose(text, backslash),
+            }
+        }
+    }
+}
+
+fn after_semicolons<'t>(tokens: &'t Tokens<'_>) -> Cursor<'t> {
+    let mut cursor = tokens.cursor();
+    while cursor.eat_shape(Shape::Semicolon) {}
+    cursor
+}
+
+/// Every statement of it begins as one, and there is one.
+pub fn is_all_sql(tokens: &Tokens<'_>) -> bool {
+    let mut any = false;
+    let mut cursor = tokens.cursor();
+    while !cursor.is_end() {
+        let statement = next_statement(&mut cursor);
+        if statement.is_end() {
+            continue;
+        }
+        if !head::begins(&statement) || is_sentence(statement) {
+            return false;
+        }
+        any = true;
+    }
+    any
+}
+
+/// Whether the first statement of a text begins as one, and is not a sentence with an apostrophe in it.
+fn begins_sql(tokens: &Tokens<'_>) -> bool {
+    let cursor = after_semicolons(tokens);
+    if !head::begins(&cursor) {
+        return false;
+    }
+    let mut rest = cursor;
+    let first = next_statement(&mut rest);
+    let Some(broken) = tokens.broken.filter(|_| rest.is_end()) else { return true };
+    !(is_apostrophe(tokens.text, broken.at) || is_sentence(first))
+}
+
+/// No SQL has three words in a row that are neither keywords nor quoted.
+fn is_sentence(statement: Cursor<'_>) -> bool {
+    let plain = |token: &Token| token.shape == Shape::Word && token.kw.class() == Class::Plain;
+    let is_query = matches!(statement.kw(0), k::SELECT | k::INSERT | k::DELETE | k::UPDATE);
+    is_query && statement.here().windows(3).any(|three| three.iter().all(plain))
+}
+
+/// A quote between two letters.
+fn is_apostrophe(text: &str, at: usize) -> bool {
+    let before = text.get(..at).and_then(|before| before.chars().next_back());
+    let mut after = text.get(at..).unwrap_or_default().chars();
+    after.next() == Some('\'') && before.is_some_and(char::is_alphanumeric) && after.next().is_some_and(char::is_alphanumeric)
+}
+
+/// In prose, a statement can begin behind any semicolon that stands in no quotation.
+fn in_prose(text: &str, backslash: Backslash) -> Found<'_> {
+    let bytes = text.as_bytes();
+    let mut budget = text.len().saturating_mul(LOOKS) + 4096;
+    let mut no_more = [false; 3];
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\'' | b'"' | b'`' => at = quotation_end(text, at, &mut no_more).unwrap_or(at + 1),
+            b';' => {
+                at += 1;
+                // Where a head would take long to read, a comment that goes on for ever is opened at every semicolon.
+                let head = Tokens::read(text, at, head::LONGEST, backslash);
+                let read = head.list.last().map_or(at, |last| last.end as usize).max(head.broken.map_or(at, |_| text.len()));
+                budget = budget.saturating_sub(read - at);
+                if budget == 0 {
+                    return Found::Unclear;
+                }
+                if head::begins(&head.cursor()) {
+                    let tokens = Tokens::read(text, at, usize::MAX, backslash);
+                    budget = budget.saturating_sub(text.len() - at);
+                    if begins_sql(&tokens) {
+                        return Found::Sql(tokens);
+                    }
+                    if budget == 0 {
+                        return Found::Unclear;
+                    }
+                }
+            }
+            _ => at += 1,
+        }
+    }
+    Found::Prose
+}
+
+/// Behind a quotation that opens here, if this is no apostrophe: it opens behind no letter, and what closes it stands before none.
+fn quotation_end(text: &str, open: usize, no_more: &mut [bool; 3]) -> Option<usize> {
+    let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let quote = text.get(open..)?.chars().next()?;
+    let kind = no_more.get_mut(match quote {
+        '\'' => 0,
+        '"' => 1,
+        _ => 2,
+    })?;
+    if *kind || is_word(text.get(..open)?.chars().next_back()) {
+        return None;
+    }
+    let rest = text.get(open + 1..)?;
+    for (at, _) in rest.match_indices(quote) {
+        if !is_word(rest.get(at + 1..)?.chars().next()) {
+            return Some(open + 1 + at + 1);
+        }
+    }
+    // Nothing behind here closes any, either.
+    *kind = true;
+    None
+}

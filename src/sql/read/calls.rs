@@ -1,0 +1,114 @@
+//! Functions that do more than reckon: they are noted by name, wherever a statement calls them.
+
+use super::Reader;
+use crate::sql::act::{Act, SettingTo};
+use crate::sql::decode;
+use crate::sql::finding::{Kind, Name};
+use crate::sql::lexer::{Shape, Token};
+use crate::sql::rules::reaches_beyond_the_data;
+use crate::sql::tokens::{Cursor, k};
+
+/// Functions that run, or keep to be run, the SQL that they are given as text. Every literal among their arguments is read.
+const RUN_TEXT: [&str; 16] = [
+    "crosstab",
+    "crosstab2",
+    "crosstab3",
+    "crosstab4",
+    "cursor_to_xml",
+    "exec",
+    "exec_sql",
+    "execute_sql",
+    "query_to_xml",
+    "query_to_xml_and_xmlschema",
+    "query_to_xmlschema",
+    "run_sql",
+    "schedule",
+    "schedule_in_database",
+    "ts_rewrite",
+    "ts_stat",
+];
+
+impl Reader {
+    /// `inside` are the parentheses that open at `open`, behind what may be the name of a function.
+    pub(super) fn call(&mut self, cursor: Cursor<'_>, open: usize, inside: Cursor<'_>) {
+        let at = |index: usize| cursor.tokens.get(index).filter(|_| index >= cursor.at);
+        let Some(named) = open.checked_sub(1).and_then(at) else { return };
+        let Some(function) = known(cursor, named) else { return };
+        // `FUNCTION f(int)` is about it, `AS f(a int)` and `INTO f (a)` are other things of that name: none of these calls it.
+        let mut first = open - 1;
+        while first >= cursor.at + 2 && at(first - 1).is_some_and(|token| token.shape == Shape::Dot) {
+            first -= 2;
+        }
+        let before = first.checked_sub(1).and_then(at).map(|token| token.kw);
+        if before.is_some_and(|kw| {
+            matches!(
+                kw,
+                k::FUNCTION
+                    | k::PROCEDURE
+                    | k::ROUTINE
+                    | k::AGGREGATE
+                    | k::TABLE
+                    | k::INTO
+                    | k::REFERENCES
+                    | k::AS
+                    | k::EXISTS
+                    | k::VIEW
+                    | k::INDEX
+                    | k::WITH
+                    | k::UPDATE
+            )
+        }) {
+            return;
+        }
+        let part = Cursor { at: first, end: inside.end + 1, ..cursor };
+        match function.as_str() {
+            "set_config" => self.set_config(part, inside),
+            name if RUN_TEXT.contains(&name) => {
+                for token in inside.here().iter().filter(|token| is_text(token)) {
+                    self.carried(token, inside);
+                }
+            }
+            _ => self.note(Act::Call { function: Name { parts: vec![function] } }, Kind::Run, Vec::new(), part),
+        }
+    }
+
+    fn set_config(&mut self, part: Cursor<'_>, mut inside: Cursor<'_>) {
+        let mut argument = || {
+            let written = inside.until(|c| c.shape(0) == Some(Shape::Comma));
+            inside.advance(1);
+            match written.here() {
+                [token] if is_text(token) => Some(decode::literal(token.shape, written.text_of(token)).to_ascii_lowercase()),
+                _ => None,
+            }
+        };
+        let (name, to) = (argument(), argument());
+        let to = match to.as_deref() {
+            Some("off" | "false" | "no" | "0" | "of" | "f" | "n") => SettingTo::Off,
+            Some(_) => SettingTo::Other,
+            None => SettingTo::Unknown,
+        };
+        // Which one it is may be known only when it runs; then it may be any.
+        let name = name.unwrap_or_else(|| "*".to_owned());
+        self.note(Act::Setting { name, to }, Kind::Session, Vec::new(), part);
+    }
+}
+
+fn is_text(token: &Token) -> bool {
+    matches!(token.shape, Shape::Literal | Shape::Escaped | Shape::Unicode | Shape::Dollar)
+}
+
+/// The function's name, if anything is to be said of it.
+fn known(cursor: Cursor<'_>, named: &Token) -> Option<String> {
+    let written = cursor.text_of(named);
+    let is_one = |name: &str| name == "set_config" || RUN_TEXT.contains(&name) || reaches_beyond_the_data(name);
+    match named.shape {
+        Shape::Word => {
+            // Most calls are of functions that begin otherwise.
+            let may_be =
+                matches!(written.as_bytes().first()?.to_ascii_lowercase(), b'c' | b'd' | b'e' | b'l' | b'p' | b'q' | b'r' | b's' | b't');
+            may_be.then(|| written.to_ascii_lowercase()).filter(|name| is_one(name))
+        }
+        Shape::Quoted | Shape::UnicodeQuoted => Some(decode::name(named.shape, written)).filter(|name| is_one(name)),
+        _ => None,
+    }
+}

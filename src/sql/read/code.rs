@@ -1,0 +1,280 @@
+//! Bodies of code: DO blocks, functions, rules, and what EXECUTE runs in them.
+
+use super::{Reader, head};
+use crate::sql::act::{Act, Hidden, Unreadable};
+use crate::sql::decode;
+use crate::sql::finding::Kind;
+use crate::sql::lexer::{Shape, Token};
+use crate::sql::prose;
+use crate::sql::shown;
+use crate::sql::tokens::{Cursor, Tokens, k};
+
+enum Language {
+    /// SQL and PL/pgSQL, which are read.
+    Read,
+    /// Compiled code, which is loaded from a file or is there already.
+    Compiled,
+    Other,
+}
+
+impl Reader {
+    pub(super) fn do_block(&mut self, cursor: Cursor<'_>) -> Option<Kind> {
+        let mut rest = cursor;
+        rest.advance(1);
+        let mut code = None;
+        let mut language = Language::Read;
+        while !head::ends(&rest) {
+            if rest.eat(k::LANGUAGE) {
+                language = named(rest);
+                rest.advance(1);
+            } else {
+                code = code.or(rest.peek(0).filter(|token| is_text(token)));
+                rest.advance(1);
+            }
+        }
+        self.code(cursor, code?, &language);
+        Some(Kind::Run)
+    }
+
+    pub(super) fn create(&mut self, cursor: Cursor<'_>) -> Option<Kind> {
+        let mut rest = cursor;
+        rest.advance(1);
+        rest.until(|c| head::kind_of_object(c).is_some());
+        let (kind, second) = (rest.kw(0), rest.kw(1));
+        rest.advance(head::kind_of_object(&rest).unwrap_or_default());
+        match kind {
+            k::FUNCTION | k::PROCEDURE => self.function(cursor, rest),
+            k::ROLE | k::GROUP => return self.create_role(cursor, rest),
+            k::USER if second != k::MAPPING => return self.create_role(cursor, rest),
+            k::RULE => {
+                rest.until(|c| c.is(k::DO));
+                rest.advance(1);
+                if matches!(rest.kw(0), k::ALSO | k::INSTEAD) {
+                    rest.advance(1);
+                }
+                let mut group = rest;
+                match group.group() {
+                    Some(actions) => self.statements(actions),
+                    None => {
+                        self.statement(rest);
+                    }
+                }
+            }
+            k::SCHEMA => {
+                // What it creates in the schema can only be created; but rights can be given, too.
+                while !rest.is_end() {
+                    rest.until(|c| c.is(k::GRANT));
+                    if rest.is(k::GRANT) {
+                        let mut grant = rest;
+                        grant.advance(1);
+                        grant.until(|c| matches!(c.kw(0), k::CREATE | k::GRANT));
+                        self.rights(Cursor { end: grant.at, ..rest });
+                    }
+                    rest.advance(1);
+                }
+            }
+            _ => {}
+        }
+        Some(Kind::Create)
+    }
+
+    fn function(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>) {
+        rest.name();
+        rest.group();
+        let mut language = Language::Read;
+        let mut bodies: Vec<&Token> = Vec::new();
+        let mut settings = rest;
+        while !rest.is_end() {
+            match rest.kw(0) {
+                k::LANGUAGE => {
+                    rest.advance(1);
+                    language = named(rest);
+                    rest.advance(1);
+                }
+                k::AS => {
+                    rest.advance(1);
+                    while let Some(body) = rest.peek(0).filter(|token| is_text(token)) {
+                        bodies.push(body);
+                        rest.advance(1);
+                        if !rest.eat_shape(Shape::Comma) {
+                            break;
+                        }
+                    }
+                }
+                k::BEGIN if rest.kw(1) == k::ATOMIC => {
+                    settings.end = rest.at;
+                    rest.advance(2);
+                    self.block(rest);
+                    break;
+                }
+                _ => rest.skip(),
+            }
+        }
+        match language {
+            Language::Compiled => {
+                let file = bodies.first().map(|body| decode::literal(body.shape, cursor.text_of(body)));
+                // A library by its path; extensions name theirs by `$libdir`.
+                if file.is_some_and(|file| file.contains('/') && !file.starts_with("$libdir/")) {
+                    self.note(Act::Load, Kind::Create, Vec::new(), cursor);
+                }
+            }
+            Language::Read | Language::Other => {
+                for body in bodies {
+                    self.code(cursor, body, &language);
+                }
+            }
+        }
+        self.function_settings(cursor, settings);
+    }
+
+    fn code(&mut self, cursor: Cursor<'_>, body: &Token, language: &Language) {
+        match language {
+            Language::Read => self.apart(body, cursor, |reader, tokens| {
+                let inner = tokens.cursor();
+                reader.block(inner);
+                reader.inside(inner);
+            }),
+            Language::Compiled => {}
+            Language::Other => self.note(Act::Dynamic(Hidden::Language), Kind::Run, Vec::new(), cursor),
+        }
+    }
+
+    /// SQL that a function is given as text, if it is nothing but SQL.
+    pub(super) fn carried(&mut self, literal: &Token, cursor: Cursor<'_>) {
+        self.apart(literal, cursor, |reader, tokens| {
+            if tokens.broken.is_none() && prose::is_all_sql(tokens) {
+                reader.statements(tokens.cursor());
+            }
+        });
+    }
+
+    /// Reads what a literal says as a text of its own. Acts in it stand where they stand in the literal, if it is written as it is said.
+    fn apart(&mut self, literal: &Token, cursor: Cursor<'_>, read: impl FnOnce(&mut Self, &Tokens<'_>)) {
+        if self.depth > DEPTH_OF_CODE {
+            self.unreadable(Unreadable::TooDeep, cursor);
+            return;
+        }
+        let written = cursor.text_of(literal);
+        let said = decode::literal(literal.shape, written);
+        if !self.may_look(said.len() / 4) {
+            self.unreadable(Unreadable::TooDeep, cursor);
+            return;
+        }
+        let whole = literal.start as usize..literal.end as usize;
+        // Where what is said begins in what is written.
+        let offset = match literal.shape {
+            Shape::Dollar => Some((written.len() - said.len()) / 2),
+            _ => written.find(said.as_ref()),
+        };
+        let tokens = Tokens::read(&said, 0, usize::MAX, self.backslash);
+        let before = self.deeds.len();
+        self.depth += DEPTH_OF_CODE / 8;
+        read(self, &tokens);
+        self.depth -= DEPTH_OF_CODE / 8;
+        if let Some(broken) = tokens.broken {
+            self.note_at(Act::Unreadable(broken.why), Kind::Unreadable, Vec::new(), broken.at..said.len());
+        }
+        for deed in self.deeds.get_mut(before..).unwrap_or_default() {
+            deed.shown.get_or_insert_with(|| shown::part(&said, deed.span.clone(), self.backslash));
+            deed.span = match offset {
+                Some(offset) => whole.start + offset + deed.span.start..whole.start + offset + deed.span.end,
+                None => whole.clone(),
+            };
+        }
+    }
+
+    /// Statements between semicolons.
+    pub(super) fn statements(&mut self, mut cursor: Cursor<'_>) {
+        while !cursor.is_end() {
+            let statement = cursor.until(|c| c.shape(0) == Some(Shape::Semicolon));
+            cursor.advance(1);
+            self.statement(statement);
+            self.inside(statement);
+        }
+    }
+
+    /// A block of PL/pgSQL, or a body of SQL: wherever a statement can stand, what stands there is read.
+    fn block(&mut self, mut cursor: Cursor<'_>) {
+        let mut may_begin = true;
+        while !cursor.is_end() {
+            let executes = cursor.is(k::EXECUTE) && !matches!(cursor.kw(1), k::FUNCTION | k::PROCEDURE);
+            if may_begin && (executes || !is_control(cursor) && head::begins(&cursor)) {
+                let mut rest = cursor;
+                let statement = rest.until(|c| c.shape(0) == Some(Shape::Semicolon) || c.is_loop());
+                if !self.may_look(statement.here().len()) {
+                    self.unreadable(Unreadable::TooDeep, cursor);
+                    return;
+                }
+                if executes {
+                    self.executed(statement);
+                    cursor.at = rest.at;
+                } else if self.statement(statement).is_some() {
+                    cursor.at = rest.at;
+                }
+            }
+            may_begin = match cursor.peek(0) {
+                Some(token) if token.shape == Shape::Semicolon => true,
+                Some(token) if token.shape == Shape::Operator => cursor.text_of(token) == ">>",
+                Some(token) => {
+                    matches!(token.kw, k::BEGIN | k::THEN | k::ELSE | k::ATOMIC | k::IN | k::FOR | k::DECLARE)
+                        || ["loop", "query"].iter().any(|word| cursor.text_of(token).eq_ignore_ascii_case(word))
+                }
+                None => false,
+            };
+            cursor.skip();
+        }
+    }
+
+    /// EXECUTE in PL/pgSQL: of one literal, which is read, or of anything else, which cannot be.
+    fn executed(&mut self, statement: Cursor<'_>) {
+        let mut rest = statement;
+        rest.advance(1);
+        let literal = rest.peek(0).filter(|token| is_text(token));
+        rest.advance(1);
+        let ends = rest.is_end() || matches!(rest.kw(0), k::INTO | k::USING);
+        let Some(literal) = literal.filter(|_| ends) else {
+            self.note(Act::Dynamic(Hidden::Executed), Kind::Run, Vec::new(), statement);
+            return;
+        };
+        let mut harmless = true;
+        self.apart(literal, statement, |reader, tokens| {
+            let mut cursor = tokens.cursor();
+            while !cursor.is_end() {
+                let inner = cursor.until(|c| c.shape(0) == Some(Shape::Semicolon));
+                cursor.advance(1);
+                let kind = reader.statement(inner);
+                reader.inside(inner);
+                harmless &= inner.is_end()
+                    || kind.is_some_and(|kind| !matches!(kind, Kind::Copy | Kind::Run | Kind::Transaction | Kind::Unreadable));
+            }
+        });
+        if !harmless {
+            self.note(Act::Dynamic(Hidden::Executed), Kind::Run, Vec::new(), statement);
+        }
+    }
+}
+
+/// Literals that hold code hold no more than seven others, one in the other.
+const DEPTH_OF_CODE: usize = 48;
+
+fn is_text(token: &Token) -> bool {
+    matches!(token.shape, Shape::Literal | Shape::Escaped | Shape::Unicode | Shape::Dollar)
+}
+
+fn named(rest: Cursor<'_>) -> Language {
+    let Some(token) = rest.peek(0) else { return Language::Read };
+    let name = match token.shape {
+        Shape::Word | Shape::Quoted | Shape::UnicodeQuoted => decode::name(token.shape, rest.text_of(token)),
+        _ => decode::literal(token.shape, rest.text_of(token)).to_ascii_lowercase(),
+    };
+    match name.as_str() {
+        "sql" | "plpgsql" => Language::Read,
+        "c" | "internal" => Language::Compiled,
+        _ => Language::Other,
+    }
+}
+
+/// `BEGIN`, `END IF` and the like are words of the block, not statements.
+fn is_control(cursor: Cursor<'_>) -> bool {
+    matches!(cursor.kw(0), k::BEGIN | k::END | k::DECLARE)
+}
