@@ -129,7 +129,8 @@ pub struct Fingerprint(pub u64);
 impl Fingerprint {
     pub fn parse(text: &str) -> Option<Self> {
         let is_one = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        is_one.then(|| u64::from_str_radix(text, 16).ok()).flatten().map(Self)
+        // Zero stands for texts that have none.
+        is_one.then(|| u64::from_str_radix(text, 16).ok()).flatten().filter(|bits| *bits != 0).map(Self)
     }
 }
 

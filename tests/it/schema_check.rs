@@ -148,7 +148,7 @@ async fn no_literal_of_the_sql_is_kept() {
     house.settle().await;
     let closed = house.close().await;
     let kept = everything(&closed.database).await;
-    assert!(kept.iter().any(|(_, row)| row.contains("ALTER ROLE app PASSWORD ''")), "what can be shown is");
+    assert!(kept.iter().any(|(_, row)| row.contains("ALTER ROLE app PASSWORD ?")), "what can be shown is");
     for (table, row) in kept {
         assert!(!row.contains("hunter2"), "{table}: {row}");
     }

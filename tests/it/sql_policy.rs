@@ -273,7 +273,7 @@ fn a_denial_says_what_and_where_to_every_caller() {
             reason: "DROP TABLE destroys a table and everything in it.".to_owned(),
             severity: "critical",
             kind: "drop",
-            objects: vec!["public.users".to_owned(), "Order Items".to_owned()],
+            objects: vec!["public.users".to_owned(), "\"Order Items\"".to_owned()],
             span: 18..sql.len() - " -- bye".len(),
             fingerprint: examine(sql, Field::Sql, Backslashes::Plain).findings[0].fingerprint.to_string(),
             place: Some(place.clone()),

@@ -536,7 +536,7 @@ impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
         let (mark, pieces) = (walk.names.len(), walk.pieces.len());
         while let Some(Name(name)) = members.next_key()? {
             let role = Node { walk: &mut *walk, role, under }.child(&name);
-            let reserved = name.starts_with(RESERVED);
+            let reserved = walk.embedded == 0 && name.starts_with(RESERVED);
             walk.path.push(Step::Member(walk.names.len()));
             walk.names.push(name);
             if reserved {

@@ -50,13 +50,13 @@ impl Question {
 pub fn inquire(target: &Target, envelope: &Envelope, judged: &SqlJudged, policy: &SchemaPolicy) -> Inquiry {
     let nothing = Inquiry::Nothing(SchemaChecked(()));
     let Some(validator) = &policy.validator else { return nothing };
-    // What stands in a field for SQL is taken at its word, even where nothing in it reads as a statement.
-    let is_sql = |(text, holds): &(&SqlText, &Holds)| text.reading == Reading::Sql || **holds != Holds::NoSql;
-    let sql: Vec<&SqlText> = envelope.sql.iter().zip(judged.holds()).filter(is_sql).map(|(text, _)| text).collect();
+    // Only what stands in a field for SQL is meant to be carried out; a note may well be the text of a statement.
+    let texts = || envelope.sql.iter().zip(judged.holds()).filter(|(text, _)| text.reading == Reading::Sql);
+    let sql: Vec<&SqlText> = texts().map(|(text, _)| text).collect();
     if sql.is_empty() || validator.name == target.name {
         return nothing;
     }
-    let kind = if judged.holds().contains(&Holds::SchemaChange) {
+    let kind = if texts().any(|(_, holds)| *holds == Holds::SchemaChange) {
         Kind::Ddl
     } else if is_named(envelope, policy) {
         Kind::Other

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use eliza_gatekeeper::call::Path;
 use eliza_gatekeeper::policy::Counted;
 use eliza_gatekeeper::policy::load::Origin;
 use eliza_gatekeeper::policy::{BodyShape, Credentials, Fail, Mode, Shown};
@@ -46,7 +47,10 @@ fn the_shipped_settings_are_those_the_readme_states() {
     assert_eq!(limits.window_lengths, [60]);
     let fields = &policy.sql.fields;
     assert_eq!(fields.sql, ["operation", "sql", "query"]);
-    assert_eq!(fields.prose, ["messages[].content", "prompt", "userinput", "description", "title"]);
+    assert_eq!(
+        fields.prose.iter().map(Path::as_str).collect::<Vec<_>>(),
+        ["messages[].content", "prompt", "userinput", "description", "title"]
+    );
     let code: Vec<_> = fields.code.iter().map(|code| (code.path.as_str(), code.targets[0].as_str())).collect();
     assert_eq!(code, [("payload.code", "python-executor")]);
     assert_eq!((policy.sql.shown, policy.sql.backslashes), (Shown::Masked, Backslashes::Plain));

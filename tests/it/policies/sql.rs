@@ -1,6 +1,7 @@
 //! What operators rely on when they say what SQL rules do: a few lines change what they name and nothing else, and what has no effect
 //! is told.
 
+use eliza_gatekeeper::call::Path;
 use eliza_gatekeeper::policy::{Mode, Shown};
 use eliza_gatekeeper::sql::Backslashes;
 
@@ -37,7 +38,7 @@ reason = 'it makes the roles'
     let apart: Vec<_> = sql.rules.iter().flat_map(|setting| setting.overrides.iter().map(move |own| (setting.rule.id, own))).collect();
     let [(id, one)] = &apart[..] else { panic!("{apart:?}") };
     assert_eq!((*id, one.mode, one.reach.sources[0].as_str(), one.place.as_str()), ("revoke", Mode::Observe, "a", "b.toml:12"));
-    assert_eq!((sql.fields.sql.len(), sql.fields.prose.as_slice()), (3, ["notes[].text".to_owned()].as_slice()));
+    assert_eq!((sql.fields.sql.len(), sql.fields.prose.as_slice()), (3, [Path::parse("notes[].text").unwrap()].as_slice()));
     assert_eq!((sql.fields.code[0].path.as_str(), sql.fields.code.len()), ("payload.script", 1));
     assert_eq!((sql.shown, sql.backslashes), (Shown::Kept, Backslashes::Both));
     assert_eq!(policy.warnings, Vec::<String>::new(), "extended rules are for operators to choose");

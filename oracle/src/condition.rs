@@ -1,0 +1,401 @@
+//! What a condition comes to, told from its syntax tree. Folds only what PostgreSQL is sure to fold likewise.
+
+use pg_query::protobuf::{AExprKind, BoolExprType, BoolTestType, NullTestType};
+
+use crate::tree::Tree;
+
+/// Which rows a condition chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// It is true, whatever the row.
+    All,
+    /// It looks at no row, or at nothing of it but whether something is NULL: a judge may call it no condition, or may not.
+    Unsure,
+    /// It looks at the row, or is never true.
+    Some,
+}
+
+/// None is no condition at all.
+pub fn choice(condition: &Tree) -> Choice {
+    if condition.is_nothing() {
+        return Choice::All;
+    }
+    let come_to = |folding| truth(&Folder { folding }.value(condition));
+    match (come_to(Folding::Full), come_to(Folding::Plain)) {
+        (Value::Truth(true), _) => Choice::All,
+        // What is false by arithmetic that nobody writes, a judge need not work out.
+        (Value::Fixed | Value::Same, _) | (_, Value::Fixed | Value::Same | Value::Truth(true)) => Choice::Unsure,
+        _ => Choice::Some,
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Folding {
+    Full,
+    /// Constants, comparisons of two of them, NOT, AND and OR: what anyone sees at once.
+    Plain,
+}
+
+struct Folder {
+    folding: Folding,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Null,
+    Truth(bool),
+    Number(i128),
+    Text(String),
+    /// Of no row, and not worked out here.
+    Fixed,
+    /// True for every row where something is not NULL: `id = id`.
+    Same,
+    /// It looks at the row.
+    Row,
+}
+
+impl Value {
+    fn is_known(&self) -> bool {
+        !matches!(self, Self::Fixed | Self::Same | Self::Row)
+    }
+}
+
+/// As the condition that it is used for.
+fn truth(value: &Value) -> Value {
+    match value {
+        Value::Text(text) => said(text).map_or(Value::Fixed, Value::Truth),
+        // Not a condition to PostgreSQL.
+        Value::Number(_) => Value::Fixed,
+        other => other.clone(),
+    }
+}
+
+fn said(text: &str) -> Option<bool> {
+    let text = text.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}']).to_ascii_lowercase();
+    let begins = |word: &str, least: usize| text.len() >= least && word.starts_with(&text);
+    match text.as_str() {
+        "1" => Some(true),
+        "0" => Some(false),
+        _ if begins("true", 1) || begins("yes", 1) || text == "on" => Some(true),
+        _ if begins("false", 1) || begins("no", 1) || begins("off", 2) => Some(false),
+        _ => None,
+    }
+}
+
+impl Folder {
+    fn value(&self, tree: &Tree) -> Value {
+        let value = self.whole_value(tree);
+        if self.folding == Folding::Plain && value.is_known() && !is_plain(tree) { Value::Fixed } else { value }
+    }
+
+    fn whole_value(&self, tree: &Tree) -> Value {
+        match tree.name() {
+            "AConst" => constant(tree),
+            "ColumnRef" | "CurrentOfExpr" | "ParamRef" => Value::Row,
+            "BoolExpr" => self.logic(tree),
+            "TypeCast" => self.cast(tree),
+            "AExpr" => self.operation(tree),
+            "NullTest" => self.null_test(tree),
+            "BooleanTest" => self.truth_test(tree),
+            "CaseExpr" => self.case(tree),
+            "CoalesceExpr" => {
+                let mut args = tree.get("args").items().iter().map(|arg| self.value(arg)).filter(|arg| *arg != Value::Null);
+                match args.next() {
+                    None => Value::Null,
+                    Some(first) if first.is_known() => first,
+                    Some(_) => unknown(tree),
+                }
+            }
+            "CollateClause" => match self.value(tree.get("arg")) {
+                Value::Row => Value::Row,
+                Value::Null => Value::Null,
+                _ => Value::Fixed,
+            },
+            _ => unknown(tree),
+        }
+    }
+
+    fn logic(&self, tree: &Tree) -> Value {
+        let mut args: Vec<Value> = tree.get("args").items().iter().map(|arg| truth(&self.value(arg))).collect();
+        let has = |wanted: &Value| args.contains(wanted);
+        if tree.get("boolop").is(BoolExprType::AndExpr as i32) {
+            let order = [Value::Truth(false), Value::Row, Value::Null, Value::Same, Value::Fixed];
+            order.into_iter().find(|one| has(one)).unwrap_or(Value::Truth(true))
+        } else if tree.get("boolop").is(BoolExprType::OrExpr as i32) {
+            if is_null_or_not(tree.get("args").items()) {
+                return Value::Same;
+            }
+            let order = [Value::Truth(true), Value::Fixed, Value::Same, Value::Row, Value::Null];
+            order.into_iter().find(|one| has(one)).unwrap_or(Value::Truth(false))
+        } else {
+            match args.pop() {
+                Some(Value::Truth(is)) => Value::Truth(!is),
+                Some(Value::Same) => Value::Row,
+                Some(other) => other,
+                None => Value::Fixed,
+            }
+        }
+    }
+
+    fn cast(&self, tree: &Tree) -> Value {
+        let inner = self.value(tree.get("arg"));
+        let name = tree.get("type_name");
+        let plain = name.get("typmods").items().is_empty() && name.get("array_bounds").items().is_empty();
+        let to = name.get("names").last_name();
+        match (inner, to) {
+            (Value::Row | Value::Same, _) => Value::Row,
+            (Value::Null, _) if plain => Value::Null,
+            (Value::Truth(is), "bool") if plain => Value::Truth(is),
+            (Value::Text(text), "bool") if plain => said(&text).map_or(Value::Fixed, Value::Truth),
+            (Value::Number(number), "bool") if plain => Value::Truth(number != 0),
+            (Value::Text(text), "text" | "varchar") if plain => Value::Text(text),
+            (Value::Number(number), "int2" | "int4" | "int8" | "numeric") if plain => Value::Number(number),
+            (Value::Text(text), "int2" | "int4" | "int8" | "numeric") if plain => text.trim().parse().map_or(Value::Fixed, Value::Number),
+            _ => Value::Fixed,
+        }
+    }
+
+    fn operation(&self, tree: &Tree) -> Value {
+        let (left, right) = (tree.get("lexpr"), tree.get("rexpr"));
+        let name = tree.get("name").last_name();
+        let kind = AExprKind::try_from(i32::try_from(tree.get("kind").number()).unwrap_or_default()).unwrap_or(AExprKind::Undefined);
+        match kind {
+            AExprKind::AexprOp => {
+                if left.name() == "RowExpr" && right.name() == "RowExpr" && matches!(name, "=" | "<>") {
+                    return self.rows(left, right, name);
+                }
+                if is_column(left) && left == right {
+                    return if matches!(name, "=" | ">=" | "<=") { Value::Same } else { Value::Row };
+                }
+                if left.is_nothing() {
+                    self.prefixed(name, &self.value(right))
+                } else {
+                    self.operate(name, &self.value(left), &self.value(right))
+                }
+            }
+            AExprKind::AexprDistinct | AExprKind::AexprNotDistinct => {
+                if left == right && is_column(left) {
+                    return if kind == AExprKind::AexprNotDistinct { Value::Same } else { Value::Row };
+                }
+                let same = match (self.value(left), self.value(right)) {
+                    (Value::Null, Value::Null) => Value::Truth(true),
+                    (Value::Null, other) | (other, Value::Null) if other.is_known() => Value::Truth(false),
+                    (a, b) => self.operate("=", &a, &b),
+                };
+                if kind == AExprKind::AexprNotDistinct { same } else { not(same) }
+            }
+            AExprKind::AexprIn => {
+                let one = self.value(left);
+                let same = if is_column(left) && right.items().contains(left) {
+                    Value::Same
+                } else {
+                    any(right.items().iter().map(|item| self.operate("=", &one, &self.value(item))))
+                };
+                if name == "=" { same } else { not(same) }
+            }
+            AExprKind::AexprBetween | AExprKind::AexprNotBetween => {
+                let one = self.value(left);
+                let [low, high] = right.items() else { return unknown(tree) };
+                let inside = all([self.operate(">=", &one, &self.value(low)), self.operate("<=", &one, &self.value(high))].into_iter());
+                // A column between itself and itself.
+                if inside == Value::Row && [low, high].iter().all(|bound| *bound == left) && is_column(left) {
+                    return if kind == AExprKind::AexprBetween { Value::Same } else { Value::Row };
+                }
+                if kind == AExprKind::AexprBetween { inside } else { not(inside) }
+            }
+            AExprKind::AexprLike | AExprKind::AexprIlike => {
+                let like = match (self.value(left), self.value(right)) {
+                    (Value::Text(_), Value::Text(pattern)) if pattern == "%" => Value::Truth(true),
+                    (Value::Text(text), Value::Text(pattern)) if !pattern.contains(['%', '_', '\\']) && kind == AExprKind::AexprLike => {
+                        Value::Truth(text == pattern)
+                    }
+                    (Value::Row, _) | (_, Value::Row) => {
+                        // Every text is like itself, and every text is like %: a judge may know.
+                        let surely =
+                            matches!(self.value(right), Value::Text(pattern) if pattern.bytes().all(|b| b == b'%') && !pattern.is_empty());
+                        if surely || is_column(left) && left == right { Value::Same } else { Value::Row }
+                    }
+                    (Value::Null, _) | (_, Value::Null) => Value::Null,
+                    _ => Value::Fixed,
+                };
+                if name.starts_with('!') { not(like) } else { like }
+            }
+            _ => unknown(tree),
+        }
+    }
+
+    fn rows(&self, left: &Tree, right: &Tree, name: &str) -> Value {
+        let (left, right) = (left.get("args").items(), right.get("args").items());
+        if left.len() != right.len() || left.is_empty() {
+            return Value::Fixed;
+        }
+        let same = all(left
+            .iter()
+            .zip(right)
+            .map(|(a, b)| if is_column(a) && a == b { Value::Same } else { self.operate("=", &self.value(a), &self.value(b)) }));
+        if name == "=" { same } else { not(same) }
+    }
+
+    fn prefixed(&self, name: &str, right: &Value) -> Value {
+        match (name, right) {
+            ("-", Value::Number(number)) => number.checked_neg().map_or(Value::Fixed, Value::Number),
+            ("+", Value::Number(number)) => Value::Number(*number),
+            (_, Value::Row | Value::Same) => Value::Row,
+            _ => Value::Fixed,
+        }
+    }
+
+    fn operate(&self, name: &str, left: &Value, right: &Value) -> Value {
+        match (left, right) {
+            // Whoever defines an operator of his own decides what it makes of NULL.
+            (Value::Null, _) | (_, Value::Null) if matches!(name, "=" | "<>" | "!=" | "<" | ">" | "<=" | ">=" | "+" | "-" | "*") => {
+                Value::Null
+            }
+            (Value::Row | Value::Same, _) | (_, Value::Row | Value::Same) => Value::Row,
+            (Value::Number(a), Value::Number(b)) => self.numbers(name, *a, *b),
+            (Value::Text(a), Value::Number(b)) => a.trim().parse().map_or(Value::Fixed, |a| self.numbers(name, a, *b)),
+            (Value::Number(a), Value::Text(b)) => b.trim().parse().map_or(Value::Fixed, |b| self.numbers(name, *a, b)),
+            (Value::Text(a), Value::Text(b)) => match name {
+                "=" => Value::Truth(a == b),
+                "<>" | "!=" => Value::Truth(a != b),
+                ">=" | "<=" if a == b => Value::Truth(true),
+                "||" => Value::Text(format!("{a}{b}")),
+                _ => Value::Fixed,
+            },
+            (a, b) => match (truth(a), truth(b), name) {
+                (Value::Truth(a), Value::Truth(b), "=") => Value::Truth(a == b),
+                (Value::Truth(a), Value::Truth(b), "<>" | "!=") => Value::Truth(a != b),
+                _ => Value::Fixed,
+            },
+        }
+    }
+
+    fn numbers(&self, name: &str, a: i128, b: i128) -> Value {
+        let made = |made: Option<i128>| made.map_or(Value::Fixed, Value::Number);
+        match name {
+            "=" => Value::Truth(a == b),
+            "<>" | "!=" => Value::Truth(a != b),
+            "<" => Value::Truth(a < b),
+            ">" => Value::Truth(a > b),
+            "<=" => Value::Truth(a <= b),
+            ">=" => Value::Truth(a >= b),
+            "+" => made(a.checked_add(b)),
+            "-" => made(a.checked_sub(b)),
+            "*" => made(a.checked_mul(b)),
+            _ => Value::Fixed,
+        }
+    }
+
+    fn null_test(&self, tree: &Tree) -> Value {
+        let is_null = match self.value(tree.get("arg")) {
+            Value::Null => Value::Truth(true),
+            Value::Row => Value::Row,
+            Value::Same | Value::Fixed => Value::Fixed,
+            _ => Value::Truth(false),
+        };
+        if tree.get("nulltesttype").is(NullTestType::IsNull as i32) { is_null } else { not(is_null) }
+    }
+
+    fn truth_test(&self, tree: &Tree) -> Value {
+        let inner = truth(&self.value(tree.get("arg")));
+        let (wanted, negated) = match BoolTestType::try_from(i32::try_from(tree.get("booltesttype").number()).unwrap_or_default()) {
+            Ok(BoolTestType::IsTrue) => (Value::Truth(true), false),
+            Ok(BoolTestType::IsNotTrue) => (Value::Truth(true), true),
+            Ok(BoolTestType::IsFalse) => (Value::Truth(false), false),
+            Ok(BoolTestType::IsNotFalse) => (Value::Truth(false), true),
+            Ok(BoolTestType::IsUnknown) => (Value::Null, false),
+            _ => (Value::Null, true),
+        };
+        match inner {
+            Value::Same if wanted == Value::Truth(true) && !negated => Value::Same,
+            // `(id = id) IS NOT FALSE` and the like.
+            Value::Same => Value::Fixed,
+            inner if inner.is_known() => Value::Truth((inner == wanted) != negated),
+            inner => inner,
+        }
+    }
+
+    fn case(&self, tree: &Tree) -> Value {
+        let tested = tree.get("arg");
+        for when in tree.get("args").items() {
+            let condition = when.get("expr");
+            let holds = if tested.is_nothing() {
+                truth(&self.value(condition))
+            } else {
+                self.operate("=", &self.value(tested), &self.value(condition))
+            };
+            match holds {
+                Value::Truth(true) => return self.value(when.get("result")),
+                Value::Truth(false) | Value::Null => {}
+                Value::Row => return unknown(tree),
+                // It comes to an error, or to what nobody has worked out.
+                _ => return Value::Fixed,
+            }
+        }
+        if tree.get("defresult").is_nothing() { Value::Null } else { self.value(tree.get("defresult")) }
+    }
+}
+
+fn unknown(tree: &Tree) -> Value {
+    let looks = tree.any(&|part| matches!(part.name(), "ColumnRef" | "CurrentOfExpr" | "ParamRef"));
+    if looks { Value::Row } else { Value::Fixed }
+}
+
+fn constant(tree: &Tree) -> Value {
+    if tree.get("isnull").is(1) {
+        return Value::Null;
+    }
+    let what = tree.get("val");
+    match what.name() {
+        "Boolean" => Value::Truth(what.get("boolval").is(1)),
+        "Integer" => Value::Number(what.get("ival").number().into()),
+        "Float" => what.get("fval").text().parse().map_or(Value::Fixed, Value::Number),
+        "String" => Value::Text(what.get("sval").text().to_owned()),
+        _ => Value::Fixed,
+    }
+}
+
+/// `a IS NULL OR a IS NOT NULL`
+fn is_null_or_not(args: &[Tree]) -> bool {
+    let tests = || args.iter().filter(|arg| arg.name() == "NullTest");
+    tests().any(|one| tests().any(|other| one.get("arg") == other.get("arg") && one.get("nulltesttype") != other.get("nulltesttype")))
+}
+
+fn is_plain(tree: &Tree) -> bool {
+    let is_constant = |tree: &Tree| tree.name() == "AConst";
+    match tree.name() {
+        "AConst" | "BoolExpr" => true,
+        "AExpr" => {
+            let is_comparison = matches!(tree.get("name").last_name(), "=" | "<>" | "<" | ">" | "<=" | ">=");
+            tree.get("kind").is(AExprKind::AexprOp as i32)
+                && is_comparison
+                && is_constant(tree.get("lexpr"))
+                && is_constant(tree.get("rexpr"))
+        }
+        _ => false,
+    }
+}
+
+fn is_column(tree: &Tree) -> bool {
+    tree.name() == "ColumnRef"
+}
+
+fn not(value: Value) -> Value {
+    match value {
+        Value::Truth(is) => Value::Truth(!is),
+        Value::Same => Value::Row,
+        other => other,
+    }
+}
+
+fn any(values: impl Iterator<Item = Value>) -> Value {
+    let values: Vec<Value> = values.collect();
+    let order = [Value::Truth(true), Value::Fixed, Value::Same, Value::Row, Value::Null];
+    order.into_iter().find(|one| values.contains(one)).unwrap_or(Value::Truth(false))
+}
+
+fn all(values: impl Iterator<Item = Value>) -> Value {
+    let values: Vec<Value> = values.collect();
+    let order = [Value::Truth(false), Value::Row, Value::Null, Value::Same, Value::Fixed];
+    order.into_iter().find(|one| values.contains(one)).unwrap_or(Value::Truth(true))
+}
