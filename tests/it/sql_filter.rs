@@ -1,8 +1,6 @@
 //! What operators and callers rely on of the SQL filter: it refuses statements, not words; no way of writing a statement hides it, and
 //! neither a literal, a comment nor prose is taken for one; what it reports says which rule, which statement and where, and no secret.
 
-use std::path::Path;
-
 use bytes::Bytes;
 use eliza_gatekeeper::call::Envelope;
 use eliza_gatekeeper::clock::Timestamp;
