@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::clock::whole_seconds;
 use crate::identity::CallId;
-use crate::verdict::{Denial, Failure, Refusal, SchemaRejection};
+use crate::verdict::{Denial, Failure, Refusal, SchemaRejection, SqlFinding};
 use crate::wording::{Words, words};
 
 pub const X_CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
@@ -24,12 +24,7 @@ pub fn refusal(refusal: &Refusal, id: CallId) -> Answer {
     let mut beyond = None;
     match refusal {
         Refusal::Denied(Denial::DangerousSql(finding)) => {
-            beyond = Some(Beyond::Sql {
-                blocked_pattern: &finding.pattern,
-                rule: &finding.rule,
-                pointer: &finding.pointer,
-                reason: &finding.reason,
-            });
+            beyond = Some(Beyond::Sql { blocked_pattern: &finding.pattern, finding });
         }
         Refusal::Denied(Denial::SchemaRejected(SchemaRejection { fix_triggered, fingerprint, .. })) => {
             beyond = Some(Beyond::Schema { auto_fix_triggered: *fix_triggered, fingerprint });
@@ -49,7 +44,7 @@ pub fn refusal(refusal: &Refusal, id: CallId) -> Answer {
 
 /// An address that nothing answers at.
 pub fn no_such_address(id: CallId) -> Answer {
-    let words = Words { error: "Not found", message: "Nothing answers at this address".into() };
+    let words = Words { error: "Not found", message: "Nothing answers at this address".into(), detail: None };
     problem(StatusCode::NOT_FOUND, HeaderMap::new(), "no_such_address", &words, None, &[], id)
 }
 
@@ -65,7 +60,7 @@ pub struct OpsRefusal<'a> {
 
 pub fn ops_refusal(refusal: OpsRefusal<'_>, id: CallId) -> Answer {
     let OpsRefusal { status, code, error, message, headers, problems } = refusal;
-    problem(status, headers, code, &Words { error, message }, None, problems, id)
+    problem(status, headers, code, &Words { error, message, detail: None }, None, problems, id)
 }
 
 pub fn status_of(refusal: &Refusal) -> u16 {
@@ -100,7 +95,7 @@ pub struct Problem<'a> {
     title: &'a str,
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// As `message`.
+    /// As `message`, or what there is to say beyond it.
     detail: &'a str,
 }
 
@@ -108,8 +103,15 @@ pub struct Problem<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Beyond<'a> {
-    Sql { blocked_pattern: &'a str, rule: &'a str, pointer: &'a str, reason: &'a str },
-    Schema { auto_fix_triggered: bool, fingerprint: &'a str },
+    Sql {
+        blocked_pattern: &'a str,
+        #[serde(flatten)]
+        finding: &'a SqlFinding,
+    },
+    Schema {
+        auto_fix_triggered: bool,
+        fingerprint: &'a str,
+    },
 }
 
 fn problem(
@@ -131,7 +133,7 @@ fn problem(
         r#type: format!("urn:eliza-gatekeeper:{code}"),
         title: words.error,
         status: status.as_u16(),
-        detail: &words.message,
+        detail: words.detail.as_deref().unwrap_or(&words.message),
     };
     json_answer(status, headers, &problem)
 }

@@ -7,6 +7,8 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use crate::clock::Timestamp;
 use crate::identity::{Place, TargetName};
 
@@ -276,11 +278,12 @@ impl Standings {
     }
 }
 
-/// A statement that a rule refuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A statement that a rule refuses. Serialized as whoever is refused, or inspects, may read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SqlFinding {
     pub rule: String,
     /// What `blocked_pattern` says: the original's pattern text for the core rules, the rule id for others.
+    #[serde(skip)]
     pub pattern: String,
     /// The statement as judged, cut to a bound.
     pub statement: String,
@@ -294,11 +297,18 @@ pub struct SqlFinding {
     /// What it would touch, where it says so.
     pub objects: Vec<String>,
     /// Where in the decoded text, in UTF-8 bytes.
+    #[serde(serialize_with = "from_and_to")]
     pub span: Range<usize>,
     /// Names the statement whatever its literals: what an exception may name.
     pub fingerprint: String,
     /// The line of policy that sets the rule's mode.
+    #[serde(skip)]
     pub place: Option<Place>,
+}
+
+/// As `[a, b]`: of the bytes, the first and the one behind the last.
+fn from_and_to<S: Serializer>(span: &Range<usize>, serializer: S) -> Result<S::Ok, S::Error> {
+    [span.start, span.end].serialize(serializer)
 }
 
 /// A finding that an exception of policy lets pass.

@@ -2,17 +2,24 @@
 //!
 //! Nothing here may name an address, a query, a stack or a key; what the operator needs beyond it is in the record and the log.
 
+use std::fmt;
+
 use crate::call::legible;
 use crate::identity::NAME_LIMIT;
-use crate::verdict::{Blocked, BlockedWhat, Denial, Failure, LimitRule, Refusal};
+use crate::verdict::{Blocked, BlockedWhat, Denial, Failure, LimitRule, Refusal, SqlFinding};
+
+/// More objects than these are not named one by one.
+const NAMED: usize = 3;
 
 /// A refusal in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Words {
     /// What kind of refusal: `error` and `title` of the answer.
     pub error: &'static str,
-    /// This refusal: `message` and `detail`.
+    /// This refusal: `message`, and `detail` too where that has nothing of its own.
     pub message: String,
+    /// What there is to say beyond the original's sentence.
+    pub detail: Option<String>,
 }
 
 pub fn words(refusal: &Refusal) -> Words {
@@ -44,7 +51,66 @@ fn denied(denial: &Denial) -> Words {
             ("Validator unavailable", format!("'{validator}' could not validate this schema operation, so it is not carried out"))
         }
     };
-    Words { error, message }
+    let detail = match denial {
+        Denial::DangerousSql(finding) => Some(what_to_do(finding)),
+        _ => None,
+    };
+    Words { error, message, detail }
+}
+
+/// Which rule, where, why, and what whoever is refused can do about it.
+fn what_to_do(finding: &SqlFinding) -> String {
+    let SqlFinding { rule, pointer, span, reason, fingerprint, objects, .. } = finding;
+    let by_name = match objects.as_slice() {
+        [] => String::new(),
+        named if named.len() <= NAMED => format!(" or by name ({})", named.join(", ")),
+        [first, ..] => format!(" or by name ({first} and {} more)", objects.len() - 1),
+    };
+    let (from, to) = (span.start, span.end);
+    format!(
+        "Rule {rule} refuses what stands at {pointer}, bytes {from} to {to}: {reason} Send another statement, or ask the operator for an \
+         exception, by fingerprint {fingerprint}{by_name}."
+    )
+}
+
+/// A finding in a line, for operators. Of older records some parts are not known.
+#[derive(Clone, Copy, Debug)]
+pub struct SqlLine<'a> {
+    pub rule: &'a str,
+    pub pointer: &'a str,
+    pub span: Option<(u64, u64)>,
+    pub reason: &'a str,
+    pub fingerprint: &'a str,
+}
+
+impl<'a> SqlLine<'a> {
+    pub fn of(finding: &'a SqlFinding) -> Self {
+        let SqlFinding { rule, pointer, span, reason, fingerprint, .. } = finding;
+        let span = u64::try_from(span.start).ok().zip(u64::try_from(span.end).ok());
+        Self { rule, pointer, span, reason, fingerprint }
+    }
+
+    /// Why it was let pass all the same.
+    pub fn excepted(&self, reason: &str, by: &str) -> String {
+        format!("{} is excepted: {reason} ({by}{})", self.head(), self.named(", "))
+    }
+
+    fn head(&self) -> String {
+        let at = if self.pointer.is_empty() { String::new() } else { format!(" at {}", self.pointer) };
+        let span = self.span.map_or_else(String::new, |(from, to)| format!(" {from}..{to}"));
+        format!("{}{at}{span}", self.rule)
+    }
+
+    fn named(&self, before: &str) -> String {
+        if self.fingerprint.is_empty() { String::new() } else { format!("{before}fingerprint {}", self.fingerprint) }
+    }
+}
+
+impl fmt::Display for SqlLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.head(), self.reason)?;
+        if self.fingerprint.is_empty() { Ok(()) } else { write!(f, " ({})", self.named("")) }
+    }
 }
 
 /// `minute` as the original says it; longer windows in the same manner.
@@ -85,13 +151,62 @@ fn failed(failure: &Failure) -> Words {
         Failure::TargetNonsense { target } => ("Bad answer", format!("Target '{target}' sent an answer that is not HTTP")),
         Failure::Internal => ("Internal error", "Gatekeeper encountered an error processing your request".into()),
     };
-    Words { error, message }
+    Words { error, message, detail: None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::verdict::{AuthFault, LimitScope, Limited};
+
+    fn finding(objects: &[&str]) -> SqlFinding {
+        SqlFinding {
+            rule: "delete-without-where".into(),
+            pattern: r"/DELETE\s+FROM\s+\w+\s*;/i".into(),
+            statement: "DELETE FROM users".into(),
+            pointer: "/payload/sql".into(),
+            reason: "DELETE without a WHERE is for every row.".into(),
+            severity: "critical",
+            kind: "delete",
+            objects: objects.iter().map(|name| (*name).to_owned()).collect(),
+            span: 0..17,
+            fingerprint: "0123456789abcdef".into(),
+            place: None,
+        }
+    }
+
+    #[test]
+    fn whoever_is_refused_reads_what_rule_where_why_and_what_to_do() {
+        let begin = "Rule delete-without-where refuses what stands at /payload/sql, bytes 0 to 17: DELETE without a WHERE is for every row. \
+                     Send another statement, or ask the operator for an exception, by fingerprint 0123456789abcdef";
+        let table: [(&[&str], &str); 3] = [
+            (&[], "."),
+            (&["users", "public.a"], " or by name (users, public.a)."),
+            (&["a", "b", "c", "d"], " or by name (a and 3 more)."),
+        ];
+        for (objects, end) in table {
+            let words = words(&Denial::DangerousSql(Box::new(finding(objects))).into());
+            assert_eq!(words.message, r"Schema protection: /DELETE\s+FROM\s+\w+\s*;/i operations are not allowed");
+            assert_eq!(words.detail, Some(format!("{begin}{end}")));
+        }
+    }
+
+    #[test]
+    fn operators_read_a_finding_in_a_line_as_far_as_it_is_known() {
+        let finding = finding(&[]);
+        let line = SqlLine::of(&finding);
+        let older = SqlLine { span: None, fingerprint: "", ..line };
+        let told = [line.to_string(), older.to_string(), line.excepted("nightly", "dba"), older.excepted("nightly", "dba")];
+        assert_eq!(
+            told,
+            [
+                "delete-without-where at /payload/sql 0..17: DELETE without a WHERE is for every row. (fingerprint 0123456789abcdef)",
+                "delete-without-where at /payload/sql: DELETE without a WHERE is for every row.",
+                "delete-without-where at /payload/sql 0..17 is excepted: nightly (dba, fingerprint 0123456789abcdef)",
+                "delete-without-where at /payload/sql is excepted: nightly (dba)",
+            ]
+        );
+    }
     use std::time::Duration;
 
     #[test]

@@ -44,7 +44,7 @@ const RIM: &[&str] = &["admin", "cli", "doors", "gatekeeper", "main", "server", 
 /// Where HTTP as axum sees it is allowed.
 const AXUM: &[&str] = &["admin", "cli", "doors", "server"];
 /// Of each other, gates know these proofs and nothing else.
-const PROOFS: &[&str] = &["gates::authenticate::Authenticated"];
+const PROOFS: &[&str] = &["gates::authenticate::Authenticated", "gates::sql_filter::Holds", "gates::sql_filter::SqlJudged"];
 
 #[test]
 fn every_module_imports_only_what_the_table_allows() {

@@ -73,6 +73,6 @@ fn of(gatekeeper: &Gatekeeper, status: PolicyStatus) -> Status {
         warnings,
         sources: policy.sources.entries(),
         targets: policy.targets.by_name.len(),
-        rules: policy.sql.rules.len(),
+        rules: policy.sql.rule_count(),
     }
 }

@@ -1,6 +1,8 @@
 //! A call as the gates see it: its head before anything of the body is read, and its envelope after.
 
+mod code;
 pub mod envelope;
+mod fields;
 mod head;
 
 use std::net::IpAddr;
@@ -10,6 +12,8 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Secret};
+
+pub use fields::{CodeField, Fields, Path, Reading, Way};
 
 /// What is known of a call from its headers alone.
 #[derive(Clone, Debug)]
@@ -55,16 +59,24 @@ pub struct Envelope {
     pub whole: Bytes,
     /// `payload.action`, where that is a string with something in it; cut and marked where it is no action, so that it names none.
     pub payload_action: Option<Action>,
-    /// Every string that stands in a SQL-bearing field, decoded, with its JSON pointer.
+    /// Every string that may be SQL, decoded, with its JSON pointer.
     pub sql: Vec<SqlText>,
 }
 
-/// A piece of SQL that a call carries.
+impl Envelope {
+    /// The strings that stand where policy says that SQL stands.
+    pub fn sql_fields(&self) -> impl Iterator<Item = &SqlText> {
+        self.sql.iter().filter(|text| text.reading == Reading::Sql)
+    }
+}
+
+/// A string of a call that is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlText {
     /// Cut to a bound.
     pub pointer: String,
     pub text: String,
+    pub reading: Reading,
     /// Put together of the items of an array, which are there by themselves too.
     pub joined: bool,
 }

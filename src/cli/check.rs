@@ -47,7 +47,7 @@ pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
         let (sources, targets) = (policy.sources.entries(), policy.targets.by_name.len());
         output.say(&format!(
             "policies: {origin}: {sources} sources, {targets} targets, {} SQL rules ({})",
-            policy.sql.rules.len(),
+            policy.sql.rule_count(),
             policy.fingerprint
         ));
     }

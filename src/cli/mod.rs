@@ -16,6 +16,7 @@ mod explain;
 mod fixes;
 mod flags;
 mod health;
+mod inspect;
 mod keys;
 mod limits;
 mod log_level;
@@ -80,6 +81,14 @@ enum Command {
     Demo(demo::Options),
     /// Validate environment and policies; print every problem at once.
     Check,
+    /// Judge SQL: one text for people, or a stream of JSON lines.
+    ///
+    /// Without a text, each line of standard input is an object, `{"id": …, "text": "…", "as": "sql"|"string"}` or
+    /// `{"id": …, "envelope": {…}}`, and gets a line of standard output, in order, with --json and without:
+    /// `{"id": …, "verdict": "allow"|"deny", "findings": […]}`. Any other line gets `{"line": …, "error": "…"}`, and the stream goes on.
+    ///
+    /// Exit codes of a stream: 0, whatever the verdicts are; 1 if a line was wrong; 78 if the policies are. Of one text: 0 allowed, 1 denied.
+    Inspect(inspect::Options),
     /// The keys that callers show.
     #[command(subcommand)]
     Keys(keys::Command),
@@ -150,6 +159,7 @@ async fn run(arguments: Arguments) -> Exit {
         Command::Serve => serve::run(&output, policies).await,
         Command::Demo(options) => demo::run(&output, policies, options).await,
         Command::Check => check::run(&output, policies),
+        Command::Inspect(options) => inspect::run(&output, policies, options),
         Command::Keys(command) => keys::run(&output, command).await,
         Command::Limits(command) => limits::run(&output, command).await,
         Command::Calls(command) => calls::run(&output, policies, command).await,

@@ -18,7 +18,7 @@ use crate::settings::Environment;
 const PATH: &str = "/api/admin/policy";
 
 type Columns = &'static [(&'static str, &'static str)];
-const TABLES: [(&str, &str, Columns); 6] = [
+const TABLES: [(&str, &str, Columns); 8] = [
     (
         "sources",
         "sources",
@@ -35,7 +35,7 @@ const TABLES: [(&str, &str, Columns); 6] = [
         "overrides",
         "sources/overrides",
         &[
-            ("source", "source"),
+            ("source", "of"),
             ("endpoint", "endpoint"),
             ("limit", "allowance/limit"),
             ("burst", "allowance/burst"),
@@ -55,7 +55,21 @@ const TABLES: [(&str, &str, Columns); 6] = [
             ("listed at", "place"),
         ],
     ),
-    ("SQL rules", "sql/rules", &[("rule", "id"), ("mode", "mode"), ("why", "why"), ("listed at", "place")]),
+    (
+        "SQL rules",
+        "sql/rules",
+        &[("rule", "id"), ("tier", "tier"), ("mode", "mode"), ("what it refuses", "refuses"), ("listed at", "place")],
+    ),
+    (
+        "SQL rules, for some calls",
+        "sql/rules/overrides",
+        &[("rule", "of"), ("mode", "mode"), ("sources", "sources"), ("targets", "targets"), ("reason", "reason"), ("listed at", "place")],
+    ),
+    (
+        "SQL rules of your own",
+        "sql/patterns",
+        &[("rule", "id"), ("mode", "mode"), ("why", "why"), ("sources", "sources"), ("targets", "targets"), ("listed at", "place")],
+    ),
     (
         "exceptions",
         "sql/exceptions",
@@ -63,6 +77,8 @@ const TABLES: [(&str, &str, Columns); 6] = [
             ("rules", "rules"),
             ("sources", "sources"),
             ("targets", "targets"),
+            ("objects", "objects"),
+            ("statements", "statements"),
             ("until", "until"),
             ("reason", "reason"),
             ("by", "by"),
@@ -120,7 +136,7 @@ fn check(output: &Output, policies: Option<PathBuf>) -> Exit {
                 "{origin}: {} sources, {} targets, {} SQL rules ({})",
                 policy.sources.entries(),
                 policy.targets.by_name.len(),
-                policy.sql.rules.len(),
+                policy.sql.rule_count(),
                 policy.fingerprint
             ));
             output.value(&json!({
@@ -163,7 +179,8 @@ fn shown(output: &Output, policy: Result<Value, OpsError>) -> Exit {
     };
     for (heading, path, columns) in TABLES {
         let items = match path {
-            "sources/overrides" => overrides(&policy),
+            "sources/overrides" => overrides(member(&policy, "sources"), "name"),
+            "sql/rules/overrides" => overrides(member(member(&policy, "sql"), "rules"), "id"),
             path => path.split('/').fold(&policy, member).clone(),
         };
         if items.as_array().is_some_and(Vec::is_empty) {
@@ -178,15 +195,17 @@ fn shown(output: &Output, policy: Result<Value, OpsError>) -> Exit {
     Exit::Fine
 }
 
-/// Those of all sources, each with its source.
-fn overrides(policy: &Value) -> Value {
-    let items = |value: &Value, name: &str| member(value, name).as_array().cloned().unwrap_or_default();
-    let of_source = |source: &Value| {
-        let name = member(source, "name").clone();
-        let named = move |own: Value| json!({ "source": name, "endpoint": own.get("endpoint"), "allowance": own.get("allowance") });
-        items(source, "overrides").into_iter().map(named).collect::<Vec<_>>()
+/// Those of all entries of a list, each with the entry that it is of.
+fn overrides(entries: &Value, id: &str) -> Value {
+    let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let of_entry = |entry: Value| {
+        let named = |mut own: Value| {
+            own.as_object_mut().map(|own| own.insert("of".to_owned(), member(&entry, id).clone()));
+            own
+        };
+        items(member(&entry, "overrides")).into_iter().map(named).collect::<Vec<_>>()
     };
-    items(policy, "sources").iter().flat_map(of_source).collect()
+    items(entries).into_iter().flat_map(of_entry).collect()
 }
 
 async fn status(at: &At) -> Result<Value, OpsError> {

@@ -17,7 +17,7 @@ use crate::policy::Policy;
 use crate::record::{Notes, SchemaNote, Trail};
 use crate::reply::status_of;
 use crate::verdict::{AuthFault, Denial, GateName, Refusal, Standing, Standings};
-use crate::wording::{window_words, words};
+use crate::wording::{SqlLine, window_words, words};
 
 /// A call that is not made.
 #[derive(Clone, Debug)]
@@ -158,7 +158,7 @@ impl Seen<'_> {
         let step = |why, place| Step { gate, decision: Decision::Allow, saw: self.saw(gate), why, place };
         match self.notes.excepted.first() {
             Some(excepted) if gate == GateName::SqlFilter => {
-                step(by_exception(&excepted.finding.rule, &excepted.reason, &excepted.by), Some(excepted.place.clone()))
+                step(SqlLine::of(&excepted.finding).excepted(&excepted.reason, &excepted.by), Some(excepted.place.clone()))
             }
             _ => step(String::new(), self.place(gate)),
         }
@@ -188,7 +188,8 @@ impl Seen<'_> {
 
     fn sql(&self) -> String {
         let envelope = Envelope::parse(self.question.body.clone(), &self.snapshot.policy.sql.fields);
-        let pointers: Vec<String> = envelope.map(|envelope| envelope.sql.into_iter().map(|sql| sql.pointer).collect()).unwrap_or_default();
+        let pointers: Vec<String> =
+            envelope.map(|envelope| envelope.sql_fields().map(|sql| sql.pointer.clone()).collect()).unwrap_or_default();
         match pointers.as_slice() {
             [] => "no SQL".into(),
             [one] => format!("SQL at {one}"),
@@ -234,11 +235,6 @@ fn used(standing: Option<Standing>, none: &str) -> String {
     )
 }
 
-/// Why a rule that refuses let something pass.
-pub(super) fn by_exception(rule: &str, reason: &str, by: &str) -> String {
-    format!("{rule} is excepted: {reason} ({by})")
-}
-
 /// What the operator may know beyond what the caller is told.
 fn why(denial: &Denial) -> String {
     match denial {
@@ -246,7 +242,7 @@ fn why(denial: &Denial) -> String {
             AuthFault::WrongKey => "no key of this id is on the ring".into(),
             fault => fault.as_str().replace('_', " "),
         },
-        Denial::DangerousSql(finding) => format!("{}: {}", finding.rule, finding.reason),
+        Denial::DangerousSql(finding) => SqlLine::of(finding).to_string(),
         Denial::Blocked(blocked) => blocked.reason.clone(),
         other => words(&Refusal::Denied(other.clone())).message,
     }

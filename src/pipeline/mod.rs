@@ -160,15 +160,19 @@ impl Pipeline {
         let envelope = self.parse(bytes, policy).await?;
         let route = find_route(envelope, &caller, snapshot, trail)?;
 
+        let authorized = weigh(snapshot, trail, GateName::Authorize, authorize(&caller, &route.target, route.action()))?;
+        let within_limits = self.limit_endpoint(ticket, &route, snapshot, trail, standings)?;
+        let sql = self.filter_sql(&caller, &route, snapshot, trail).await?;
+        let schema = {
+            let call = Checking { caller: &caller, route: &route, sql: &sql, head, headers, purpose: &purpose };
+            self.check_schema(call, snapshot, trail).await?
+        };
         Ok(Admitted {
             _not_blocked: not_blocked,
-            _authorized: weigh(snapshot, trail, GateName::Authorize, authorize(&caller, &route.target, route.action()))?,
-            _within_limits: self.limit_endpoint(ticket, &route, snapshot, trail, standings)?,
-            _sql: self.filter_sql(&caller, &route, snapshot, trail).await?,
-            _schema: {
-                let call = Checking { caller: &caller, route: &route, head, headers, purpose: &purpose };
-                self.check_schema(call, snapshot, trail).await?
-            },
+            _authorized: authorized,
+            _within_limits: within_limits,
+            _sql: sql,
+            _schema: schema,
             _memory: memory,
             caller,
             route,

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
-use super::explain::{Decision, Step, by_exception, line};
+use super::explain::{Decision, Step, line};
 use crate::identity::{Action, Place, SERVICE_ROLE, SourceName, TargetName, UNAUTHENTICATED};
 use crate::policy::Policy;
 use crate::record::compose::FINGERPRINT_SHOWN;
 use crate::verdict::GateName;
+use crate::wording::SqlLine;
 
 /// Whether a recorded call was judged by this policy.
 pub fn judged_by(metadata: &Value, policy: &Policy) -> bool {
@@ -141,7 +142,7 @@ impl Kept<'_> {
         match self.metadata.pointer("/excepted/0") {
             Some(excepted) if gate == GateName::SqlFilter => {
                 let said = |member: &str| text(excepted, member).unwrap_or_default();
-                let why = by_exception(said("rule"), said("reason"), said("by"));
+                let why = sql_line(excepted, said("why")).excepted(said("reason"), said("by"));
                 step(excepted, why, Some(Place::new(said("policy_line"))))
             }
             _ => step(self.metadata, String::new(), self.place(gate)),
@@ -192,11 +193,18 @@ fn why(details: &Value) -> String {
     let said = |member: &str| text(details, member);
     match (said("fault"), said("rule"), said("reason"), said("error")) {
         (Some(fault), ..) => fault.replace('_', " "),
-        (_, Some(rule), Some(reason), _) => format!("{rule}: {reason}"),
+        (_, Some(_), Some(reason), _) => sql_line(details, reason).to_string(),
         (_, _, Some(reason), _) => reason.to_owned(),
         (.., Some(error)) => error.to_owned(),
         (.., None) => said("code").unwrap_or_default().replace('_', " "),
     }
+}
+
+/// What was kept of a statement that falls under a rule.
+fn sql_line<'v>(details: &'v Value, reason: &'v str) -> SqlLine<'v> {
+    let said = |member: &str| text(details, member).unwrap_or_default();
+    let byte = |at: usize| details.get("span")?.get(at)?.as_u64();
+    SqlLine { rule: said("rule"), pointer: said("pointer"), span: byte(0).zip(byte(1)), reason, fingerprint: said("fingerprint") }
 }
 
 #[cfg(test)]
@@ -252,9 +260,9 @@ mod tests {
                 reason: "It destroys.".into(),
                 severity: "critical",
                 kind: "drop",
-                objects: Vec::new(),
-                span: 0..0,
-                fingerprint: String::new(),
+                objects: vec!["a".into()],
+                span: 0..12,
+                fingerprint: "0123456789abcdef".into(),
                 place: place.clone(),
             })),
             Denial::SchemaRejected(SchemaRejection {
@@ -350,7 +358,8 @@ mod tests {
         let excepted = ExceptedSql { finding: *finding, by: "dba".into(), reason: "nightly".into(), place: place.clone() };
         let passed = steps(&Notes { excepted: vec![excepted], ..notes() }, &Ending::Answered { status: 200 });
         let step = passed.into_iter().find(|step| step.gate == GateName::SqlFilter).unwrap();
-        let expected = (Decision::Allow, "SQL at /payload/sql", "drop-table is excepted: nightly (dba)", Some(place));
+        let why = "drop-table at /payload/sql 0..12 is excepted: nightly (dba, fingerprint 0123456789abcdef)";
+        let expected = (Decision::Allow, "SQL at /payload/sql", why, Some(place));
         assert_eq!((step.decision, step.saw.as_str(), step.why.as_str(), step.place), expected);
     }
 

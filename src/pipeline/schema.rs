@@ -12,6 +12,7 @@ use crate::call::{Head, Shown};
 use crate::enforcement::GateMode;
 use crate::gates::authenticate::Authenticated;
 use crate::gates::schema_check::{Inquiry, Question, SchemaChecked, inquire, schema_check};
+use crate::gates::sql_filter::SqlJudged;
 use crate::identity::Caller;
 use crate::live::Snapshot;
 use crate::record::{SchemaNote, Trail};
@@ -22,6 +23,7 @@ use crate::verdict::{Denial, GateName, NoAnswer, Opinion, Refusal, SchemaRejecti
 pub(super) struct Checking<'a> {
     pub caller: &'a Authenticated,
     pub route: &'a Route,
+    pub sql: &'a SqlJudged,
     pub head: &'a Head,
     pub headers: &'a HeaderMap,
     pub purpose: &'a Purpose,
@@ -30,14 +32,7 @@ pub(super) struct Checking<'a> {
 impl Pipeline {
     pub(super) async fn check_schema(&self, call: Checking<'_>, snapshot: &Snapshot, trail: &mut Trail) -> Result<SchemaChecked, Refusal> {
         let Route { target, envelope } = call.route;
-        let length = envelope.sql.iter().map(|sql| sql.text.len()).sum();
-        let inquiry = if envelope.sql.is_empty() {
-            inquire(target, envelope, &snapshot.policy.schema)
-        } else {
-            let (target, envelope, policy) = (Arc::clone(target), Arc::clone(envelope), Arc::clone(&snapshot.policy));
-            self.apart_if_long(length, move || inquire(&target, &envelope, &policy.schema)).await?
-        };
-        let question = match inquiry {
+        let question = match inquire(target, envelope, call.sql, &snapshot.policy.schema) {
             Inquiry::Nothing(proof) => return Ok(proof),
             Inquiry::Ask(question) => question,
         };

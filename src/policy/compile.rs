@@ -5,6 +5,8 @@ mod credentials;
 mod exceptions;
 mod glob;
 mod limits;
+mod patterns;
+mod reach;
 mod schema;
 mod service;
 mod sources;
@@ -21,6 +23,7 @@ use super::problems::{File, Problems, Report, Texts};
 use super::read::Sections;
 use super::{Policy, file};
 use crate::identity::Secret;
+use reach::Whom;
 
 /// Where `${NAME}` gets its value.
 pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -31,14 +34,14 @@ pub struct CredentialInputs {
     pub service_role: Option<Secret>,
 }
 
-/// What the files leave out is as `shipped`: sections key by key; tiers and rules as whole lists; sources, targets, overrides, blocks and exceptions not at all.
+/// What the files leave out is as `shipped`: sections key by key; tiers as a whole list; sources, targets, overrides, blocks and whatever sets
+/// SQL rules apart for some calls not at all.
 pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, credentials: &CredentialInputs) -> Result<Policy, Problems> {
     let texts = Texts::of(files.iter().chain(shipped));
     let mut report = Report::on(&texts);
     let shipped_sections = Sections::read(texts.iter().skip(files.len()), &mut report);
     let own = Sections::read(texts.iter().take(files.len()), &mut report);
 
-    let core_rules: Vec<String> = shipped_sections.rules.iter().map(|rule| rule.get_ref().id.get_ref().clone()).collect();
     let target_names = targets::names(&own.targets, &mut report);
     let tiers = if own.tiers.is_empty() { shipped_sections.tiers } else { own.tiers };
     let sources = sources::compile(&own.sources, &tiers, &own.overrides, &target_names, &mut report);
@@ -47,10 +50,9 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
     let defaults = layered(own.target_defaults, shipped_sections.target_defaults, targets::layer);
     let (targets, secrets) = targets::compile(own.targets, &defaults, &listed, variables, credentials, &mut report);
     let blocks = blocks::compile(&own.blocks, &listed, &mut report);
-    let rules = if own.rules.is_empty() { shipped_sections.rules } else { own.rules };
-    let rule_ids: Vec<String> = rules.iter().map(|rule| rule.get_ref().id.get_ref().clone()).collect();
-    let exceptions = exceptions::compile(own.exceptions, &rule_ids, &listed, &target_names, &mut report);
-    let sql = sql::compile(layered(own.sql, shipped_sections.sql, file::Sql::or), rules, exceptions, &core_rules, &mut report);
+    let whom = Whom { sources: &listed, targets: &target_names };
+    let entries = sql::Entries { rules: own.rules, patterns: own.patterns, exceptions: own.exceptions };
+    let sql = sql::compile(own.sql, shipped_sections.sql, entries, &whom, &mut report);
     let schema = schema::compile(own.schema, shipped_sections.schema, &target_names, &targets, &mut report);
     let limits = service::limits(layered(own.limits, shipped_sections.limits, file::Limits::or), &sources, &mut report);
     let longest = limits.as_ref().and_then(|limits| limits.window_lengths.last()).copied().unwrap_or_default();

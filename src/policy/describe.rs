@@ -7,11 +7,16 @@ use http::Uri;
 use serde_json::{Value, json};
 
 use super::values::{in_words, size_in_words};
-use super::{Allowance, BodyShape, Counted, Credentials, Fail, Policy, SchemaPolicy, Source, SqlException, SqlPolicy, Target};
+use super::{
+    Allowance, BodyShape, Counted, Credentials, Fail, ObjectPattern, Policy, RuleSetting, SchemaPolicy, Shown, Source, SqlException,
+    SqlPattern, SqlPolicy, Target,
+};
 use crate::blocklist::{Block, Subject};
+use crate::call::Path;
 use crate::clock::Timestamp;
-use crate::identity::{Action, NamePattern};
-use crate::sql::Mode;
+use crate::identity::{Action, NamePattern, Place};
+use crate::sql::Backslashes;
+use crate::sql::rules::Tier;
 
 pub fn describe(policy: &Policy) -> Value {
     let Policy { fingerprint, sources, targets, limits, sql, schema, blocks, body, retention, cors, warnings, secrets } = policy;
@@ -106,20 +111,60 @@ fn address(uri: &Uri) -> String {
 }
 
 fn of_sql(sql: &SqlPolicy) -> Value {
-    let rules = sql.rules.iter().map(|rule| {
-        let mode = match rule.mode {
-            Mode::Enforce => "enforce",
-            Mode::Observe => "observe",
-            Mode::Off => "off",
-        };
+    let SqlPolicy { fields, shown, backslashes, rules, patterns: own, exceptions } = sql;
+    let code = fields.code.iter().map(|code| json!({ "path": code.path.as_str(), "targets": unless_empty(&code.targets) }));
+    json!({
+        "fields": fields.sql,
+        "prose": fields.prose.iter().map(Path::as_str).collect::<Vec<_>>(),
+        "code": code.collect::<Vec<_>>(),
+        "literals": match shown {
+            Shown::Masked => "mask",
+            Shown::Kept => "keep",
+        },
+        "standard_conforming_strings": match backslashes {
+            Backslashes::Plain => "on",
+            Backslashes::Both => "unknown",
+        },
+        "rules": rules.iter().map(rule).collect::<Vec<_>>(),
+        "patterns": own.iter().map(pattern).collect::<Vec<_>>(),
+        "exceptions": exceptions.iter().map(exception).collect::<Vec<_>>(),
+    })
+}
+
+fn rule(setting: &RuleSetting) -> Value {
+    let tier = match setting.rule.tier {
+        Tier::Core => "core",
+        Tier::Extended => "extended",
+    };
+    let overrides = setting.overrides.iter().map(|own| {
         json!({
-            "id": rule.id, "mode": mode, "pattern": rule.pattern, "why": rule.why, "regex": rule.regex.as_str(), "place": rule.place.as_str(),
+            "mode": own.mode.as_str(),
+            "sources": unless_empty(&own.reach.sources),
+            "targets": unless_empty(&own.reach.targets),
+            "reason": own.reason,
+            "place": own.place.as_str(),
         })
     });
     json!({
-        "fields": sql.fields,
-        "rules": rules.collect::<Vec<_>>(),
-        "exceptions": sql.exceptions.iter().map(exception).collect::<Vec<_>>(),
+        "id": setting.rule.id,
+        "tier": tier,
+        "mode": setting.mode.as_str(),
+        "refuses": setting.rule.refuses,
+        "pattern": setting.rule.pattern,
+        "overrides": overrides.collect::<Vec<_>>(),
+        "place": setting.place.as_ref().map(Place::as_str),
+    })
+}
+
+fn pattern(pattern: &SqlPattern) -> Value {
+    json!({
+        "id": pattern.id,
+        "mode": pattern.mode.as_str(),
+        "regex": pattern.regex.as_str(),
+        "why": pattern.why,
+        "sources": unless_empty(&pattern.reach.sources),
+        "targets": unless_empty(&pattern.reach.targets),
+        "place": pattern.place.as_str(),
     })
 }
 
@@ -137,7 +182,6 @@ fn of_schema(schema: &SchemaPolicy) -> Value {
         "fail_place": schema.fail_place.as_str(),
         "operations": schema.operations,
         "actions": schema.actions.iter().map(Action::as_str).collect::<Vec<_>>(),
-        "ddl": schema.ddl.as_str(),
         "fixer": named(&schema.fixer),
         "fix_cooldown": in_words(schema.fix_cooldown),
         "place": schema.place.as_str(),
@@ -147,9 +191,10 @@ fn of_schema(schema: &SchemaPolicy) -> Value {
 fn exception(exception: &SqlException) -> Value {
     json!({
         "rules": exception.rules,
-        // Nothing, where it is for whoever calls and whatever is called.
-        "sources": (!exception.sources.is_empty()).then(|| patterns(&exception.sources)),
-        "targets": (!exception.targets.is_empty()).then(|| patterns(&exception.targets)),
+        "sources": unless_empty(&exception.reach.sources),
+        "targets": unless_empty(&exception.reach.targets),
+        "objects": (!exception.objects.is_empty()).then(|| exception.objects.iter().map(ObjectPattern::as_str).collect::<Vec<_>>()),
+        "statements": (!exception.statements.is_empty()).then(|| exception.statements.iter().map(ToString::to_string).collect::<Vec<_>>()),
         "reason": exception.reason,
         "by": exception.by,
         "until": moment(exception.until),
@@ -176,4 +221,9 @@ fn moment(at: Option<Timestamp>) -> Option<String> {
 
 fn patterns(patterns: &[NamePattern]) -> Vec<&str> {
     patterns.iter().map(NamePattern::as_str).collect()
+}
+
+/// Nothing, where it is for whoever calls, or whatever is called.
+fn unless_empty(list: &[NamePattern]) -> Option<Vec<&str>> {
+    (!list.is_empty()).then(|| patterns(list))
 }

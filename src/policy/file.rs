@@ -65,6 +65,11 @@ section! {
     /// `[sql]`
     Sql {
         fields: List,
+        prose: List,
+        code: Vec<Code>,
+        literals: Literals,
+        standard_conforming_strings: ConformingStrings,
+        rules: BTreeMap<Text, Mode>,
     }
 }
 
@@ -79,7 +84,6 @@ section! {
         actions: List,
         fixer: Text,
         fix_cooldown: Text,
-        ddl: Spanned<Ddl>,
     }
 }
 
@@ -152,6 +156,45 @@ pub struct Block {
     pub until: Option<Moment>,
 }
 
+/// `[[sql.code]]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Code {
+    pub path: Text,
+    #[serde(default)]
+    pub targets: Vec<Text>,
+}
+
+/// `[[rule]]`: what a rule does for some calls.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    pub id: Text,
+    pub mode: Mode,
+    #[serde(default)]
+    pub sources: Vec<Text>,
+    #[serde(default)]
+    pub targets: Vec<Text>,
+    pub reason: Option<Text>,
+}
+
+/// `[[pattern]]`: a rule of an operator's own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pattern {
+    pub id: Text,
+    pub regex: Text,
+    pub why: Text,
+    pub refuses: List,
+    #[serde(default)]
+    pub allows: Vec<Text>,
+    pub mode: Option<Mode>,
+    #[serde(default)]
+    pub sources: Vec<Text>,
+    #[serde(default)]
+    pub targets: Vec<Text>,
+}
+
 /// `[[exception]]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -161,6 +204,8 @@ pub struct Exception {
     pub sources: Vec<Text>,
     #[serde(default)]
     pub targets: Vec<Text>,
+    pub objects: Option<List>,
+    pub statements: Option<List>,
     pub reason: Text,
     pub by: Text,
     pub until: Option<Moment>,
@@ -168,30 +213,6 @@ pub struct Exception {
 
 /// A date and time, as TOML's own or in quotes.
 pub type Moment = Spanned<toml::Value>;
-
-/// `[[rule]]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rule {
-    pub id: Text,
-    pub pattern: Option<Text>,
-    pub regex: Text,
-    pub why: Text,
-    pub mode: Option<Mode>,
-    pub refuses: List,
-    #[serde(default)]
-    pub allows: Vec<Text>,
-}
-
-/// `[schema.ddl]`: examples belong to their regex, so this is taken whole.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Ddl {
-    pub regex: Text,
-    pub matches: List,
-    #[serde(default)]
-    pub passes: Vec<Text>,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -229,4 +250,19 @@ pub enum Mode {
     Enforce,
     Observe,
     Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Literals {
+    Mask,
+    Keep,
+}
+
+/// How the database that gets the SQL is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConformingStrings {
+    On,
+    Unknown,
 }

@@ -5,8 +5,10 @@ pub mod compile;
 pub mod describe;
 pub mod file;
 pub mod load;
+mod objects;
 pub mod problems;
 mod read;
+mod sql;
 pub mod values;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,12 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use regex::Regex;
 
 use crate::blocklist::Block;
 use crate::clock::Timestamp;
-use crate::identity::{Action, Caller, NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
-use crate::sql;
+use crate::identity::{Action, NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
+
+pub use objects::ObjectPattern;
+pub use sql::{Mode, ModeOverride, Reach, RuleSetting, Shown, SqlException, SqlPattern, SqlPolicy};
 
 /// The compiled snapshot.
 #[derive(Debug)]
@@ -226,48 +229,6 @@ pub struct BreakerPolicy {
     pub open_for: Duration,
 }
 
-#[derive(Debug)]
-pub struct SqlPolicy {
-    pub rules: Vec<sql::Rule>,
-    /// Member names whose strings are SQL, in lower case.
-    pub fields: Vec<String>,
-    /// In file order; the first that covers a finding counts.
-    pub exceptions: Vec<SqlException>,
-}
-
-/// Lets somebody do what a rule refuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SqlException {
-    /// By id.
-    pub rules: Vec<String>,
-    /// Whose calls; empty means everyone's, the service role's too.
-    pub sources: Vec<NamePattern>,
-    /// Calls to which targets; empty means all.
-    pub targets: Vec<NamePattern>,
-    pub reason: String,
-    /// Who answers for it.
-    pub by: String,
-    /// When it ends by itself.
-    pub until: Option<Timestamp>,
-    pub place: Place,
-}
-
-impl SqlException {
-    pub fn covers(&self, rule: &str, caller: &Caller, target: &TargetName, at: Timestamp) -> bool {
-        let of_caller = match caller {
-            _ if self.sources.is_empty() => true,
-            Caller::Source { name, .. } => self.sources.iter().any(|pattern| pattern.matches(name.as_str())),
-            Caller::ServiceRole { .. } | Caller::Stranger { .. } => false,
-        };
-        let of_target = self.targets.is_empty() || self.targets.iter().any(|pattern| pattern.matches(target.as_str()));
-        of_caller && of_target && !self.has_ended(at) && self.rules.iter().any(|id| id == rule)
-    }
-
-    pub fn has_ended(&self, now: Timestamp) -> bool {
-        self.until.is_some_and(|until| now >= until)
-    }
-}
-
 /// Which calls are schema operations, who judges them, and who hears of those that were rejected.
 #[derive(Debug)]
 pub struct SchemaPolicy {
@@ -282,8 +243,6 @@ pub struct SchemaPolicy {
     pub operations: bool,
     /// The actions that, beside SQL, do.
     pub actions: Vec<Action>,
-    /// What a folded statement must match to be DDL.
-    pub ddl: Regex,
     pub fixer: Option<Arc<Target>>,
     pub fix_cooldown: Duration,
     /// Where the validator is named.

@@ -22,6 +22,7 @@ pub struct Sections {
     pub targets: Vec<Spanned<file::Target>>,
     pub blocks: Vec<Spanned<file::Block>>,
     pub rules: Vec<Spanned<file::Rule>>,
+    pub patterns: Vec<Spanned<file::Pattern>>,
     pub exceptions: Vec<Spanned<file::Exception>>,
     pub target_defaults: Option<Spanned<file::Target>>,
     pub limits: Option<Spanned<file::Limits>>,
@@ -56,6 +57,7 @@ impl Sections {
             "block" => list("block", value, &mut self.blocks, report),
             "exception" => list("exception", value, &mut self.exceptions, report),
             "rule" => list("rule", value, &mut self.rules, report),
+            "pattern" => list("pattern", value, &mut self.patterns, report),
             "tiers" => self.take_tiers(name.span(), value, report),
             "target_defaults" => single(name, value, &mut self.target_defaults, report),
             "limits" => single(name, value, &mut self.limits, report),
@@ -68,7 +70,7 @@ impl Sections {
                 name.span(),
                 format!(
                     "unknown section `{other}`: there are [[source]], [limits], [tiers.NAME], [[override]], [target_defaults], [[target]], [[block]], \
-                     [sql], [[rule]], [[exception]], [schema], [body], [retention] and [cors]"
+                     [sql], [[rule]], [[pattern]], [[exception]], [schema], [body], [retention] and [cors]"
                 ),
             ),
         }
@@ -143,7 +145,18 @@ fn drop_wrong_key(value: &mut DeValue<'_>, at: Range<usize>) -> Option<String> {
     Some(wrong.into_inner().into_owned())
 }
 
+/// Keys that were once known, and what has become of them.
+const GONE: [(&str, &str); 2] = [
+    ("ddl", "it is not needed any more, what is DDL is told by what a statement does: take it out"),
+    ("regex", "a rule with a regex of your own is a [[pattern]]; [[rule]] says what a shipped rule does for some calls"),
+];
+
 fn in_our_words(message: &str) -> String {
+    for (key, what_now) in GONE {
+        if message.starts_with(&format!("unknown field `{key}`")) {
+            return format!("unknown key `{key}`: {what_now}");
+        }
+    }
     for (theirs, ours) in [("unknown field", "unknown key"), ("missing field", "missing key"), ("unknown variant", "unknown value")] {
         if let Some(rest) = message.strip_prefix(theirs) {
             return format!("{ours}{rest}");

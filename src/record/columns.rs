@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::notes::WouldDeny;
 use crate::identity::Place;
-use crate::verdict::{Denial, ExceptedSql, LimitScope, SchemaRejection};
+use crate::verdict::{Denial, ExceptedSql, LimitScope, SchemaRejection, SqlFinding};
 
 /// The column `metadata`. What does not apply to a call is left out, but for an absent target and action, which are null.
 #[derive(Serialize)]
@@ -78,12 +78,30 @@ pub struct CallerContext<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum Details<'a> {
-    Credentials { fault: &'static str },
-    Limit { scope: &'static str, retry_after_seconds: u64 },
-    Sql { pattern: &'a str, rule: &'a str, sql: &'a str, pointer: &'a str, reason: &'a str },
-    Blocked { reason: &'a str },
-    Schema { reason: &'a str, fingerprint: &'a str, auto_fix_triggered: bool },
-    Validator { validator: &'a str },
+    Credentials {
+        fault: &'static str,
+    },
+    Limit {
+        scope: &'static str,
+        retry_after_seconds: u64,
+    },
+    Sql {
+        pattern: &'a str,
+        reason: &'a str,
+        #[serde(flatten)]
+        found: Found<'a>,
+    },
+    Blocked {
+        reason: &'a str,
+    },
+    Schema {
+        reason: &'a str,
+        fingerprint: &'a str,
+        auto_fix_triggered: bool,
+    },
+    Validator {
+        validator: &'a str,
+    },
 }
 
 impl<'a> Details<'a> {
@@ -97,13 +115,9 @@ impl<'a> Details<'a> {
                 };
                 Some(Self::Limit { scope, retry_after_seconds: limited.retry_after.as_secs() })
             }
-            Denial::DangerousSql(finding) => Some(Self::Sql {
-                pattern: &finding.pattern,
-                rule: &finding.rule,
-                sql: &finding.statement,
-                pointer: &finding.pointer,
-                reason: &finding.reason,
-            }),
+            Denial::DangerousSql(finding) => {
+                Some(Self::Sql { pattern: &finding.pattern, reason: &finding.reason, found: Found::of(finding) })
+            }
             Denial::Blocked(blocked) => Some(Self::Blocked { reason: &blocked.reason }),
             Denial::SchemaRejected(rejection) => {
                 let SchemaRejection { reason, fingerprint, fix_triggered, .. } = rejection;
@@ -112,6 +126,27 @@ impl<'a> Details<'a> {
             Denial::ValidatorUnavailable { validator, .. } => Some(Self::Validator { validator: validator.as_str() }),
             Denial::KeyNotScoped { .. } | Denial::CallerNotAllowed { .. } => None,
         }
+    }
+}
+
+/// A statement that falls under a rule.
+#[derive(Serialize)]
+pub struct Found<'a> {
+    pub rule: &'a str,
+    pub severity: &'static str,
+    pub kind: &'static str,
+    pub objects: &'a [String],
+    /// Its literals are masked.
+    pub sql: &'a str,
+    pub pointer: &'a str,
+    pub span: [usize; 2],
+    pub fingerprint: &'a str,
+}
+
+impl<'a> Found<'a> {
+    fn of(finding: &'a SqlFinding) -> Self {
+        let SqlFinding { rule, statement, pointer, severity, kind, objects, span, fingerprint, .. } = finding;
+        Self { rule, severity, kind, objects, sql: statement, pointer, span: [span.start, span.end], fingerprint }
     }
 }
 
@@ -141,9 +176,11 @@ impl<'a> WouldHaveDenied<'a> {
 
 #[derive(Serialize)]
 pub struct Excepted<'a> {
-    pub rule: &'a str,
-    pub sql: &'a str,
-    pub pointer: &'a str,
+    #[serde(flatten)]
+    pub found: Found<'a>,
+    /// Why the rule refuses it.
+    pub why: &'a str,
+    /// Whose exception it is, why there is one, and where it is written down.
     pub by: &'a str,
     pub reason: &'a str,
     pub policy_line: &'a str,
@@ -152,7 +189,7 @@ pub struct Excepted<'a> {
 impl<'a> Excepted<'a> {
     pub fn of(excepted: &'a ExceptedSql) -> Self {
         let ExceptedSql { finding, by, reason, place } = excepted;
-        Self { rule: &finding.rule, sql: &finding.statement, pointer: &finding.pointer, by, reason, policy_line: place.as_str() }
+        Self { found: Found::of(finding), why: &finding.reason, by, reason, policy_line: place.as_str() }
     }
 }
 

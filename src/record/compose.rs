@@ -251,10 +251,10 @@ mod tests {
             reason: "It destroys.".into(),
             severity: "critical",
             kind: "drop",
-            objects: Vec::new(),
-            span: 0..0,
-            fingerprint: String::new(),
-            place: None,
+            objects: vec!["a".into()],
+            span: 0..12,
+            fingerprint: "0123456789abcdef".into(),
+            place: Some(Place::new("sql.toml:12")),
         }))
     }
 
@@ -286,14 +286,20 @@ mod tests {
         let passed = metadata(&observed, &Ending::Answered { status: 200 });
         let would = passed.pointer("/would_deny/0").unwrap();
         for (member, said) in [
-            ("rule", "drop-table"),
-            ("pattern", "/DROP/"),
-            ("sql", "DROP TABLE a"),
-            ("pointer", "/payload/sql"),
-            ("reason", "It destroys."),
-            ("code", "dangerous_operation"),
+            ("rule", json!("drop-table")),
+            ("severity", json!("critical")),
+            ("kind", json!("drop")),
+            ("objects", json!(["a"])),
+            ("pattern", json!("/DROP/")),
+            ("sql", json!("DROP TABLE a")),
+            ("pointer", json!("/payload/sql")),
+            ("span", json!([0, 12])),
+            ("fingerprint", json!("0123456789abcdef")),
+            ("reason", json!("It destroys.")),
+            ("policy_line", json!("sql.toml:12")),
+            ("code", json!("dangerous_operation")),
         ] {
-            assert_eq!((&refused[member], &would[member]), (&json!(said), &json!(said)), "{member}");
+            assert_eq!((&refused[member], &would[member]), (&said, &said), "{member}");
         }
         assert_eq!((&would["gate"], &would["status"], &passed["enforced"]), (&json!("sql_filter"), &json!(403), &json!(false)));
         assert_eq!(refused.get("enforced"), None);

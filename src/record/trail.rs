@@ -15,8 +15,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::Recorder;
 use super::compose::compose;
 use super::notes::{Ending, Notes, WouldDeny};
+use crate::identity::{Caller, TargetName};
 use crate::telemetry::metrics::{GateLabel, OutcomeLabel};
-use crate::verdict::{Denial, Failure, GateName, Refusal};
+use crate::verdict::{Denial, Failure, GateName, Refusal, SqlFinding};
 
 #[derive(Debug)]
 pub struct Trail {
@@ -82,6 +83,7 @@ impl Trail {
         let ending = self.notes.ending.take().unwrap_or_else(|| {
             if std::thread::panicking() { Ending::Refused(Refusal::Failed(Failure::Internal)) } else { Ending::Abandoned { status: None } }
         });
+        self.log(&ending);
         let metrics = self.recorder.metrics();
         metrics.in_flight.dec();
         metrics.calls.get_or_create(&OutcomeLabel { outcome: ending.label() }).inc();
@@ -99,6 +101,16 @@ impl Trail {
             self.recorder.record(compose(&self.notes, &ending, took));
         }
         self.place = None;
+    }
+
+    /// Of refusals, those that somebody may want to look into at once; the record has them all.
+    fn log(&self, ending: &Ending) {
+        if let Ending::Refused(Refusal::Denied(Denial::DangerousSql(found))) = ending {
+            let source = self.notes.caller.as_ref().map(Caller::recorded_as);
+            let target = self.notes.target.as_ref().map(TargetName::as_str);
+            let SqlFinding { rule, pointer, fingerprint, .. } = &**found;
+            tracing::info!(call = %self.notes.id, source, target_name = target, rule, fingerprint, pointer, "SQL is refused");
+        }
     }
 }
 

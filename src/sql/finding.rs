@@ -36,6 +36,8 @@ pub struct Judgement {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     pub kind: Kind,
+    /// Whether it changes what the database is made of, itself or by what it carries; what cannot be read may.
+    pub changes_schema: bool,
     /// UTF-8 bytes of the text, from its first word to its last, without the semicolon.
     pub span: Range<usize>,
 }
@@ -99,7 +101,7 @@ impl Kind {
 
     /// Whether it changes what the database is made of, as against what is in it.
     pub const fn is_ddl(self) -> bool {
-        matches!(self, Self::Create | Self::Alter | Self::Drop | Self::Truncate | Self::Grant | Self::Revoke)
+        matches!(self, Self::Create | Self::Alter | Self::Drop | Self::Truncate | Self::Grant | Self::Revoke | Self::Unreadable)
     }
 }
 
@@ -127,7 +129,8 @@ pub struct Fingerprint(pub u64);
 impl Fingerprint {
     pub fn parse(text: &str) -> Option<Self> {
         let is_one = text.len() == 16 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        is_one.then(|| u64::from_str_radix(text, 16).ok()).flatten().map(Self)
+        // Zero stands for texts that have none.
+        is_one.then(|| u64::from_str_radix(text, 16).ok()).flatten().filter(|bits| *bits != 0).map(Self)
     }
 }
 
@@ -156,13 +159,19 @@ impl Name {
     }
 }
 
+/// As SQL writes it, so that it can be taken for no other name: in quotes where it needs them.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, part) in self.parts.iter().enumerate() {
             if index > 0 {
                 f.write_str(".")?;
             }
-            f.write_str(part)?;
+            let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '$') || !c.is_ascii();
+            if part.chars().all(is_plain) && !part.is_empty() && !part.starts_with(|c: char| c.is_ascii_digit()) {
+                f.write_str(part)?;
+            } else {
+                write!(f, "\"{}\"", part.replace('"', "\"\""))?;
+            }
         }
         Ok(())
     }

@@ -403,12 +403,16 @@ fn alter(mut c: Cursor<'_>) -> bool {
         c.advance(1);
     }
     c.eat_operator("*");
-    c.group();
+    // The arguments of a function, or the options of a dictionary, which are all that is said of it.
+    if c.group().is_some() && ends(&c) {
+        return true;
+    }
     if c.eat(k::ON) {
         c.name();
     }
-    if c.eat(k::USING) {
-        c.advance(1);
+    // Of an operator class its index method; of a policy its condition.
+    if c.is(k::USING) && c.shape(1) == Some(Shape::Word) {
+        c.advance(2);
     }
     if matches!(kind, k::ROLE | k::USER | k::GROUP | k::DATABASE | k::SUBSCRIPTION) {
         // Their options are plain words.
@@ -505,6 +509,7 @@ fn create(mut c: Cursor<'_>) -> bool {
     match kind {
         k::CAST | k::TRANSFORM | k::OPERATOR | k::SCHEMA | k::USER | k::INDEX => !ends(&c),
         k::LARGE | k::SYSTEM | k::OWNED | k::COLUMN | k::CONSTRAINT => false,
+        k::STATISTICS if c.shape(0) == Some(Shape::Open) || c.is(k::ON) => true,
         _ => {
             c.eat(k::CONCURRENTLY);
             c.eat_all(&[k::IF, k::NOT, k::EXISTS]);
@@ -515,7 +520,7 @@ fn create(mut c: Cursor<'_>) -> bool {
                     || c.shape(0) == Some(Shape::Open)
                     || c.kw(0) != Kw::NONE
                     || c.shape(0) == Some(Shape::Operator)
-                    || matches!(kind, k::DATABASE | k::ROLE | k::EXTENSION | k::GROUP)
+                    || matches!(kind, k::DATABASE | k::ROLE | k::EXTENSION | k::GROUP | k::DOMAIN)
             }
         }
     }
@@ -589,8 +594,10 @@ fn declare(mut c: Cursor<'_>) -> bool {
 }
 
 fn set(mut c: Cursor<'_>) -> bool {
-    if matches!(c.kw(0), k::LOCAL | k::SESSION) && !(c.is_operator(1, "=") || c.kw(1) == k::TO) {
-        c.advance(1);
+    for _ in 0..2 {
+        if matches!(c.kw(0), k::LOCAL | k::SESSION) && !(c.is_operator(1, "=") || c.kw(1) == k::TO) {
+            c.advance(1);
+        }
     }
     match c.kw(0) {
         k::TRANSACTION | k::CHARACTERISTICS | k::CONSTRAINTS | k::AUTHORIZATION => return c.peek(1).is_some(),
@@ -648,6 +655,7 @@ fn comment(mut c: Cursor<'_>) -> bool {
         return false;
     }
     // Whatever it is on, its text is a literal or NULL.
-    let on = c.until(|c| c.is(k::IS) || ends(c));
+    let far = c.at + LONGEST;
+    let on = c.until(|c| c.is(k::IS) || ends(c) || c.at > far);
     !on.here().is_empty() && c.eat(k::IS) && (is_literal(&c) || c.is(k::NULL))
 }

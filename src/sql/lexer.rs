@@ -73,13 +73,15 @@ pub struct Lexer<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    /// Up to here there is nothing but signs, each a token.
+    signs: usize,
     backslash: Backslash,
 }
 
 impl<'a> Lexer<'a> {
     /// From a place in the text, which must be the start of a character.
     pub fn new(text: &'a str, at: usize, backslash: Backslash) -> Self {
-        Self { text, bytes: text.as_bytes(), at, backslash }
+        Self { text, bytes: text.as_bytes(), at, signs: 0, backslash }
     }
 
     fn byte(&self, at: usize) -> Option<u8> {
@@ -222,22 +224,29 @@ impl<'a> Lexer<'a> {
     }
 
     fn operator(&mut self, start: usize) -> Token {
-        let mut end = run(self.bytes, start, is_operator);
-        let here = self.bytes.get(start..end).unwrap_or_default();
-        if let Some(comment) = here.windows(2).position(|pair| pair == b"--" || pair == b"/*") {
-            end = start + comment;
+        if start < self.signs {
+            return self.token(start, start + 1, Shape::Operator);
         }
+        let bytes = self.bytes.get(start..).unwrap_or_default();
+        // PostgreSQL takes none that is longer than a name. A cut must not tear a comment's beginning apart.
+        let bytes = bytes.get(..OPERATOR_LIMIT).unwrap_or(bytes);
+        let mut length = run(bytes, 0, is_operator);
+        if length == OPERATOR_LIMIT && bytes.last().is_some_and(|byte| b"-/".contains(byte)) {
+            length -= 1;
+        }
+        let here = bytes.get(..length).unwrap_or_default();
+        let here = here.windows(2).position(|pair| pair == b"--" || pair == b"/*").and_then(|comment| here.get(..comment)).unwrap_or(here);
         // A trailing sign belongs to what follows, unless the operator has a character that standard SQL has none of.
-        let length = |end: usize| end - start;
-        while length(end) > 1
-            && matches!(self.byte(end - 1), Some(b'+' | b'-'))
-            && !self.bytes.get(start..end - 1).unwrap_or_default().iter().any(|byte| b"~!@#^&|`?%".contains(byte))
-        {
-            end -= 1;
-        }
-        self.token(start, end.max(start + 1), Shape::Operator)
+        let is_own = here.iter().any(|byte| b"~!@#^&|`?%".contains(byte));
+        let unsigned = here.iter().rposition(|byte| !b"+-".contains(byte)).map_or(1, |last| last + 1);
+        let length = if is_own { here.len() } else { unsigned };
+        self.signs = start + here.len();
+        self.token(start, start + length.max(1), Shape::Operator)
     }
 }
+
+/// Twice as long as PostgreSQL takes any.
+const OPERATOR_LIMIT: usize = 128;
 
 /// Texts longer than this are not lexed at all.
 fn offset(at: usize) -> u32 {

@@ -3,12 +3,10 @@
 mod act;
 mod decode;
 mod finding;
-mod fold;
 mod head;
 mod lexer;
 mod outline;
 mod prose;
-mod quotes;
 mod read;
 pub mod rules;
 mod shown;
@@ -19,69 +17,19 @@ mod words;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use regex::Regex;
-
-use crate::identity::Place;
-
 use act::Unreadable;
 use lexer::Backslash;
 use prose::Found;
 use read::{Deed, Reader};
 use rules::Literals;
-use tokens::Cursor;
+use tokens::{Cursor, Tokens};
 
 pub use act::Act;
 pub use finding::{Backslashes, Field, Finding, Fingerprint, Judgement, Kind, Name, Statement};
-pub use fold::{Reading, fold};
 pub use outline::{Outline, first_word, is_unclosed};
 
-/// How much of a statement a finding shows, in characters.
-const SHOWN: usize = 500;
-
-/// One rule: what it refuses and why, in words for whoever is refused.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    pub id: String,
-    /// What a refusal names as `blocked_pattern`.
-    pub pattern: String,
-    /// Matched against each folded statement.
-    pub regex: Regex,
-    pub why: String,
-    pub mode: Mode,
-    /// Where it is written down.
-    pub place: Place,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    Enforce,
-    Observe,
-    Off,
-}
-
-/// A rule that a text falls under.
-#[derive(Clone, Debug)]
-pub struct Hit<'r> {
-    pub rule: &'r Rule,
-    /// The first statement it matched, folded and cut; or the rule's pattern, where it cannot be told what is a literal. No literal's
-    /// content is ever in it.
-    pub statement: String,
-}
-
-/// At most one hit per rule, in the order of the rules. What a hit means is its rule's mode.
-pub fn judge<'r>(text: &str, rules: &'r [Rule]) -> Vec<Hit<'r>> {
-    let mut open: Vec<(&Rule, Option<String>)> = rules.iter().filter(|rule| rule.mode != Mode::Off).map(|rule| (rule, None)).collect();
-    fold(text, &mut |statement, reading| {
-        for (rule, shown) in open.iter_mut().filter(|(_, shown)| shown.is_none()) {
-            *shown = rule.regex.is_match(statement).then(|| match reading {
-                Reading::Plain => statement.chars().take(SHOWN).collect(),
-                // Where quotes can be read in two ways, what one reading takes for words the other takes for a literal.
-                Reading::Loose => rule.pattern.clone(),
-            });
-        }
-    });
-    open.into_iter().filter_map(|(rule, shown)| shown.map(|statement| Hit { rule, statement })).collect()
-}
+/// Findings of one text. One that has more is not read on, which is found as well, so that no exception for the first lets the rest pass.
+const FINDINGS: usize = 100;
 
 /// Judges a text by what its statements do.
 pub fn examine(text: &str, field: Field, backslashes: Backslashes) -> Judgement {
@@ -101,12 +49,23 @@ pub fn plain(text: &str, span: Range<usize>) -> String {
     shown::plain(text, span, Backslash::Plain)
 }
 
+/// A statement as findings show it: `?` for every literal and number, cut to a bound.
+pub fn masked(text: &str, span: Range<usize>) -> String {
+    shown::part(text, span, Backslash::Plain)
+}
+
+/// By what a statement is known again, whatever its literals say.
+pub fn fingerprint(text: &str, span: Range<usize>) -> Fingerprint {
+    let tokens = Tokens::read(text.get(..span.end).unwrap_or_default(), span.start, usize::MAX, Backslash::Plain);
+    shown::fingerprint(tokens.cursor(), Literals::Data)
+}
+
 fn read_as(text: &str, field: Field, backslash: Backslash) -> Judgement {
     let mut judgement = Judgement::default();
     let tokens = match prose::find(text, field, backslash) {
         Found::Prose => return judgement,
         Found::Unclear => {
-            judgement.unreadable(text, 0..text.len(), Unreadable::TooLong, Fingerprint(0));
+            judgement.unreadable(0..text.len(), Unreadable::TooLong, Fingerprint(0));
             return judgement;
         }
         Found::Sql(tokens) => tokens,
@@ -119,19 +78,25 @@ fn read_as(text: &str, field: Field, backslash: Backslash) -> Judgement {
         if statement.is_end() && broken.is_none() {
             continue;
         }
+        reader.changes_schema = false;
         let kind = reader.whole(statement);
         for deed in reader.deeds.drain(..) {
             judgement.weigh(text, statement, deed, backslash);
         }
+        if judgement.findings.len() > FINDINGS {
+            judgement.unreadable(statement.span().start..text.len(), Unreadable::TooLong, Fingerprint(0));
+            return judgement;
+        }
         let kind = if broken.is_some() { Some(Kind::Unreadable) } else { kind };
         let span = statement.span();
-        judgement.statements.extend(kind.map(|kind| Statement { kind, span }));
+        let changes_schema = reader.changes_schema || kind.is_some_and(Kind::is_ddl);
+        judgement.statements.extend(kind.map(|kind| Statement { kind, changes_schema, span }));
     }
     if let Some(broken) = tokens.broken {
         let rest = tokens.cursor();
-        judgement.unreadable(text, broken.at..text.len(), broken.why, shown::fingerprint(rest, Literals::Matter));
+        judgement.unreadable(broken.at..text.len(), broken.why, shown::fingerprint(rest, Literals::Matter));
         if judgement.statements.is_empty() {
-            judgement.statements.push(Statement { kind: Kind::Unreadable, span: broken.at..text.len() });
+            judgement.statements.push(Statement { kind: Kind::Unreadable, changes_schema: true, span: broken.at..text.len() });
         }
     }
     judgement
@@ -157,11 +122,10 @@ impl Judgement {
         }
     }
 
-    fn unreadable(&mut self, text: &str, span: Range<usize>, why: Unreadable, fingerprint: Fingerprint) {
+    fn unreadable(&mut self, span: Range<usize>, why: Unreadable, fingerprint: Fingerprint) {
         let rule = rules::UNREADABLE;
         let Some(why) = (rule.judge)(&Act::Unreadable(why)) else { return };
         // Where a quote does not close, nobody can tell what is a literal; so nothing of it is shown.
-        let _ = text;
         let finding = Finding { rule, kind: Kind::Unreadable, objects: Vec::new(), why, span, statement: "…".to_owned(), fingerprint };
         self.add(finding);
     }
@@ -174,8 +138,12 @@ impl Judgement {
 
     /// Another reading of the same text: what it finds counts as well.
     fn join(&mut self, other: Self) {
-        if self.statements.is_empty() {
-            self.statements = other.statements;
+        // Two readings that agree are one.
+        let known = self.statements.len();
+        for statement in other.statements {
+            if !self.statements.get(..known).unwrap_or_default().contains(&statement) {
+                self.statements.push(statement);
+            }
         }
         for finding in other.findings {
             self.add(finding);

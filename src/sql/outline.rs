@@ -1,104 +1,42 @@
 //! What kind of statement a text holds, whatever names its literals and numbers have: to tell statements apart, and to show them.
 
-use std::fmt::Write as _;
-
-use sha2::{Digest, Sha256};
-
-use super::fold::{Reading, fold};
-
-/// How much of a text is shown, in characters.
-const SHOWN: usize = 500;
+use super::lexer::{Backslash, Shape};
+use super::rules::Literals;
+use super::shown;
+use super::tokens::Tokens;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outline {
     /// The same for texts that differ in literals, numbers, white space, comments and letter case alone: 16 hex digits.
     pub fingerprint: String,
-    /// The statements with their literals blanked, cut; nothing where it cannot be told what is a literal.
+    /// The statements with `?` for their literals, cut; nothing where it cannot be told what is a literal.
     pub statement: Option<String>,
 }
 
 impl Outline {
     pub fn of(text: &str) -> Self {
-        let mut hash = Sha256::new();
-        let mut shown = String::new();
-        let mut is_plain = true;
-        let (mut normal, mut room) = (String::new(), SHOWN);
-        fold(text, &mut |statement, reading| {
-            if reading == Reading::Loose {
-                is_plain = false;
-                return;
-            }
-            normalize(statement, &mut normal);
-            hash.update(&normal);
-            hash.update(b";");
-            if room > 0 && !shown.is_empty() {
-                shown.push_str("; ");
-            }
-            for c in statement.chars().take(room) {
-                shown.push(c);
-                room -= 1;
-            }
-        });
-        let fingerprint = hash.finalize().iter().take(8).fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        });
-        Self { fingerprint, statement: is_plain.then_some(shown) }
+        let tokens = Tokens::read(text, 0, usize::MAX, Backslash::Plain);
+        let mut all = tokens.cursor();
+        while all.eat_shape(Shape::Semicolon) {}
+        while all.here().last().is_some_and(|last| last.shape == Shape::Semicolon) {
+            all.end -= 1;
+        }
+        let fingerprint = shown::fingerprint(all, Literals::Data).to_string();
+        let statement = tokens.broken.is_none().then(|| shown::part(text, all.span(), Backslash::Plain));
+        Self { fingerprint, statement }
     }
 }
 
 /// The first word of a text, in capitals, if it begins with one.
 pub fn first_word(text: &str) -> Option<String> {
-    let mut first = None;
-    fold(text, &mut |statement, _| {
-        let word = || statement.chars().take_while(char::is_ascii_alphabetic).map(|c| c.to_ascii_uppercase()).collect::<String>();
-        first.get_or_insert_with(word);
-    });
-    first.filter(|word| !word.is_empty())
+    let tokens = Tokens::read(text, 0, 1, Backslash::Plain);
+    let cursor = tokens.cursor();
+    (cursor.shape(0) == Some(Shape::Word)).then(|| cursor.word(0).to_ascii_uppercase())
 }
 
 /// Whether a text opens a quote or a comment that it does not close.
 pub fn is_unclosed(text: &str) -> bool {
-    let mut loose = false;
-    fold(text, &mut |_, reading| loose |= reading == Reading::Loose);
-    loose
-}
-
-/// Small letters, `0` for every number, and blanks only between words.
-fn normalize(statement: &str, into: &mut String) {
-    into.clear();
-    let mut chars = statement.chars().peekable();
-    let mut gap = false;
-    while let Some(c) = chars.next() {
-        if c == ' ' {
-            gap = true;
-            continue;
-        }
-        let beside_word = into.ends_with(is_word) && is_word(c);
-        if c.is_ascii_digit() && (gap || !beside_word) {
-            if gap && beside_word {
-                into.push(' ');
-            }
-            let mut before = c;
-            // 1_000, 1.5, 0xff, 1e-5.
-            while let Some(next) = chars.next_if(|next| {
-                next.is_ascii_alphanumeric() || matches!(next, '.' | '_') || (matches!(before, 'e' | 'E') && matches!(next, '+' | '-'))
-            }) {
-                before = next;
-            }
-            into.push('0');
-        } else {
-            if gap && beside_word {
-                into.push(' ');
-            }
-            into.extend(c.to_lowercase());
-        }
-        gap = false;
-    }
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '"' | '\'')
+    Tokens::read(text, 0, usize::MAX, Backslash::Plain).broken.is_some()
 }
 
 #[cfg(test)]
@@ -142,13 +80,13 @@ mod tests {
     #[test]
     fn no_literal_is_shown() {
         let shown = |text: &str| Outline::of(text).statement;
-        assert_eq!(shown("COMMENT ON TABLE a IS 'hunter2'; drop  view b").as_deref(), Some("COMMENT ON TABLE a IS ''; drop view b"));
+        assert_eq!(shown("COMMENT ON TABLE a IS 'hunter2'; drop  view b").as_deref(), Some("COMMENT ON TABLE a IS ?; drop view b"));
         // Where a quote does not close, the next one may open what seemed to close.
         for text in ["ALTER ROLE a PASSWORD 'hunter2", "SELECT it's 'hunter2'", "COMMENT ON TABLE a IS $x$hunter2"] {
             assert_eq!(shown(text), None, "{text}");
         }
-        assert_eq!(shown(&format!("SELECT {}", "x".repeat(1000))).unwrap().len(), 500);
-        assert_eq!(shown(&"SELECT 1;".repeat(1000)).unwrap().chars().count() / 600, 1, "cut, but for what stands between statements");
+        assert_eq!(shown(&format!("SELECT {}", "x".repeat(1000))).unwrap().chars().count(), 501, "cut, and marked");
+        assert_eq!(shown(&"SELECT 1;".repeat(1000)).unwrap().chars().count(), 501);
     }
 
     #[test]

@@ -47,12 +47,9 @@ fn write(
     let (mut length, mut end) = (0, None);
     for token in &tokens.list {
         let written = here.get(token.start as usize..token.end as usize).unwrap_or_default();
-        if end.is_some_and(|end| end < token.start) {
-            out.push(' ');
-            length += 1;
-        }
+        let blank = if end.is_some_and(|end| end < token.start) { " " } else { "" };
         end = Some(token.end);
-        for c in instead(token, written).unwrap_or(written).chars() {
+        for c in blank.chars().chain(instead(token, written).unwrap_or(written).chars()) {
             if length >= most {
                 out.push(CUT);
                 return out;

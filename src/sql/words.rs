@@ -77,7 +77,6 @@ const fn slot_of(word: u128) -> usize {
     (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 53) as usize
 }
 
-#[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds does not compile")]
 const fn table() -> Table {
     let mut table = Table { words: [0; SLOTS], classes: [Class::Plain; SLOTS] };
     fill(&mut table, UNRESERVED.as_bytes(), Class::Unreserved);
@@ -119,11 +118,11 @@ const fn find(word: u128) -> Kw {
     let mut slot = slot_of(word);
     loop {
         if slot != 0 {
-            if TABLE.words[slot] == word {
-                return Kw(slot as u16);
-            }
             if TABLE.words[slot] == 0 {
                 return Kw::NONE;
+            }
+            if TABLE.words[slot] == word {
+                return Kw(slot as u16);
             }
         }
         slot = (slot + 1) % SLOTS;
@@ -143,6 +142,7 @@ impl Kw {
     }
 
     /// For constants.
+    #[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds does not compile")]
     pub const fn named(word: &str) -> Self {
         let bytes = word.as_bytes();
         let (mut at, mut packed) = (0, 0_u128);

@@ -9,6 +9,7 @@ mod limits;
 mod mistakes;
 mod places;
 mod shipped;
+mod sql;
 mod targets;
 
 use std::collections::HashMap;
@@ -26,13 +27,13 @@ fn root() -> PathBuf {
 }
 
 /// A policy directory and the environment it is loaded in.
-struct Given {
+pub struct Given {
     directory: tempfile::TempDir,
     variables: HashMap<&'static str, String>,
     service_role: Option<&'static str>,
 }
 
-fn given<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Given {
+pub fn given<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Given {
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in files {
         std::fs::write(directory.path().join(name), text).unwrap();
@@ -64,11 +65,11 @@ impl Given {
         self
     }
 
-    fn load(&self) -> Result<Policy, Problems> {
+    pub fn load(&self) -> Result<Policy, Problems> {
         self.load_from(&Origin::Directory(self.directory.path().to_owned()))
     }
 
-    fn load_from(&self, origin: &Origin) -> Result<Policy, Problems> {
+    pub fn load_from(&self, origin: &Origin) -> Result<Policy, Problems> {
         let credentials = CredentialInputs { service_role: self.service_role.map(Secret::new) };
         load(origin, &|name| self.variables.get(name).cloned(), &credentials)
     }
@@ -94,4 +95,4 @@ fn shown(allowance: &Allowance) -> String {
 }
 
 /// A file that is sound, for the rest of which a case goes wrong.
-const SOUND: &str = "[[source]]\nnames = ['a']\n[[target]]\nnames = ['t', 'schema-manager']\n";
+pub const SOUND: &str = "[[source]]\nnames = ['a']\n[[target]]\nnames = ['t', 'schema-manager']\n";

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use eliza_gatekeeper::clock::ManualClock;
 use eliza_gatekeeper::store::CallRow;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::house::{ADMIN_TOKEN, House, Reply, SERVICE_KEY, lay_policies, midnight};
@@ -32,13 +32,31 @@ fn leaks_nothing(name: &str, text: &str, secrets: &[&str]) {
     }
 }
 
+/// What is said of refused SQL beyond the original's sentence: all of it is in the members too, for programs.
+fn explanation<'b>(name: &str, body: &'b Value) -> &'b str {
+    let text = |member: &str| body[member].as_str().unwrap_or_else(|| panic!("{name}: {member} of {body}"));
+    let detail = text("detail");
+    for member in ["rule", "pointer", "reason", "fingerprint"] {
+        assert!(detail.contains(text(member)), "{name}: {member} in {detail}");
+    }
+    assert!(
+        ["critical", "high"].contains(&text("severity")) && !text("kind").is_empty() && !text("statement").is_empty(),
+        "{name}: {body}"
+    );
+    assert!(body["span"].as_array().is_some_and(|span| span.len() == 2) && body["objects"].is_array(), "{name}: {body}");
+    detail
+}
+
 /// What holds of every refusal, whatever it is about.
 pub fn is_well_formed(row: &Row, reply: &Reply, secrets: &[&str]) {
     let name = &row.name;
     let body = reply.json();
     let ours = json!({"error": row.error, "message": row.message, "code": row.code, "call_id": reply.call_id()});
     let urn = format!("urn:eliza-gatekeeper:{}", row.code);
-    let rfc_9457 = json!({"type": urn, "title": row.error, "status": row.status, "detail": row.message});
+    // Refused SQL is explained; nothing else has more to say than its message.
+    let explained = row.code == "dangerous_operation";
+    let detail = if explained { explanation(name, &body) } else { &row.message };
+    let rfc_9457 = json!({"type": urn, "title": row.error, "status": row.status, "detail": detail});
     // A target's error in our wrapping is no refusal of ours.
     let is_ours = row.code != "target_error";
     let parts = [Some(&ours), Some(&rfc_9457).filter(|_| is_ours), Some(&row.members)];

@@ -3,10 +3,12 @@
 
 mod shown;
 
-use crate::call::{Envelope, SqlText};
+use crate::call::{Envelope, Reading, SqlText};
+use crate::gates::sql_filter::Holds;
+use crate::gates::sql_filter::SqlJudged;
 use crate::identity::TargetName;
 use crate::policy::{Fail, SchemaPolicy, Target};
-use crate::sql::{Outline, fold};
+use crate::sql::Outline;
 use crate::verdict::{Denial, Opinion, SchemaRejection, Verdict};
 
 /// Proof that a call is no schema operation, or was judged as one.
@@ -45,20 +47,23 @@ impl Question {
 }
 
 /// A call without SQL is no schema operation, and neither is one to the validator itself.
-pub fn inquire(target: &Target, envelope: &Envelope, policy: &SchemaPolicy) -> Inquiry {
+pub fn inquire(target: &Target, envelope: &Envelope, judged: &SqlJudged, policy: &SchemaPolicy) -> Inquiry {
     let nothing = Inquiry::Nothing(SchemaChecked(()));
     let Some(validator) = &policy.validator else { return nothing };
-    if envelope.sql.is_empty() || validator.name == target.name {
+    // Only what stands in a field for SQL is meant to be carried out; a note may well be the text of a statement.
+    let texts = || envelope.sql.iter().zip(judged.holds()).filter(|(text, _)| text.reading == Reading::Sql);
+    let sql: Vec<&SqlText> = texts().map(|(text, _)| text).collect();
+    if sql.is_empty() || validator.name == target.name {
         return nothing;
     }
-    let kind = if envelope.sql.iter().any(|sql| is_ddl(&sql.text, policy)) {
+    let kind = if texts().any(|(_, holds)| *holds == Holds::SchemaChange) {
         Kind::Ddl
     } else if is_named(envelope, policy) {
         Kind::Other
     } else {
         return nothing;
     };
-    let sql = shown::all(&envelope.sql);
+    let sql = shown::all(&sql);
     Inquiry::Ask(Question { validator: validator.name.clone(), outline: Outline::of(&sql), sql, kind })
 }
 
@@ -82,17 +87,11 @@ pub fn schema_check(question: &Question, opinion: Opinion, policy: &SchemaPolicy
     Verdict::Deny { denial, onward: proof }
 }
 
-fn is_ddl(text: &str, policy: &SchemaPolicy) -> bool {
-    let mut found = false;
-    fold(text, &mut |statement, _| found = found || policy.ddl.is_match(statement));
-    found
-}
-
 /// Whether the call says itself that it is a schema operation. Of two actions, either does.
 fn is_named(envelope: &Envelope, policy: &SchemaPolicy) -> bool {
     let acts = |action| policy.actions.contains(action);
     let by_action = envelope.action.iter().chain(&envelope.payload_action).any(acts);
-    by_action || (policy.operations && envelope.sql.iter().any(is_operation))
+    by_action || (policy.operations && envelope.sql_fields().any(is_operation))
 }
 
 fn is_operation(sql: &SqlText) -> bool {

@@ -12,10 +12,10 @@ const BEGIN_STATEMENTS: [&str; 26] = [
 ];
 
 /// Each text is a statement of its own, or several. The items of an array are, too, if each begins as one; if not, they are lines of one.
-pub fn all(sql: &[SqlText]) -> String {
+pub fn all(sql: &[&SqlText]) -> String {
     let mut parts: Vec<(Option<&str>, Vec<&str>)> = Vec::new();
     // What was joined would be shown twice.
-    for SqlText { pointer, text, .. } in sql.iter().filter(|sql| !sql.joined) {
+    for SqlText { pointer, text, .. } in sql.iter().copied().filter(|sql| !sql.joined) {
         let array = array_of(pointer);
         match parts.last_mut() {
             Some((last, items)) if array.is_some() && *last == array => items.push(text),
@@ -47,11 +47,17 @@ fn array_of(pointer: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::Reading;
 
     fn shown(texts: &[(&str, &str)]) -> String {
-        let written = texts.iter().map(|(pointer, text)| SqlText { pointer: (*pointer).into(), text: (*text).into(), joined: false });
-        let joined = SqlText { pointer: "/sql".into(), text: "ALL OF IT".into(), joined: true };
-        all(&written.chain([joined]).collect::<Vec<_>>())
+        let written = texts.iter().map(|(pointer, text)| SqlText {
+            pointer: (*pointer).into(),
+            text: (*text).into(),
+            reading: Reading::Sql,
+            joined: false,
+        });
+        let joined = SqlText { pointer: "/sql".into(), text: "ALL OF IT".into(), reading: Reading::Sql, joined: true };
+        all(&written.chain([joined]).collect::<Vec<_>>().iter().collect::<Vec<_>>())
     }
 
     #[test]

@@ -5,10 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex::Regex;
 use toml::Spanned;
 
-use super::sql::regex;
 use crate::identity::Action;
 use crate::policy::file::{self, Text};
 use crate::policy::problems::Report;
@@ -53,7 +51,6 @@ pub fn compile(
     let timeout = section.timeout.and_then(|text| report.parsed(&text, values::duration_up_to(LONGEST_QUESTION)));
     let actions = section.actions.map(|list| list.get_ref().iter().filter_map(|text| report.parsed(text, self::action)).collect());
     let fix_cooldown = section.fix_cooldown.and_then(|text| report.parsed(&text, values::duration));
-    let ddl = section.ddl.and_then(|ddl| self::ddl(ddl.into_inner(), report));
     Some(SchemaPolicy {
         validator,
         action: action?,
@@ -65,7 +62,6 @@ pub fn compile(
         },
         operations: section.operations?.into_inner(),
         actions: actions?,
-        ddl: ddl?,
         fixer,
         fix_cooldown: fix_cooldown?,
         place,
@@ -94,18 +90,4 @@ impl Who<'_> {
 
 fn action(text: &str) -> Result<Action, String> {
     Action::parse(text).ok_or_else(|| "this is no action: write up to 128 characters without control characters".to_owned())
-}
-
-fn ddl(section: file::Ddl, report: &mut Report<'_>) -> Option<Regex> {
-    let regex = report.parsed(&section.regex, regex)?;
-    if section.matches.get_ref().is_empty() {
-        report.problem(section.matches.span(), "no example of what the regex matches: give at least one");
-    }
-    for (examples, matched) in [(section.matches.get_ref(), true), (&section.passes, false)] {
-        for example in examples.iter().filter(|example| regex.is_match(example.get_ref()) != matched) {
-            let said = if matched { "does not match this, though it is said to" } else { "matches this, though it is said not to" };
-            report.problem(example.span(), format!("the regex {said}: mend the regex or the example"));
-        }
-    }
-    Some(regex)
 }

@@ -197,14 +197,18 @@ impl Reader {
     fn block(&mut self, mut cursor: Cursor<'_>) {
         let mut may_begin = true;
         while !cursor.is_end() {
-            if may_begin {
+            let executes = cursor.is(k::EXECUTE) && !matches!(cursor.kw(1), k::FUNCTION | k::PROCEDURE);
+            if may_begin && (executes || !is_control(cursor) && head::begins(&cursor)) {
                 let mut rest = cursor;
-                let mut statement = rest.until(|c| matches!(c.shape(0), Some(Shape::Semicolon)) || c.is_loop());
-                statement.end = rest.at;
-                if cursor.is(k::EXECUTE) && !matches!(cursor.kw(1), k::FUNCTION | k::PROCEDURE) {
+                let statement = rest.until(|c| c.shape(0) == Some(Shape::Semicolon) || c.is_loop());
+                if !self.may_look(statement.here().len()) {
+                    self.unreadable(Unreadable::TooDeep, cursor);
+                    return;
+                }
+                if executes {
                     self.executed(statement);
                     cursor.at = rest.at;
-                } else if !cursor.is(k::EXECUTE) && !is_control(cursor) && self.statement(statement).is_some() {
+                } else if self.statement(statement).is_some() {
                     cursor.at = rest.at;
                 }
             }

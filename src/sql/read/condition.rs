@@ -594,34 +594,16 @@ impl<'t> Expression<'t, '_> {
     fn typed(&mut self) -> Option<Value<'t>> {
         let mut rest = self.rest;
         let from = rest.at;
-        for _ in 0..6 {
-            if matches!(rest.shape(0), Some(Shape::Literal | Shape::Escaped | Shape::Dollar)) && rest.at > from {
-                let kind = Cursor { at: from, end: rest.at, ..rest };
-                let token = rest.peek(0)?;
-                let text = Value::Text(decode::literal(token.shape, rest.text_of(token)));
-                rest.advance(1);
-                while matches!(rest.kw(0), k::YEAR | k::MONTH | k::DAY | k::HOUR | k::MINUTE | k::SECOND | k::TO) {
-                    rest.advance(1);
-                    rest.group();
-                }
-                self.rest = rest;
-                return Some(cast(text, kind));
-            }
-            match rest.shape(0) {
-                Some(Shape::Word)
-                    if !matches!(
-                        rest.kw(0),
-                        k::AND | k::OR | k::NOT | k::IS | k::IN | k::LIKE | k::ILIKE | k::BETWEEN | k::SIMILAR | k::ESCAPE
-                    ) =>
-                {
-                    rest.advance(1);
-                }
-                Some(Shape::Open) => rest.skip(),
-                Some(Shape::Dot) => rest.advance(1),
-                _ => return None,
-            }
+        skip_type(&mut rest)?;
+        let kind = Cursor { at: from, end: rest.at, ..rest };
+        let token = rest.peek(0).filter(|token| matches!(token.shape, Shape::Literal | Shape::Escaped | Shape::Dollar))?;
+        rest.advance(1);
+        while matches!(rest.kw(0), k::YEAR | k::MONTH | k::DAY | k::HOUR | k::MINUTE | k::SECOND | k::TO) {
+            rest.advance(1);
+            rest.group();
         }
-        None
+        self.rest = rest;
+        Some(cast(Value::Text(decode::literal(token.shape, rest.text_of(token))), kind))
     }
 
     /// A column, or a function that is called.

@@ -15,13 +15,14 @@ use super::act::{Act, Unreadable};
 use super::finding::{Kind, Name};
 use super::head;
 use super::lexer::{Backslash, Shape};
+use super::rules::RULES;
 use super::tokens::{Cursor, k};
 
 /// Code in code in code, and parentheses in conditions: nobody writes more, and PostgreSQL itself stops somewhere.
 const DEPTH: usize = 64;
 
 /// Acts of one text. Where there are more, the text is not read on, and that is found.
-const ACTS: usize = 1000;
+const ACTS: usize = 200;
 
 /// How often a token may be looked at beyond what reading a text once needs.
 const LOOKS_PER_TOKEN: usize = 24;
@@ -43,6 +44,8 @@ pub struct Deed {
 #[derive(Debug)]
 pub struct Reader {
     pub deeds: Vec<Deed>,
+    /// Whether any statement that was read since this was last unset changes what the database is made of, or may.
+    pub changes_schema: bool,
     depth: usize,
     looks: usize,
     backslash: Backslash,
@@ -50,7 +53,7 @@ pub struct Reader {
 
 impl Reader {
     pub fn new(tokens: usize, backslash: Backslash) -> Self {
-        Self { deeds: Vec::new(), depth: 0, looks: LOOKS + tokens.saturating_mul(LOOKS_PER_TOKEN), backslash }
+        Self { deeds: Vec::new(), changes_schema: false, depth: 0, looks: LOOKS + tokens.saturating_mul(LOOKS_PER_TOKEN), backslash }
     }
 
     /// A statement of a text, with all that it carries.
@@ -74,6 +77,7 @@ impl Reader {
         self.depth += 1;
         let kind = self.by_verb(cursor);
         self.depth -= 1;
+        self.changes_schema |= kind.is_some_and(Kind::is_ddl);
         kind
     }
 
@@ -175,10 +179,9 @@ impl Reader {
                     }
                 }
                 Some(Shape::Word) if here.is(k::WITH) && here.at > cursor.at => {
-                    if let Some(main) = main_statement(Cursor { end, ..here }) {
-                        if matches!(main.kw(0), k::DELETE | k::UPDATE | k::MERGE) {
-                            self.statement(main);
-                        }
+                    let main = main_statement(Cursor { end, ..here });
+                    if let Some(main) = main.filter(|main| matches!(main.kw(0), k::DELETE | k::UPDATE | k::MERGE)) {
+                        self.statement(main);
                     }
                 }
                 _ => {}
@@ -193,6 +196,11 @@ impl Reader {
     }
 
     fn note_at(&mut self, act: Act, kind: Kind, objects: Vec<Name>, span: Range<usize>) {
+        self.changes_schema |= matches!(act, Act::Dynamic(_) | Act::Unreadable(_));
+        // What no rule minds need not be kept.
+        if !RULES.iter().any(|rule| (rule.judge)(&act).is_some()) {
+            return;
+        }
         if self.deeds.len() < ACTS {
             self.deeds.push(Deed { act, kind, objects, span, shown: None });
         } else if self.deeds.len() == ACTS {
@@ -290,3 +298,6 @@ fn is_only_explained(mut cursor: Cursor<'_>) -> bool {
     }
     !(matches!(cursor.kw(0), k::ANALYZE | k::ANALYSE) || matches!(cursor.kw(1), k::ANALYZE | k::ANALYSE) && cursor.is(k::VERBOSE))
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ impl Reader {
                 let table = relation(&mut rest)?;
                 rest.until(|c| matches!(c.kw(0), k::WHERE | k::RETURNING) || head::ends(c));
                 let rows = self.chosen(rest);
-                if is_prose(cursor) {
+                if self.may_look(cursor.here().len()) && is_prose(cursor) {
                     return None;
                 }
                 self.note(Act::Delete(rows), Kind::Delete, vec![table], cursor);
@@ -30,7 +30,7 @@ impl Reader {
                 rest.until(|c| c.is(k::SET));
                 rest.until(|c| matches!(c.kw(0), k::WHERE | k::RETURNING) || head::ends(c));
                 let rows = self.chosen(rest);
-                if is_prose(cursor) {
+                if self.may_look(cursor.here().len()) && is_prose(cursor) {
                     return None;
                 }
                 self.note(Act::Update(rows), Kind::Update, vec![table], cursor);
@@ -58,7 +58,7 @@ impl Reader {
         // The last ON before the first WHEN is the one of the MERGE; a join in its source has others.
         let mut on = None;
         let mut cases = 0_usize;
-        while !rest.is_end() && !(rest.is(k::WHEN) && cases == 0) {
+        while !(rest.is_end() || rest.is(k::WHEN) && cases == 0) {
             match rest.kw(0) {
                 k::ON => on = Some(rest),
                 k::CASE => cases += 1,
@@ -113,7 +113,7 @@ impl Reader {
 /// Outside of CASE … END.
 fn skip_to(rest: &mut Cursor<'_>, stop: crate::sql::words::Kw) {
     let mut cases = 0_usize;
-    while !rest.is_end() && !(rest.is(stop) && cases == 0) {
+    while !(rest.is_end() || rest.is(stop) && cases == 0) {
         match rest.kw(0) {
             k::CASE => cases += 1,
             k::END => cases = cases.saturating_sub(1),

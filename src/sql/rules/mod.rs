@@ -121,3 +121,6 @@ pub enum Literals {
 pub fn find(id: &str) -> Option<&'static Rule> {
     RULES.iter().copied().find(|rule| rule.id == id)
 }
+
+#[cfg(test)]
+mod tests;

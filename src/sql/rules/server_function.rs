@@ -31,7 +31,7 @@ pub const RULE: Rule = Rule {
 };
 
 /// By name, whatever schema they are called from. Functions that only list or count are not among them.
-const FUNCTIONS: [&str; 33] = [
+const FUNCTIONS: [&str; 32] = [
     "dblink",
     "dblink_connect",
     "dblink_connect_u",
@@ -59,7 +59,6 @@ const FUNCTIONS: [&str; 33] = [
     "pg_rotate_logfile",
     "pg_start_backup",
     "pg_stat_file",
-    "pg_stat_reset",
     "pg_stop_backup",
     "pg_switch_wal",
     "pg_terminate_backend",

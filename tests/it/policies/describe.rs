@@ -44,9 +44,30 @@ networks = ['203.0.113.0/24']
 reason = 'INC-4711'
 until = 2026-12-31T12:00:00Z
 
+[sql]
+literals = 'keep'
+
+[sql.rules]
+grant = 'observe'
+
+[[rule]]
+id = 'grant'
+mode = 'off'
+sources = ['bot-*']
+reason = 'it makes the roles'
+
+[[pattern]]
+id = 'no-ledger'
+regex = '\\bledger\\b'
+why = 'hands off'
+refuses = ['SELECT * FROM ledger']
+targets = ['brain']
+
 [[exception]]
 rules = ['truncate']
 targets = ['brain']
+objects = ['tmp_*']
+statements = ['0123456789abcdef']
 reason = 'cleans up'
 by = 'alice'
 
@@ -90,11 +111,23 @@ fn it_reads_as_it_was_written() {
     assert_eq!(brain, expected);
 
     assert_eq!(at("/sql/rules/0/id"), "drop-table");
-    assert_eq!(at("/sql/rules/0/mode"), "enforce");
+    let first = ["tier", "mode", "refuses", "overrides"].map(|member| at(&format!("/sql/rules/0/{member}")));
+    assert_eq!(first, [json!("core"), json!("enforce"), json!("DROP TABLE, of foreign tables too."), json!([])]);
     assert!(at("/sql/rules/0/place").as_str().unwrap().starts_with("shipped sql.toml:"));
+    let rules = at("/sql/rules");
+    let grant = rules.as_array().unwrap().iter().find(|rule| rule["id"] == "grant").unwrap();
+    let apart = json!([{"mode": "off", "sources": ["bot-*"], "targets": null, "reason": "it makes the roles", "place": "own.toml:45"}]);
+    assert_eq!((&grant["mode"], &grant["place"], &grant["overrides"]), (&json!("observe"), &json!("own.toml:42"), &apart));
+    let own = json!({
+        "id": "no-ledger", "mode": "enforce", "regex": r"\bledger\b", "why": "hands off", "sources": null, "targets": ["brain"],
+        "place": "own.toml:51",
+    });
+    assert_eq!(at("/sql/patterns"), json!([own]));
+    assert_eq!([at("/sql/literals"), at("/sql/standard_conforming_strings")], ["keep", "on"]);
+    assert_eq!(at("/sql/code"), json!([{"path": "payload.code", "targets": ["python-executor"]}]));
     let exception = json!({
-        "rules": ["truncate"], "sources": null, "targets": ["brain"], "reason": "cleans up", "by": "alice", "until": null,
-        "place": "own.toml:39",
+        "rules": ["truncate"], "sources": null, "targets": ["brain"], "objects": ["tmp_*"], "statements": ["0123456789abcdef"],
+        "reason": "cleans up", "by": "alice", "until": null, "place": "own.toml:58",
     });
     assert_eq!(at("/sql/exceptions"), json!([exception]));
     let block = json!({
@@ -123,5 +156,5 @@ fn it_shows_no_secret() {
 fn the_shipped_policy_shows_whole() {
     let shown = describe(&given([]).load_from(&Origin::Shipped).unwrap());
     let counts = ["/sources", "/targets", "/sql/rules"].map(|list| shown.pointer(list).unwrap().as_array().unwrap().len());
-    assert_eq!(counts, [31, 34, 6]);
+    assert_eq!(counts, [31, 34, 27]);
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use eliza_gatekeeper::enforcement::{Enforcement, GateMode};
 use eliza_gatekeeper::live::{Live, Snapshot};
-use eliza_gatekeeper::policy::Credentials;
 use eliza_gatekeeper::policy::load::Origin;
+use eliza_gatekeeper::policy::{Credentials, Mode};
 
-use super::{SOUND, given, listed, root, shipped_with, source};
+use super::{SOUND, given, listed, source};
 
 #[test]
 fn what_a_directory_leaves_out_is_as_shipped() {
@@ -19,25 +19,16 @@ fn what_a_directory_leaves_out_is_as_shipped() {
     let policy = given(files).load().unwrap();
     assert_eq!(policy.warnings, Vec::<String>::new());
     assert_eq!((policy.body.max_bytes, policy.body.max_hops), (64 << 10, 8));
-    assert_eq!(policy.sql.rules.len(), 6);
+    assert!(policy.sql.rules.iter().all(|setting| setting.mode == Mode::Enforce));
+    assert_eq!(policy.sql.fields.code[0].targets[0].as_str(), "python-executor", "a directory need not list it");
     let target = policy.targets.find("t").unwrap();
     assert_eq!(target.url.as_ref().unwrap(), "https://project.supabase.co/functions/v1/t");
     assert_eq!((target.timeout, target.idle_timeout), (Duration::from_secs(1), Duration::from_secs(60)));
     assert!(matches!(target.credentials, Credentials::ServiceRole(_)));
     assert_eq!((policy.sources.named.len(), policy.targets.by_name.len()), (1, 2));
     let schema = &policy.schema;
-    assert_eq!((schema.validator.as_ref().unwrap().name.as_str(), schema.place.as_str()), ("schema-manager", "shipped schema.toml:8"));
+    assert_eq!((schema.validator.as_ref().unwrap().name.as_str(), schema.place.as_str()), ("schema-manager", "shipped schema.toml:10"));
     assert!(schema.fixer.is_none(), "a directory need not list whom it does not name");
-}
-
-#[test]
-fn a_core_rule_that_is_not_enforced_is_mentioned() {
-    let shipped = std::fs::read_to_string(root().join("policies/sql.toml")).unwrap();
-    let kept = shipped.split("[[rule]]").filter(|rule| !rule.contains("id = \"truncate\"")).collect::<Vec<_>>().join("[[rule]]");
-    let lax = kept.replace("id = \"drop-schema\"", "id = \"drop-schema\"\nmode = \"observe\"");
-    let policy = shipped_with(&[("sql.toml", &lax)]).load().unwrap();
-    assert_eq!(policy.warnings, ["shipped SQL rules that are not enforced: truncate (missing), drop-schema (observed)"]);
-    assert_eq!(policy.sql.rules.len(), 5);
 }
 
 #[test]

@@ -82,11 +82,11 @@ fn what_is_as_shipped_says_so() {
     let shipped = given([]).load_from(&Origin::Shipped).unwrap();
     for policy in [&own, &shipped] {
         for rule in &policy.sql.rules {
-            let (file, line) = rule.place.as_str().split_once(':').unwrap();
+            let (file, line) = rule.place.as_ref().unwrap().as_str().split_once(':').unwrap();
             assert_eq!(file, "shipped sql.toml");
             let text = std::fs::read_to_string(super::root().join("policies/sql.toml")).unwrap();
             let line = text.lines().nth(line.parse::<usize>().unwrap() - 1).unwrap();
-            assert_eq!(line, format!("id = \"{}\"", rule.id));
+            assert_eq!(line.split([' ', '=']).next(), Some(rule.rule.id));
         }
     }
     let places = [&source(&shipped, "gemini-chat").place, &shipped.targets.find("gemini-chat").unwrap().place];

@@ -11,15 +11,20 @@ use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, Seq
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
+use super::code::literals;
+use super::fields::{Fields, Reading, Way, is_named};
 use super::{Envelope, SqlText, legible};
 use crate::identity::{Action, NAME_LIMIT};
 use crate::verdict::Failure;
 
-/// How many strings of SQL one call may carry. What they cost beside the body itself is bounded by it.
+/// How many strings that may be SQL one call may carry. What they cost beside the body itself is bounded by it.
 const SQL_TEXTS: usize = 16_384;
 
-/// How long they may be together, pieces and what they are joined to. Judging takes a thousand times as long as reading.
-const SQL_BYTES: usize = 2 << 20;
+/// How long they may be together, pieces and what they are joined to. Judging holds sixteen bytes for each token of the longest.
+const SQL_BYTES: usize = 4 << 20;
+
+/// JSON in a string in JSON, and so on: what stands deeper is a string like any other.
+const EMBEDDED: usize = 4;
 
 /// A longer pointer is cut: it is for people, and a body of nothing but names must not grow while it is read.
 const POINTER_LIMIT: usize = 256;
@@ -28,21 +33,23 @@ const POINTER_LIMIT: usize = 256;
 const RESERVED: &str = "$serde_json::private::";
 
 impl Envelope {
-    /// `sql_fields`: the member names whose strings are SQL, in lower case. The envelope's own `operation` always is one.
-    pub fn parse(body: Bytes, sql_fields: &[String]) -> Result<Self, Failure> {
+    /// `fields`: which strings are judged how. The envelope's own `operation` always is SQL.
+    pub fn parse(body: Bytes, fields: &Fields) -> Result<Self, Failure> {
         let text = decode(&body)?;
-        let mut walk = Walk::new(sql_fields);
+        let mut walk = Walk::new(fields, 0);
         let mut json = serde_json::Deserializer::from_str(text);
-        let walked = Node { walk: &mut walk, role: Role::Root, sql: Sql::No }.deserialize(&mut json).and_then(|_| json.end());
+        let walked = Node { walk: &mut walk, role: Role::Root, under: Under::Nothing }.deserialize(&mut json).and_then(|_| json.end());
         if let Err(error) = walked {
             return Err(walk.failure.unwrap_or_else(|| invalid_json(&error)));
         }
-        let Some(target) = walk.target else {
+        let Some(target) = walk.target.take() else {
             return Err(invalid("\"target\" is missing"));
         };
+        walk.read_code(&target)?;
         let Members { payload } = serde_json::from_str(text).map_err(|error| invalid_json(&error))?;
         let payload = payload.map(|payload| body.slice_ref(payload.get().as_bytes()));
-        Ok(Self { target, action: walk.action, payload, payload_action: walk.payload_action, sql: walk.sql, whole: body })
+        let Walk { action, payload_action, sql, .. } = walk;
+        Ok(Self { target, action, payload, payload_action, sql, whole: body })
     }
 }
 
@@ -89,7 +96,11 @@ fn ambiguous(what: String) -> Failure {
 
 /// What is known of the body so far.
 struct Walk<'de, 'f> {
-    fields: &'f [String],
+    fields: &'f Fields,
+    /// How many strings of JSON this one stands in.
+    embedded: usize,
+    /// Where it stands, if in any.
+    prefix: String,
     /// The names met in every object that is still open, the outermost first.
     names: Vec<Cow<'de, str>>,
     path: Vec<Step>,
@@ -98,6 +109,8 @@ struct Walk<'de, 'f> {
     payload_action: Option<Action>,
     sql: Vec<SqlText>,
     sql_bytes: usize,
+    /// Code, with the place of what says so in the list of code fields; for which targets it counts is known at the end.
+    code: Vec<(usize, SqlText)>,
     /// Which of them stand in the arrays that are still open, at any depth of them.
     pieces: Vec<usize>,
     /// Why the walk ended early, if it was not the JSON.
@@ -111,9 +124,11 @@ enum Step {
 }
 
 impl<'f> Walk<'_, 'f> {
-    fn new(fields: &'f [String]) -> Self {
+    fn new(fields: &'f Fields, embedded: usize) -> Self {
         Self {
             fields,
+            embedded,
+            prefix: String::new(),
             names: Vec::new(),
             path: Vec::new(),
             target: None,
@@ -121,6 +136,7 @@ impl<'f> Walk<'_, 'f> {
             payload_action: None,
             sql: Vec::new(),
             sql_bytes: 0,
+            code: Vec::new(),
             pieces: Vec::new(),
             failure: None,
         }
@@ -133,8 +149,11 @@ impl<'f> Walk<'_, 'f> {
 
     /// RFC 6901.
     fn pointer(&self) -> String {
-        let mut out = String::new();
+        let mut out = self.prefix.clone();
         for step in &self.path {
+            if out.len() > POINTER_LIMIT {
+                break;
+            }
             out.push('/');
             match step {
                 Step::Item(index) => {
@@ -150,21 +169,106 @@ impl<'f> Walk<'_, 'f> {
                     }
                 }
             }
-            if out.len() > POINTER_LIMIT {
-                break;
-            }
         }
         legible(&out, POINTER_LIMIT)
     }
 
-    fn collect<E: de::Error>(&mut self, text: String, joined: bool) -> Result<(), E> {
-        if self.sql.len() == SQL_TEXTS {
+    fn collect<E: de::Error>(&mut self, text: String, reading: Reading, joined: bool) -> Result<(), E> {
+        if self.sql.len() + self.code.len() >= SQL_TEXTS {
             return Err(self.fail(Failure::InvalidEnvelope { what: format!("more than {SQL_TEXTS} strings of SQL") }));
         }
         self.hold(text.len())?;
         let pointer = self.pointer();
-        self.sql.push(SqlText { pointer, text, joined });
+        self.sql.push(SqlText { pointer, text, reading, joined });
         Ok(())
+    }
+
+    /// A string that stands under this.
+    fn string<E: de::Error>(&mut self, text: &str, under: Under) -> Result<(), E> {
+        if under == Under::Prose {
+            return Ok(());
+        }
+        if self.embedded < EMBEDDED && is_json(text) && self.walk_embedded(text, under)? {
+            return Ok(());
+        }
+        match under {
+            Under::Sql if !text.trim().is_empty() => {
+                self.pieces.push(self.sql.len());
+                self.collect(text.to_owned(), Reading::Sql, false)
+            }
+            Under::Code(field) if text.contains(['\'', '"', '`']) => {
+                self.hold(text.len())?;
+                let pointer = self.pointer();
+                self.code.push((field, SqlText { pointer, text: text.to_owned(), reading: Reading::Text, joined: false }));
+                Ok(())
+            }
+            Under::Nothing | Under::Code(_) if begins_as_sql(text) => self.collect(text.to_owned(), Reading::Text, false),
+            Under::Nothing | Under::Code(_) | Under::Sql | Under::Prose => Ok(()),
+        }
+    }
+
+    /// What is JSON as a whole is walked as the body is, but that a name may stand there twice: whoever reads it may take either value,
+    /// so both are judged. Whether it is JSON.
+    fn walk_embedded<E: de::Error>(&mut self, text: &str, under: Under) -> Result<bool, E> {
+        let mut inner = Walk::new(self.fields, self.embedded + 1);
+        inner.prefix = self.pointer();
+        inner.sql_bytes = self.sql_bytes;
+        let mut json = serde_json::Deserializer::from_str(text);
+        let walked = Node { walk: &mut inner, role: Role::Other, under }.deserialize(&mut json).and_then(|()| json.end());
+        match (walked, inner.failure.take()) {
+            (_, Some(failure)) => Err(self.fail(failure)),
+            (Err(_), None) => Ok(false),
+            (Ok(()), None) => {
+                if self.sql.len() + inner.sql.len() + inner.code.len() > SQL_TEXTS {
+                    return Err(self.fail(Failure::InvalidEnvelope { what: format!("more than {SQL_TEXTS} strings of SQL") }));
+                }
+                self.sql_bytes = inner.sql_bytes;
+                self.sql.append(&mut inner.sql);
+                self.code.append(&mut inner.code);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Now that the target is known.
+    fn read_code(&mut self, target: &str) -> Result<(), Failure> {
+        for (field, code) in std::mem::take(&mut self.code) {
+            if !self.fields.code.get(field).is_some_and(|field| field.is_for(target)) {
+                if begins_as_sql(&code.text) {
+                    self.sql.push(code);
+                }
+                continue;
+            }
+            for text in literals(&code.text).into_iter().filter(|text| begins_as_sql(text)) {
+                if self.sql.len() >= SQL_TEXTS {
+                    return Err(Failure::InvalidEnvelope { what: format!("more than {SQL_TEXTS} strings of SQL") });
+                }
+                self.sql.push(SqlText { pointer: code.pointer.clone(), text, reading: Reading::Text, joined: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands under the member or the item that the path has come to.
+    fn under(&self, outer: Under) -> Under {
+        if outer == Under::Sql {
+            return outer;
+        }
+        let way = || {
+            self.path.iter().rev().map(|step| match step {
+                Step::Member(at) => Way::Member(self.names.get(*at).map_or("", |name| name)),
+                Step::Item(_) => Way::Item,
+            })
+        };
+        if let Some(Step::Member(at)) = self.path.last()
+            && self.names.get(*at).is_some_and(|name| self.fields.sql.iter().any(|field| is_named(name, field)))
+        {
+            return Under::Sql;
+        }
+        if self.fields.prose.iter().any(|path| path.ends(way())) {
+            return Under::Prose;
+        }
+        self.fields.code.iter().position(|field| field.path.ends(way())).map_or(outer, Under::Code)
     }
 
     fn hold<E: de::Error>(&mut self, bytes: usize) -> Result<(), E> {
@@ -191,18 +295,16 @@ impl<'f> Walk<'_, 'f> {
         let pieces: Vec<&str> = items.iter().filter_map(|at| self.sql.get(*at)).map(|piece| piece.text.as_str()).collect();
         let by_lines = pieces.iter().any(|piece| piece.contains("--")).then(|| pieces.join("\n"));
         let joined = pieces.join(" ");
-        self.collect(joined, true)?;
-        by_lines.map_or(Ok(()), |text| self.collect(text, true))
-    }
-
-    fn names_sql(&self, name: &str) -> bool {
-        self.fields.iter().any(|field| {
-            name.eq_ignore_ascii_case(field) || (!name.is_ascii() && name.chars().flat_map(char::to_lowercase).eq(field.chars()))
-        })
+        self.collect(joined, Reading::Sql, true)?;
+        by_lines.map_or(Ok(()), |text| self.collect(text, Reading::Sql, true))
     }
 
     /// Closes the object whose names begin at `mark`.
     fn close_object<E: de::Error>(&mut self, mark: usize) -> Result<(), E> {
+        if self.embedded > 0 {
+            self.names.truncate(mark);
+            return Ok(());
+        }
         let names = self.names.get_mut(mark..).unwrap_or_default();
         names.sort_unstable();
         let twice = names.windows(2).position(|pair| matches!(pair, [a, b] if a == b));
@@ -222,23 +324,111 @@ enum Role {
     Root,
     Target,
     Action,
+    Operation,
     Payload,
     PayloadAction,
     Other,
 }
 
-/// Whether a value stands in a SQL-bearing field, at whatever depth.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Sql {
-    Yes,
-    No,
+/// What a value stands in, at whatever depth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Under {
+    Nothing,
+    Sql,
+    Prose,
+    /// The field in the list of code fields.
+    Code(usize),
+}
+
+/// Whether a text may be JSON and no mere number or word.
+fn is_json(text: &str) -> bool {
+    let text = text.trim_ascii();
+    matches!((text.as_bytes().first(), text.as_bytes().last()), (Some(b'{'), Some(b'}')) | (Some(b'['), Some(b']')))
+}
+
+/// The words that statements begin with.
+const VERBS: [&str; 51] = [
+    "ABORT",
+    "ALTER",
+    "ANALYSE",
+    "ANALYZE",
+    "BEGIN",
+    "CALL",
+    "CHECKPOINT",
+    "CLOSE",
+    "CLUSTER",
+    "COMMENT",
+    "COMMIT",
+    "COPY",
+    "CREATE",
+    "DEALLOCATE",
+    "DECLARE",
+    "DELETE",
+    "DISCARD",
+    "DO",
+    "DROP",
+    "END",
+    "EXECUTE",
+    "EXPLAIN",
+    "FETCH",
+    "GRANT",
+    "IMPORT",
+    "INSERT",
+    "LISTEN",
+    "LOAD",
+    "LOCK",
+    "MERGE",
+    "MOVE",
+    "NOTIFY",
+    "PREPARE",
+    "REASSIGN",
+    "REFRESH",
+    "REINDEX",
+    "RELEASE",
+    "REPACK",
+    "RESET",
+    "REVOKE",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "SECURITY",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "START",
+    "TABLE",
+    "TRUNCATE",
+    "UNLISTEN",
+    "UPDATE",
+];
+const MORE_VERBS: [&str; 3] = ["VACUUM", "VALUES", "WITH"];
+
+/// Whether the first word of a text, past blanks, comments, parentheses and semicolons, begins statements. Most strings of a call have
+/// another, and are not looked at again.
+pub fn begins_as_sql(text: &str) -> bool {
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches(|c: char| {
+            c.is_whitespace() || c.is_control() || matches!(c, '(' | ';' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}' | '\u{180e}')
+        });
+        if let Some(comment) = rest.strip_prefix("--") {
+            rest = comment.find(['\n', '\r']).and_then(|end| comment.get(end..)).unwrap_or_default();
+        } else if rest.starts_with("/*") {
+            // Where it does not end, or nests, is for whoever judges to say.
+            return true;
+        } else {
+            break;
+        }
+    }
+    let length = rest.bytes().take(12).take_while(u8::is_ascii_alphabetic).count();
+    let word = rest.get(..length).unwrap_or_default();
+    length > 1 && VERBS.iter().chain(&MORE_VERBS).any(|verb| verb.eq_ignore_ascii_case(word))
 }
 
 /// One value of the body, about to be read.
 struct Node<'w, 'de, 'f> {
     walk: &'w mut Walk<'de, 'f>,
     role: Role,
-    sql: Sql,
+    under: Under,
 }
 
 impl Node<'_, '_, '_> {
@@ -249,23 +439,20 @@ impl Node<'_, '_, '_> {
             Role::Root => "the body must be a JSON object",
             Role::Target => "\"target\" must be a string",
             Role::Action => "\"action\" must be a string or null",
-            Role::Payload | Role::PayloadAction | Role::Other => return Ok(()),
+            Role::Operation | Role::Payload | Role::PayloadAction | Role::Other => return Ok(()),
         };
         Err(self.walk.fail(invalid(what)))
     }
 
-    fn child(&self, name: &str) -> (Role, Sql) {
-        let role = match (self.role, name) {
-            (Role::Root, "target") => return (Role::Target, Sql::No),
-            (Role::Root, "action") => return (Role::Action, Sql::No),
-            (Role::Root, "operation") => return (Role::Other, Sql::Yes),
+    fn child(&self, name: &str) -> Role {
+        match (self.role, name) {
+            (Role::Root, "target") => Role::Target,
+            (Role::Root, "action") => Role::Action,
+            (Role::Root, "operation") => Role::Operation,
             (Role::Root, "payload") => Role::Payload,
             (Role::Payload, "action") => Role::PayloadAction,
             _ => Role::Other,
-        };
-        // Members that the envelope does not know are judged as well: a target that gets the envelope whole gets them too.
-        let sql = if self.sql == Sql::Yes || self.walk.names_sql(name) { Sql::Yes } else { Sql::No };
-        (role, sql)
+        }
     }
 }
 
@@ -317,22 +504,23 @@ impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
             },
             // To most targets this is just data, so it is not refused; what is no action is marked, and so names none that is listed.
             Role::PayloadAction => walk.payload_action = Action::parse(&legible(text, NAME_LIMIT)),
-            Role::Payload | Role::Other => {}
+            Role::Operation | Role::Payload | Role::Other => {}
         }
-        if self.sql == Sql::No || text.trim().is_empty() {
-            return Ok(());
+        match self.role {
+            // It names a target, or the call goes nowhere.
+            Role::Target => Ok(()),
+            _ => walk.string(text, self.under),
         }
-        walk.pieces.push(walk.sql.len());
-        walk.collect(text.to_owned(), false)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let Self { walk, role, sql } = self;
-        Node { walk: &mut *walk, role, sql }.check(|_| false)?;
+        let Self { walk, role, under } = self;
+        Node { walk: &mut *walk, role, under }.check(|_| false)?;
         let mark = walk.pieces.len();
         for index in 0.. {
             walk.path.push(Step::Item(index));
-            let item = items.next_element_seed(Node { walk: &mut *walk, role: Role::Other, sql })?;
+            let under = walk.under(under);
+            let item = items.next_element_seed(Node { walk: &mut *walk, role: Role::Other, under })?;
             walk.path.pop();
             if item.is_none() {
                 break;
@@ -343,19 +531,20 @@ impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let Self { walk, role, sql } = self;
-        Node { walk: &mut *walk, role, sql }.check(|role| role == Role::Root)?;
+        let Self { walk, role, under } = self;
+        Node { walk: &mut *walk, role, under }.check(|role| role == Role::Root)?;
         let (mark, pieces) = (walk.names.len(), walk.pieces.len());
         while let Some(Name(name)) = members.next_key()? {
-            let (role, sql) = Node { walk: &mut *walk, role, sql }.child(&name);
-            let reserved = name.starts_with(RESERVED);
+            let role = Node { walk: &mut *walk, role, under }.child(&name);
+            let reserved = walk.embedded == 0 && name.starts_with(RESERVED);
             walk.path.push(Step::Member(walk.names.len()));
             walk.names.push(name);
             if reserved {
                 let what = format!("the member at {} has a reserved name", walk.pointer());
                 return Err(walk.fail(ambiguous(what)));
             }
-            members.next_value_seed(Node { walk: &mut *walk, role, sql })?;
+            let under = if role == Role::Operation { Under::Sql } else { walk.under(under) };
+            members.next_value_seed(Node { walk: &mut *walk, role, under })?;
             walk.path.pop();
         }
         walk.pieces.truncate(pieces);

@@ -1,0 +1,119 @@
+//! Which strings of a call are judged how: what policy says of the names they stand under.
+
+use crate::identity::{NamePattern, TargetName};
+
+/// How a string is read that stands in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reading {
+    /// Under a name that policy says holds SQL.
+    Sql,
+    /// Anywhere else: it is SQL only if it is nothing else.
+    Text,
+}
+
+/// All names are in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fields {
+    /// Member names whose strings are SQL, at any depth.
+    pub sql: Vec<String>,
+    /// What is never judged.
+    pub prose: Vec<Path>,
+    /// What holds code, each literal of which is judged.
+    pub code: Vec<CodeField>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeField {
+    pub path: Path,
+    /// In calls to which targets; empty means all.
+    pub targets: Vec<NamePattern>,
+}
+
+impl CodeField {
+    pub fn is_for(&self, target: &str) -> bool {
+        let named = || TargetName::parse(target).is_some_and(|target| self.targets.iter().any(|pattern| pattern.matches(target.as_str())));
+        self.targets.is_empty() || named()
+    }
+}
+
+/// `prompt`, `payload.code`, `messages[].content`: the end of the way to a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    written: String,
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Member(String),
+    AnyItem,
+}
+
+/// A step of the way to the value that is being read.
+#[derive(Clone, Copy, Debug)]
+pub enum Way<'a> {
+    Member(&'a str),
+    Item,
+}
+
+impl Path {
+    /// In any letter case.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let written = text.to_lowercase();
+        let mut steps = Vec::new();
+        for part in written.split('.') {
+            let name = part.trim_end_matches("[]");
+            if name.is_empty() || name.contains(['[', ']', '/']) {
+                return Err(format!(
+                    "`{text}` is no path: write members with dots between them and `[]` for each item of an array, as in \"messages[].content\""
+                ));
+            }
+            steps.push(Step::Member(name.to_owned()));
+            steps.extend(std::iter::repeat_n(Step::AnyItem, (part.len() - name.len()) / 2));
+        }
+        Ok(Self { written, steps })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.written
+    }
+
+    /// Whether the way ends like this. `way` gives its steps, the last one first.
+    pub fn ends<'a>(&self, mut way: impl Iterator<Item = Way<'a>>) -> bool {
+        self.steps.iter().rev().all(|step| match (step, way.next()) {
+            (Step::Member(name), Some(Way::Member(written))) => is_named(written, name),
+            (Step::AnyItem, Some(Way::Item)) => true,
+            _ => false,
+        })
+    }
+}
+
+/// Whether a name as written is one in lower case.
+pub fn is_named(written: &str, name: &str) -> bool {
+    written.eq_ignore_ascii_case(name) || (!written.is_ascii() && written.chars().flat_map(char::to_lowercase).eq(name.chars()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_the_end_of_the_way() {
+        let way = [Way::Member("payload"), Way::Member("Messages"), Way::Item, Way::Member("CONTENT")];
+        for (path, ends) in [
+            ("content", true),
+            ("messages[].content", true),
+            ("payload.messages[].content", true),
+            ("Payload.Messages[].Content", true),
+            ("messages.content", false),
+            ("other.content", false),
+            ("messages[]", false),
+            ("x.payload.messages[].content", false),
+        ] {
+            assert_eq!(Path::parse(path).unwrap().ends(way.iter().rev().copied()), ends, "{path}");
+        }
+        for path in ["", ".a", "a.", "a..b", "[]", "a[0]", "a[].[]"] {
+            assert!(Path::parse(path).is_err(), "{path}");
+        }
+    }
+}
