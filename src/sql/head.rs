@@ -58,10 +58,7 @@ pub fn begins(cursor: &Cursor<'_>) -> bool {
         k::SHOW => matches!(c.kw(0), k::ALL | k::SESSION | k::TIME | k::TRANSACTION) && ends_within(c, 3) || c.name().is_some() && ends(&c),
         k::BEGIN | k::START | k::COMMIT | k::END | k::ROLLBACK | k::ABORT => transaction(c, verb),
         k::SAVEPOINT => one_name(c),
-        k::RELEASE => {
-            c.eat(k::SAVEPOINT);
-            one_name(c)
-        }
+        k::RELEASE => one_name(c) || c.eat(k::SAVEPOINT) && one_name(c),
         k::LOAD => is_literal(&c),
         k::LISTEN => one_name(c),
         k::UNLISTEN => c.is_operator(0, "*") || one_name(c),
@@ -558,11 +555,27 @@ fn copy(mut c: Cursor<'_>) -> bool {
 }
 
 fn explain(mut c: Cursor<'_>) -> bool {
-    c.group();
+    explain_options(&mut c);
     while matches!(c.kw(0), k::ANALYZE | k::ANALYSE | k::VERBOSE) {
         c.advance(1);
     }
     !c.is(k::EXPLAIN) && begins(&c)
+}
+
+/// The options of EXPLAIN in parentheses, which could also be around a query.
+pub fn explain_options<'t>(c: &mut Cursor<'t>) -> Option<Cursor<'t>> {
+    let is_query = matches!(c.kw(1), k::SELECT | k::WITH | k::VALUES | k::TABLE) || c.shape(1) == Some(Shape::Open);
+    if is_query { None } else { c.group() }
+}
+
+/// SESSION and LOCAL, unless they are the name of what is set.
+pub fn set_scope(c: &mut Cursor<'_>) {
+    for _ in 0..2 {
+        let is_name = c.is_operator(1, "=") || c.kw(1) == k::TO || c.shape(1) == Some(Shape::Dot);
+        if matches!(c.kw(0), k::LOCAL | k::SESSION) && !is_name {
+            c.advance(1);
+        }
+    }
 }
 
 fn prepare(mut c: Cursor<'_>) -> bool {
@@ -585,11 +598,7 @@ fn declare(mut c: Cursor<'_>) -> bool {
 }
 
 fn set(mut c: Cursor<'_>) -> bool {
-    for _ in 0..2 {
-        if matches!(c.kw(0), k::LOCAL | k::SESSION) && !(c.is_operator(1, "=") || c.kw(1) == k::TO) {
-            c.advance(1);
-        }
-    }
+    set_scope(&mut c);
     match c.kw(0) {
         k::TRANSACTION | k::CHARACTERISTICS | k::CONSTRAINTS | k::AUTHORIZATION => return c.peek(1).is_some(),
         k::TIME => return c.kw(1) == k::ZONE,

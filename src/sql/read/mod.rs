@@ -279,16 +279,23 @@ fn is_cte(cursor: &Cursor<'_>) -> bool {
 
 /// SELECT … INTO, outside of parentheses.
 fn makes_a_table(mut cursor: Cursor<'_>) -> bool {
-    cursor.until(|c| matches!(c.kw(0), k::INTO | k::FROM | k::WHERE));
-    cursor.is(k::INTO)
+    while !cursor.is_end() {
+        match cursor.kw(0) {
+            // What a column is called may be any word, and DISTINCT FROM compares.
+            k::AS | k::DISTINCT => cursor.skip(),
+            k::INTO => return true,
+            k::FROM | k::WHERE => return false,
+            _ => {}
+        }
+        cursor.skip();
+    }
+    false
 }
 
 /// What EXPLAIN is to explain.
 fn explained(mut cursor: Cursor<'_>) -> Cursor<'_> {
     cursor.eat(k::EXPLAIN);
-    if !matches!(cursor.kw(1), k::SELECT | k::WITH | k::VALUES | k::TABLE) {
-        cursor.group();
-    }
+    head::explain_options(&mut cursor);
     while matches!(cursor.kw(0), k::ANALYZE | k::ANALYSE | k::VERBOSE) {
         cursor.advance(1);
     }
@@ -299,12 +306,12 @@ fn is_only_explained(mut cursor: Cursor<'_>) -> bool {
     if !cursor.eat(k::EXPLAIN) {
         return false;
     }
-    let mut options = cursor;
-    if let Some(mut options) = options.group() {
+    if let Some(mut options) = head::explain_options(&mut cursor) {
         while !options.is_end() {
             let mut option = options.until(|c| c.shape(0) == Some(Shape::Comma));
             options.advance(1);
-            if option.eat(k::ANALYZE) || option.eat(k::ANALYSE) {
+            let analyzes = option.name().is_some_and(|name| matches!(name.last(), "analyze" | "analyse"));
+            if analyzes {
                 let is_off = matches!(option.word(0).to_ascii_lowercase().as_str(), "off" | "false" | "0" | "'off'" | "'false'");
                 if !is_off {
                     return false;
