@@ -1,7 +1,9 @@
 //! A call as the gates see it: its head before anything of the body is read, and its envelope after.
 
+mod begins;
 mod code;
 pub mod envelope;
+mod escapes;
 mod fields;
 mod head;
 
