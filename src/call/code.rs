@@ -97,7 +97,7 @@ impl<'c> Scan<'c> {
         // Comments since the last literal: what stands between two literals is looked at without them.
         let mut between = String::new();
         let mut seen = 0;
-        while let Some(next) = self.rest().find(['\'', '"', '`', '#', '/']) {
+        while let Some(next) = self.rest().bytes().position(|b| matches!(b, b'\'' | b'"' | b'`' | b'#' | b'/')) {
             self.at += next;
             if let Some(comment) = self.comment() {
                 between.push_str(self.code.get(seen..self.at).unwrap_or_default());

@@ -1,7 +1,6 @@
 //! Reading an envelope: strictly, in bounds, and so that whoever reads the same bytes after us cannot read another call out of them.
 //!
-//! One pass over the body checks everything and gathers what the gates ask for, without building a tree; a second, which only
-//! skips, finds the payload's own bytes. Failures name a place, never what stands there: a body may hold secrets.
+//! One pass over the body checks everything and gathers what the gates ask for, without building a tree. Failures name a place, never what stands there: a body may hold secrets.
 
 mod embedded;
 mod visit;
@@ -16,7 +15,7 @@ use super::Envelope;
 use super::fields::{Fields, Under};
 use crate::verdict::Failure;
 use visit::{Node, Role};
-use walk::Walk;
+use walk::{Place, Walk};
 
 impl Envelope {
     /// `fields`: which strings are judged how. The envelope's own `operation` always is SQL.
@@ -32,17 +31,39 @@ impl Envelope {
             return Err(invalid("\"target\" is missing"));
         };
         walk.read_code(&target)?;
-        let Members { payload } = serde_json::from_str(text).map_err(|error| invalid_json(&error))?;
-        let payload = payload.map(|payload| body.slice_ref(payload.get().as_bytes()));
+        let payload = payload(text, walk.payload)?.map(|payload| body.slice_ref(payload.as_bytes()));
         let Walk { action, payload_action, sql, .. } = walk;
         Ok(Self { target, action, payload, payload_action, sql, whole: body })
     }
 }
 
-#[derive(serde::Deserialize)]
-struct Members<'a> {
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
+/// The payload's own bytes; `null` is none. All of the text is known to be a JSON object by now.
+fn payload<'t>(text: &'t str, place: Place<'t>) -> Result<Option<&'t str>, Failure> {
+    let (name, next) = match place {
+        Place::Nowhere => return Ok(None),
+        Place::Between(name, next) => (name, next),
+        Place::Somewhere => return skip_to_payload(text),
+    };
+    let at = |part: &str| part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
+    // What is around the value is the quote of its name and a colon, and a comma and the quote of the next or a brace.
+    let end = next.map_or(text.len(), |next| at(next).saturating_sub(1));
+    let around = text.get(at(name) + name.len() + 1..end).unwrap_or_default().trim_ascii();
+    let value = around.strip_prefix(':').and_then(|value| value.strip_suffix(if next.is_some() { ',' } else { '}' }));
+    match value.map(str::trim_ascii) {
+        Some(value) => Ok(Some(value).filter(|value| *value != "null")),
+        None => skip_to_payload(text),
+    }
+}
+
+/// Reads all of it once more.
+fn skip_to_payload(text: &str) -> Result<Option<&str>, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Members<'a> {
+        #[serde(borrow)]
+        payload: Option<&'a RawValue>,
+    }
+    let Members { payload } = serde_json::from_str(text).map_err(|error| invalid_json(&error))?;
+    Ok(payload.map(RawValue::get))
 }
 
 /// The text of a body that claims to be JSON.

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 
 use super::super::fields::Under;
 use super::super::legible;
-use super::walk::Walk;
+use super::walk::{Place, Walk};
 use super::{ambiguous, invalid};
 use crate::identity::{Action, NAME_LIMIT};
 use crate::verdict::Failure;
@@ -36,6 +36,22 @@ impl Role {
             (Self::Root, "payload") => Self::Payload,
             (Self::Payload, "action") => Self::PayloadAction,
             _ => Self::Other,
+        }
+    }
+}
+
+impl<'de> Place<'de> {
+    /// With one more member of the root.
+    fn with(self, role: Role, name: &Cow<'de, str>) -> Self {
+        let name = match name {
+            Cow::Borrowed(name) => Some(*name),
+            Cow::Owned(_) => None,
+        };
+        match (self, role, name) {
+            (Self::Nowhere, Role::Payload, Some(name)) => Self::Between(name, None),
+            (Self::Between(before, None), _, Some(name)) => Self::Between(before, Some(name)),
+            (Self::Nowhere, Role::Payload, None) | (Self::Between(_, None), _, None) => Self::Somewhere,
+            (place, ..) => place,
         }
     }
 }
@@ -143,6 +159,9 @@ impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
         let mark = walk.mark();
         while let Some(Name(name)) = members.next_key()? {
             let role = around.of_member(&name);
+            if around == Role::Root {
+                walk.payload = walk.payload.with(role, &name);
+            }
             let reserved = name.starts_with(RESERVED);
             let mut under = walk.enter_member(name, outer);
             if reserved {

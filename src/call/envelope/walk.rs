@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::super::begins::begins_as_sql;
 use super::super::code::literals;
-use super::super::fields::{CodeFields, Fields, Reading, Under, Way};
+use super::super::fields::{CodeFields, Fields, Reading, Sieve, Under, Way};
 use super::super::{SqlText, legible};
 use super::embedded::{self, is_json};
 use super::{ambiguous, invalid};
@@ -35,7 +35,10 @@ pub struct Walk<'de, 'f> {
     pub sql: Vec<SqlText>,
     /// Why the walk ended early, if it was not the JSON.
     pub failure: Option<Failure>,
+    /// Where in the body the payload is.
+    pub payload: Place<'de>,
     fields: &'f Fields,
+    sieve: Sieve,
     /// The names met in every object that is still open, the outermost first.
     names: Vec<Cow<'de, str>>,
     path: Vec<Step>,
@@ -46,6 +49,16 @@ pub struct Walk<'de, 'f> {
     pieces: Vec<usize>,
     /// How many strings of JSON the reader is in.
     embedded: usize,
+}
+
+/// Where a value is in the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'de> {
+    Nowhere,
+    /// Behind this name, and before the next one, if there is one.
+    Between(&'de str, Option<&'de str>),
+    /// It is there, but no part of the body says where: names with escapes in them are no parts of it.
+    Somewhere,
 }
 
 enum Step {
@@ -72,7 +85,9 @@ impl<'de, 'f> Walk<'de, 'f> {
             payload_action: None,
             sql: Vec::new(),
             failure: None,
+            payload: Place::Nowhere,
             fields,
+            sieve: fields.sieve(),
             // As many as most calls have, so that they do not grow in steps.
             names: Vec::with_capacity(24),
             path: Vec::with_capacity(16),
@@ -129,7 +144,7 @@ impl<'de, 'f> Walk<'de, 'f> {
     }
 
     fn under(&self, outer: Under) -> Under {
-        self.fields.under(outer, || {
+        self.fields.under(&self.sieve, outer, || {
             self.path.iter().rev().map(|step| match step {
                 Step::Member(at) => Way::Member(self.names.get(*at).map_or("", |name| name)),
                 Step::Item(_) => Way::Item,
