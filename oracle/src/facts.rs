@@ -7,6 +7,7 @@ use eliza_gatekeeper::sql::rules::reaches_beyond_the_data;
 use pg_query::protobuf::{AlterTableType, CmdType, DropBehavior, MergeMatchKind, ObjectType, VariableSetKind};
 
 use crate::condition::{Choice, choice};
+use crate::continued::without_comments_between_literals;
 use crate::kinds;
 use crate::tree::Tree;
 
@@ -32,7 +33,8 @@ pub fn classify(sql: &str) -> Option<Oracle> {
 
 fn at_depth(sql: &str, depth: usize) -> Option<Oracle> {
     // The wrapper's own summaries of a tree do not expect every tree that there is.
-    let parsed = std::panic::catch_unwind(|| pg_query::parse(sql)).ok()?.ok()?;
+    let sql = without_comments_between_literals(sql);
+    let parsed = std::panic::catch_unwind(|| pg_query::parse(&sql)).ok()?.ok()?;
     let mut oracle = Oracle::default();
     for statement in &parsed.protobuf.stmts {
         let tree = Tree::of(&statement.stmt);

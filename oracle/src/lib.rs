@@ -3,6 +3,7 @@
 
 mod check;
 mod condition;
+mod continued;
 mod facts;
 pub mod generate;
 mod kinds;

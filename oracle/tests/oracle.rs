@@ -133,6 +133,16 @@ fn knows_rules_by_their_names() {
     }
 }
 
+/// As PostgreSQL's server reads them, which was asked.
+#[test]
+fn reads_literals_that_go_on_over_comments() {
+    assert!(of("SELECT E'a'\n-- b\n'\\'; DROP TABLE users; --'").must.is_empty());
+    assert!(of("SELECT E'a' -- '\n -- \n '\\''; DROP TABLE users").must.contains("drop-table"));
+    assert!(of("SELECT 'a' -- '\n'b'; DROP TABLE users; --'").must.contains("drop-table"));
+    assert!(classify("SELECT 'a' /* \n */ 'b'").is_none());
+    assert!(classify("SELECT 1 -- 'a' --\n'b'; DROP TABLE users; --'").is_none());
+}
+
 #[test]
 fn reads_what_is_nested_deep() {
     let sql = format!("DELETE FROM t WHERE {}true{}", "NOT (a AND NOT (".repeat(60), "))".repeat(60));

@@ -191,8 +191,7 @@ impl Read for Brotli<'_> {
             return Ok(0);
         }
         let (mut left, mut taken, mut room, mut made, mut total) = (self.rest.len(), 0, out.len(), 0, 0);
-        let result =
-            BrotliDecompressStream(&mut left, &mut taken, self.rest, &mut room, &mut made, out, &mut total, &mut self.state);
+        let result = BrotliDecompressStream(&mut left, &mut taken, self.rest, &mut room, &mut made, out, &mut total, &mut self.state);
         self.rest = self.rest.get(taken..).unwrap_or_default();
         match result {
             BrotliResult::ResultSuccess => self.is_done = true,

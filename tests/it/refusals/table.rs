@@ -335,12 +335,7 @@ fn heads_and_bodies() -> Vec<Row> {
         row(
             "not what its encoding says",
             beside(("content-encoding", "gzip")),
-            (
-                400,
-                "bad_encoding",
-                "Bad encoding",
-                "The body is not the gzip that its content-encoding says: it is cut off or damaged",
-            ),
+            (400, "bad_encoding", "Bad encoding", "The body is not the gzip that its content-encoding says: it is cut off or damaged"),
         ),
         row(
             "once too often around",

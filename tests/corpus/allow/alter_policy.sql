@@ -1,0 +1,1 @@
+ALTER POLICY own ON notes USING (owner = current_user)

@@ -1,0 +1,4 @@
+/*
+ * TRUNCATE users;
+ * DELETE FROM users;
+ */

@@ -1,0 +1,1 @@
+COMMENT ON TABLE users IS 'never DROP TABLE users; see the manual'

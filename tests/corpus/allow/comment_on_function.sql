@@ -1,0 +1,1 @@
+COMMENT ON FUNCTION pg_read_file(text) IS 'reads a file'

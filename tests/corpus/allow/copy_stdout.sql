@@ -1,0 +1,1 @@
+COPY (SELECT * FROM users WHERE id = 1) TO STDOUT (DELIMITER ';')

@@ -1,0 +1,1 @@
+CREATE FUNCTION warn() RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'DROP TABLE users is not allowed'; END $$

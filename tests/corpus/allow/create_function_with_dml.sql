@@ -1,0 +1,1 @@
+CREATE FUNCTION close(n int) RETURNS void LANGUAGE plpgsql AS $$ BEGIN UPDATE t SET open = false WHERE id = n; DELETE FROM queue WHERE id = n; END $$

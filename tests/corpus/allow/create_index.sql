@@ -1,0 +1,1 @@
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS users_by_email ON users (lower(email)) WHERE deleted_at IS NULL

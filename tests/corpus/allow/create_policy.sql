@@ -1,0 +1,1 @@
+CREATE POLICY own ON notes FOR DELETE TO PUBLIC USING (owner = current_user)

@@ -1,0 +1,1 @@
+CREATE POLICY open ON notes USING (true) WITH CHECK (true)

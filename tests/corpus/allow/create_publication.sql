@@ -1,0 +1,1 @@
+CREATE PUBLICATION feed FOR TABLE users WITH (publish = 'insert, update, delete, truncate')

@@ -1,0 +1,1 @@
+CREATE TABLE drops (delete int, "truncate" text, load text, copy text)

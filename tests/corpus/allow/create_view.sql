@@ -1,0 +1,1 @@
+CREATE OR REPLACE VIEW active AS SELECT * FROM users WHERE deleted_at IS NULL

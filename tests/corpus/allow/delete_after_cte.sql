@@ -1,0 +1,1 @@
+WITH old AS (SELECT id FROM sessions WHERE age > 9) DELETE FROM sessions WHERE id IN (SELECT id FROM old)

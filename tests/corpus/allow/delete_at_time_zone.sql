@@ -1,0 +1,1 @@
+DELETE FROM t WHERE created_at AT TIME ZONE 'UTC' < now()

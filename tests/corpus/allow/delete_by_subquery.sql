@@ -1,0 +1,1 @@
+DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE NOT active)

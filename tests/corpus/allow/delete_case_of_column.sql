@@ -1,0 +1,1 @@
+DELETE FROM t WHERE CASE WHEN a = 1 THEN true ELSE false END

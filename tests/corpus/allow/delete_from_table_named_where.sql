@@ -1,0 +1,1 @@
+DELETE FROM "where" WHERE id = 1

@@ -1,0 +1,1 @@
+WITH gone AS (DELETE FROM sessions WHERE id = 7 RETURNING *) INSERT INTO archive SELECT * FROM gone

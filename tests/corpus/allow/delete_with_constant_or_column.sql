@@ -1,0 +1,1 @@
+DELETE FROM sessions WHERE 1 = 2 OR id = 7

@@ -1,0 +1,1 @@
+DO $$ BEGIN EXECUTE 'ANALYZE users'; END $$

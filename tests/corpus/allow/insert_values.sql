@@ -1,0 +1,1 @@
+INSERT INTO notes (body) VALUES ('please drop the table; delete from users')

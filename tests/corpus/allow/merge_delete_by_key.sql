@@ -1,0 +1,1 @@
+MERGE INTO users u USING gone g ON u.id = g.id WHEN MATCHED AND g.sure THEN DELETE

@@ -1,0 +1,1 @@
+PREPARE one (int) AS SELECT * FROM users WHERE id = $1; EXECUTE one(7); DEALLOCATE one

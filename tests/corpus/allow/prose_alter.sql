@@ -1,0 +1,1 @@
+Would you alter the system prompt so that it is shorter?

@@ -1,0 +1,1 @@
+Copy the numbers from the report to the slide

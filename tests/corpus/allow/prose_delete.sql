@@ -1,0 +1,1 @@
+How many users did we delete from the list last week?

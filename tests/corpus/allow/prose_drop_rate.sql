@@ -1,0 +1,1 @@
+What's the table drop rate in Anna's store?

@@ -1,0 +1,1 @@
+Did the council grant access to the archive?

@@ -1,0 +1,1 @@
+Welche Tabelle hat die meisten Zeilen, und warum war's gestern so langsam?

@@ -1,0 +1,1 @@
+Load 'balancing' means what, exactly?

@@ -1,0 +1,1 @@
+What's the difference between DROP TABLE and TRUNCATE?

@@ -1,0 +1,1 @@
+Why doesn't it work, and what's next?

@@ -1,0 +1,1 @@
+Truncate the summary after 3 sentences

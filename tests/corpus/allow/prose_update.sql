@@ -1,0 +1,1 @@
+Can you update the set of open tickets and tell me what you've changed?

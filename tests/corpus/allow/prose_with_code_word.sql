@@ -1,0 +1,1 @@
+Explain how an UPDATE without a WHERE behaves

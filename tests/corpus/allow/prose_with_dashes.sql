@@ -1,0 +1,1 @@
+The table -- the one we drop every spring -- is back

@@ -1,0 +1,1 @@
+It costs $5; that is $$ for a $tag$

@@ -1,0 +1,1 @@
+She said "drop everything" and left

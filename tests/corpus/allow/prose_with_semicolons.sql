@@ -1,0 +1,1 @@
+Drop by the office; we can talk; delete the meeting if it is too late.

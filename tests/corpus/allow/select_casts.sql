@@ -1,0 +1,1 @@
+SELECT '1'::int, date '2024-01-01', interval '1 day', CAST(a AS text) FROM t

@@ -1,0 +1,1 @@
+SELECT drop, "delete", update, truncate, copy, load, grant_id, revoke, execute, alter FROM verbs

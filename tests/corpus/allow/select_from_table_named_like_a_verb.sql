@@ -1,0 +1,1 @@
+SELECT * FROM truncate t JOIN "drop" d ON d.id = t.id

@@ -1,0 +1,1 @@
+SELECT drop(1), truncate(2.5), load(3) FROM t

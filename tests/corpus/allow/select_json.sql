@@ -1,0 +1,1 @@
+SELECT payload ->> 'drop' AS dropped, payload #>> '{delete,from}' FROM events WHERE payload ? 'truncate'

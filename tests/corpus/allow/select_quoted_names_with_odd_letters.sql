@@ -1,0 +1,1 @@
+SELECT "drop table" FROM "delete from" WHERE "x; y" = 1

@@ -1,0 +1,1 @@
+SELECT $q$DELETE FROM users; DROP SCHEMA public CASCADE$q$ AS text

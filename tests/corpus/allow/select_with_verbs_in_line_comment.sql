@@ -1,0 +1,3 @@
+-- DELETE FROM users;
+-- DROP TABLE users;
+SELECT 1

@@ -1,0 +1,1 @@
+SELECT * FROM logs WHERE line LIKE '%DROP TABLE%' OR line = 'TRUNCATE users; DELETE FROM x'

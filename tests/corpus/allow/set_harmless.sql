@@ -1,0 +1,1 @@
+SET search_path TO public, extensions; SET LOCAL statement_timeout = '5s'; RESET ALL

@@ -1,0 +1,1 @@
+UPDATE users SET role = 'x', name = 'DROP TABLE users' WHERE id = 7

@@ -1,0 +1,1 @@
+UPDATE users u SET team = t.id FROM teams t WHERE t.name = u.team_name

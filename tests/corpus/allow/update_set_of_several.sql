@@ -1,0 +1,1 @@
+UPDATE users SET (a, b) = (SELECT 1, 2) WHERE id = ANY ($1)

@@ -1,0 +1,1 @@
+VALUES (1, 'DELETE FROM users'), (2, 'b')

@@ -1,0 +1,1 @@
+DO $$ BEGIN ALTER DATABASE shop SET work_mem = 1; END $$

@@ -1,0 +1,1 @@
+alter database shop set work_mem to '1MB'

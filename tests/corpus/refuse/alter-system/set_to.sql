@@ -1,0 +1,1 @@
+alter system set shared_preload_libraries to 'x'

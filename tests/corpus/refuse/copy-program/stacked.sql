@@ -1,0 +1,1 @@
+SELECT 1; COPY t FROM PROGRAM 'sh'

@@ -1,0 +1,1 @@
+COPY program FROM PROGRAM 'sh'

@@ -1,0 +1,1 @@
+WITH old AS (SELECT id FROM logs WHERE age > 9) DELETE FROM users

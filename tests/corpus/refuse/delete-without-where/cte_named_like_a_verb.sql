@@ -1,0 +1,1 @@
+WITH "select" AS (DELETE FROM users RETURNING *) TABLE "select"

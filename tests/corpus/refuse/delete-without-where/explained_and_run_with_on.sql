@@ -1,0 +1,1 @@
+explain (analyze on) delete from users

@@ -1,0 +1,1 @@
+WITH gone AS (DELETE FROM users RETURNING *) INSERT INTO archive SELECT * FROM gone WHERE true

@@ -1,0 +1,1 @@
+WITH gone AS (DELETE FROM users RETURNING id) UPDATE t SET a = 1 FROM gone WHERE t.id = gone.id

@@ -1,0 +1,1 @@
+WITH gone (a, b) AS MATERIALIZED (DELETE FROM users RETURNING id, name) SELECT a FROM gone

@@ -1,0 +1,1 @@
+MERGE INTO users u USING teams t ON 1 = 1 WHEN MATCHED AND 'a' = 'a' THEN DELETE

@@ -1,0 +1,1 @@
+PREPARE wipe (int, text) AS DELETE FROM users

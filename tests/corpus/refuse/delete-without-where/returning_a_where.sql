@@ -1,0 +1,1 @@
+DELETE FROM users RETURNING id AS "where"

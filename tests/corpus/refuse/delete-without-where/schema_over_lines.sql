@@ -1,0 +1,4 @@
+DELETE FROM
+  "public" -- the usual
+  .
+  "users"

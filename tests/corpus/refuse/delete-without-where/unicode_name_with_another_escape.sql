@@ -1,0 +1,1 @@
+DELETE FROM U&"us!0065rs" UESCAPE '!'

@@ -1,0 +1,1 @@
+DELETE FROM users u USING teams t WHERE true

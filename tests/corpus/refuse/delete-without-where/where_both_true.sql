@@ -1,0 +1,1 @@
+DELETE FROM users WHERE true AND 1 = 1

@@ -1,0 +1,1 @@
+DELETE FROM users WHERE CASE WHEN true THEN true ELSE false END

@@ -1,0 +1,1 @@
+DELETE FROM users WHERE current_date > date '2001-01-01'

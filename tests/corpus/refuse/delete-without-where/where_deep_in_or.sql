@@ -1,0 +1,1 @@
+DELETE FROM users WHERE (id = 7 OR (name = 'x' OR (1 = 1)))

@@ -1,0 +1,1 @@
+DELETE FROM users WHERE E'\x61' = 'a'

@@ -1,0 +1,1 @@
+DELETE FROM users WHERE now() > '2001-01-01'

@@ -1,0 +1,2 @@
+DELETE FROM users -- a WHERE id = 1
+RETURNING *

@@ -1,0 +1,1 @@
+DELETE FROM users RETURNING ' WHERE id = 1'

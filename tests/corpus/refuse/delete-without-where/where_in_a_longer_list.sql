@@ -1,0 +1,1 @@
+DELETE FROM users WHERE 2 in (1, 2, 3)

@@ -1,0 +1,1 @@
+DELETE FROM users; SELECT 1 FROM t WHERE id = 1

@@ -1,0 +1,2 @@
+DELETE FROM users WHERE 1 -- = id
+= 1

@@ -1,0 +1,1 @@
+DELETE FROM users WHERE NOT (id = 7 AND false)

@@ -1,0 +1,1 @@
+DELETE FROM users USING (SELECT * FROM teams WHERE id = 1) AS t

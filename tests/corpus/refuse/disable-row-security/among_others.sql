@@ -1,0 +1,1 @@
+alter table only accounts add a int, disable row level security

@@ -1,0 +1,1 @@
+ALTER/**/TABLE/**/accounts/**/DISABLE/**/ROW/**/LEVEL/**/SECURITY

@@ -1,0 +1,1 @@
+DROP CAST (int AS status) CASCADE

@@ -1,0 +1,1 @@
+DROP LANGUAGE plpython3u CASCADE

@@ -1,0 +1,1 @@
+drop sequence a, b cascade

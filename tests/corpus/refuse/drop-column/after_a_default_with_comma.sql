@@ -1,0 +1,1 @@
+ALTER TABLE users ADD a numeric(4, 2) DEFAULT 1.5, DROP b

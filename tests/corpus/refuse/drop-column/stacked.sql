@@ -1,0 +1,1 @@
+ALTER TABLE users ADD a int; ALTER TABLE users DROP a

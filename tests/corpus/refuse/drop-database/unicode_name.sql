@@ -1,0 +1,1 @@
+drop database U&"sh\006Fp"

@@ -1,0 +1,1 @@
+DO $$ BEGIN DROP OWNED BY app; END $$

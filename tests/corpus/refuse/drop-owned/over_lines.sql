@@ -1,0 +1,4 @@
+DROP
+OWNED
+BY
+app

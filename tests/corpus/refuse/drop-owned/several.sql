@@ -1,0 +1,1 @@
+drop owned by app, CURRENT_USER cascade

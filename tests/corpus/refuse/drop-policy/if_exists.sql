@@ -1,0 +1,1 @@
+DROP POLICY IF EXISTS "Own rows" ON public.accounts CASCADE

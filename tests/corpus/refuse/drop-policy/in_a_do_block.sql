@@ -1,0 +1,1 @@
+DO $$ BEGIN DROP POLICY tenant ON accounts; END $$

@@ -1,0 +1,1 @@
+drop policy policy on policy

@@ -1,0 +1,1 @@
+DO $$ BEGIN DROP ROLE app; END $$

@@ -1,0 +1,1 @@
+DROP -- xSCHEMA old

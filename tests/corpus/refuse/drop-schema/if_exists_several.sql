@@ -1,0 +1,1 @@
+drop schema if exists old, older, "Oldest" cascade

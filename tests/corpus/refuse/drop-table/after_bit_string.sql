@@ -1,0 +1,1 @@
+SELECT B'01'; DROP TABLE invoices

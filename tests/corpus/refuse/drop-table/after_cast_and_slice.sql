@@ -1,0 +1,1 @@
+SELECT a[1:2], b::text FROM t; DROP TABLE invoices

@@ -1,0 +1,1 @@
+SELECT $été$ ' $été$; DROP TABLE invoices --$été$

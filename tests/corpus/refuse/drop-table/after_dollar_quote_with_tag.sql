@@ -1,0 +1,1 @@
+SELECT $body$ it's $$ fine $body$; DROP TABLE invoices

@@ -1,0 +1,1 @@
+SELECT a #>> '{b}', a ?| ARRAY['c'], a @> '{}' FROM t; DROP TABLE invoices

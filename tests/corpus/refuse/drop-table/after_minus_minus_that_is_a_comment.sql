@@ -1,0 +1,2 @@
+SELECT 5--'
+; DROP TABLE invoices; --'

@@ -1,0 +1,2 @@
+I don't need it, it's old;
+DROP TABLE invoices;

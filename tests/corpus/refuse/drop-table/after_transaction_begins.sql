@@ -1,0 +1,1 @@
+BEGIN; SET LOCAL lock_timeout = 1; DROP TABLE invoices; COMMIT

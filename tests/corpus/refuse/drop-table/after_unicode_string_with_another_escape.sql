@@ -1,0 +1,1 @@
+SELECT U&'!\' UESCAPE '!'; DROP TABLE invoices; --'

@@ -1,0 +1,2 @@
+DROP/* a */TABLE-- b
+IF/**/EXISTS/* c */invoices/* d */

@@ -1,0 +1,1 @@
+DROP -- why?TABLE invoices

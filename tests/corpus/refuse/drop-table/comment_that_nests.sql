@@ -1,0 +1,1 @@
+DROP /* /* /* */ */ SELECT */ TABLE invoices

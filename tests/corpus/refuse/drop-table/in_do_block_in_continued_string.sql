@@ -1,0 +1,2 @@
+DO 'BEGIN DROP '
+'TABLE invoices; END'

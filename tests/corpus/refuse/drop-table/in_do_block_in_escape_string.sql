@@ -1,0 +1,1 @@
+DO E'BEGIN\n\tDROP TABLE invoices;\nEND'

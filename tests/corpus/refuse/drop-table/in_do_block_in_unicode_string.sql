@@ -1,0 +1,1 @@
+DO U&'BEGIN DR\004FP TABLE invoices; END'

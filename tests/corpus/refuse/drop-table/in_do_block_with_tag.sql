@@ -1,0 +1,1 @@
+DO $doit$ BEGIN PERFORM 1; DROP TABLE invoices; END $doit$

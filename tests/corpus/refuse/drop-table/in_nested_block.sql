@@ -1,0 +1,1 @@
+DO $$ BEGIN BEGIN DROP TABLE invoices; END; END $$

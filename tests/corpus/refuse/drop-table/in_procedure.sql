@@ -1,0 +1,1 @@
+CREATE PROCEDURE p() LANGUAGE plpgsql AS $p$ BEGIN DROP TABLE invoices; END $p$

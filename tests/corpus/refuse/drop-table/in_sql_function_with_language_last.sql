@@ -1,0 +1,1 @@
+CREATE FUNCTION f() RETURNS void AS 'DROP TABLE invoices' LANGUAGE sql

@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS public."Invoices", archive.invoices_2019 CASCADE

@@ -1,0 +1,1 @@
+DROP TABLE U&"inv\006Fices"

@@ -1,0 +1,1 @@
+drop tablespace if exists fast

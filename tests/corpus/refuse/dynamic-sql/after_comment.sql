@@ -1,0 +1,1 @@
+DO $$ DECLARE s text; BEGIN EXECUTE /* harmless */ s; END $$

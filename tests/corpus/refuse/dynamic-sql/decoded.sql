@@ -1,0 +1,1 @@
+DO $$ BEGIN EXECUTE convert_from(decode('44524f50', 'hex'), 'UTF8'); END $$

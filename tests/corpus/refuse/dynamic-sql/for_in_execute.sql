@@ -1,0 +1,1 @@
+DO $$ DECLARE s text; x record; BEGIN FOR x IN EXECUTE s LOOP NULL; END LOOP; END $$

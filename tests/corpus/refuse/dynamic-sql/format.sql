@@ -1,0 +1,1 @@
+DO $$ BEGIN EXECUTE format('DROP %s users', 'TABLE'); END $$

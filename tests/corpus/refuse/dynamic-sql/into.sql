@@ -1,0 +1,1 @@
+DO $$ DECLARE s text; n int; BEGIN EXECUTE s INTO n; END $$

@@ -1,0 +1,1 @@
+DO $$ DECLARE x record; BEGIN FOR x IN SELECT tablename FROM pg_tables LOOP EXECUTE 'TRUNCATE ' || x.tablename; END LOOP; END $$

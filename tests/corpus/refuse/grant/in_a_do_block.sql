@@ -1,0 +1,1 @@
+DO $$ BEGIN GRANT ALL ON users TO app; END $$

@@ -1,0 +1,1 @@
+GRANT SET ON PARAMETER session_replication_role TO app

@@ -1,0 +1,1 @@
+grant select (name), update (name) on users to app

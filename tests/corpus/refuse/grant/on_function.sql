@@ -1,0 +1,1 @@
+GRANT EXECUTE ON FUNCTION f(int) TO app

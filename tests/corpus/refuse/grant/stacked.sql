@@ -1,0 +1,1 @@
+SELECT 1; GRANT ALL ON users TO app

@@ -1,0 +1,1 @@
+ALTER ROLE app SET session_replication_role = replica

@@ -1,0 +1,1 @@
+ALTER ROLE app IN DATABASE shop SET row_security = off

@@ -1,0 +1,1 @@
+DO $$ BEGIN PERFORM set_config('row_security', 'off', true); END $$

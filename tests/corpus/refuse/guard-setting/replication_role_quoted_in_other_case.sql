@@ -1,0 +1,1 @@
+SET "Session_Replication_Role" = replica

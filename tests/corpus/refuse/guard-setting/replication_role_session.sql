@@ -1,0 +1,1 @@
+set session session_replication_role to replica

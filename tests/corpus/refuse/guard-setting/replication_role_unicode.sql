@@ -1,0 +1,1 @@
+SET U&"session\005Freplication_role" = replica

@@ -1,0 +1,1 @@
+RESET row_security

@@ -1,0 +1,1 @@
+SELECT set_config(E'row\137security', 'off', true)

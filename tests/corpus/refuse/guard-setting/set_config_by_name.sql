@@ -1,0 +1,1 @@
+SELECT set_config(new_value => 'off', setting_name => 'row_security', is_local => true)

@@ -1,0 +1,1 @@
+SELECT SET_CONFIG('Row_Security', 'off', true)

@@ -1,0 +1,1 @@
+SELECT 1 FROM t WHERE set_config('row_security', 'off', true) = 'off'

@@ -1,0 +1,1 @@
+load E'/tmp/evil.so'

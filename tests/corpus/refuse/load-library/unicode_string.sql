@@ -1,0 +1,1 @@
+LOAD U&'/tmp/evil.so'

@@ -1,0 +1,1 @@
+REVOKE ADMIN OPTION FOR admin FROM app

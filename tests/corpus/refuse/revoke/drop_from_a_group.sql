@@ -1,0 +1,1 @@
+ALTER GROUP admins DROP USER app

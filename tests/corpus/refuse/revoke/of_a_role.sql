@@ -1,0 +1,1 @@
+revoke admin from app

@@ -1,0 +1,1 @@
+SELECT 1; REVOKE ALL ON users FROM app

@@ -1,0 +1,1 @@
+alter role app createdb

@@ -1,0 +1,1 @@
+ALTER USER app PASSWORD 'x'

@@ -1,0 +1,1 @@
+COPY t FROM E'/etc/pass\x77d'

@@ -1,0 +1,1 @@
+copy public.t (a, b) to '/tmp/x'

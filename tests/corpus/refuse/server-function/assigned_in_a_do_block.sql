@@ -1,0 +1,1 @@
+DO $$ DECLARE s text; BEGIN s := pg_read_file('/etc/passwd'); END $$

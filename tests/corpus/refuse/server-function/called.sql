@@ -1,0 +1,1 @@
+CALL lo_unlink(1)

@@ -1,0 +1,1 @@
+SELECT * FROM dblink('host=db', 'SELECT 1') AS t(a int)

@@ -1,0 +1,1 @@
+SELECT dblink_exec('host=db', 'DROP TABLE users')

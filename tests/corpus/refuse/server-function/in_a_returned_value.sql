@@ -1,0 +1,1 @@
+CREATE FUNCTION f() RETURNS text RETURN pg_read_file('/etc/passwd')

@@ -1,0 +1,1 @@
+CREATE VIEW v AS SELECT pg_read_file('/etc/passwd')

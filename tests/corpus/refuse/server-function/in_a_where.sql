@@ -1,0 +1,1 @@
+UPDATE t SET a = 1 WHERE b = pg_read_file('/etc/passwd')

@@ -1,0 +1,1 @@
+INSERT INTO t VALUES (pg_read_file('/etc/passwd'))

@@ -1,0 +1,1 @@
+SELECT * FROM ROWS FROM (pg_ls_dir('.'), generate_series(1, 2)) AS x

@@ -1,0 +1,1 @@
+SELECT * FROM t, LATERAL pg_stat_file(t.name) s

@@ -1,0 +1,1 @@
+DO $$ BEGIN PERFORM pg_terminate_backend(1); END $$

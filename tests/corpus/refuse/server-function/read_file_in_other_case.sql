@@ -1,0 +1,1 @@
+SELECT PG_Read_File('/etc/passwd')

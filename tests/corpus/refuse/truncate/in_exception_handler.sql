@@ -1,0 +1,1 @@
+DO $$ BEGIN NULL; EXCEPTION WHEN division_by_zero THEN TRUNCATE invoices; END $$

@@ -1,0 +1,2 @@
+TRUNCATE -- all of it
+invoices

@@ -1,0 +1,1 @@
+WITH x AS (SELECT 1 WHERE true) UPDATE users SET active = false

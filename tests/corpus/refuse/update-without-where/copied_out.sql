@@ -1,0 +1,1 @@
+COPY (UPDATE users SET active = false RETURNING *) TO STDOUT

@@ -1,0 +1,1 @@
+UPDATE users SET team = t.id FROM teams t

@@ -1,0 +1,1 @@
+WITH x AS (UPDATE users SET active = false RETURNING *) SELECT * FROM x

@@ -1,0 +1,1 @@
+MERGE INTO users u USING teams t ON true WHEN MATCHED THEN UPDATE SET active = false

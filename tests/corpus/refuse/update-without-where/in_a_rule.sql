@@ -1,0 +1,1 @@
+CREATE RULE r AS ON DELETE TO t DO INSTEAD UPDATE users SET active = false

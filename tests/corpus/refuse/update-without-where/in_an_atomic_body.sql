@@ -1,0 +1,1 @@
+CREATE PROCEDURE p() BEGIN ATOMIC UPDATE users SET active = false; END

@@ -1,0 +1,1 @@
+UPDATE ONLY users AS u SET active = false

@@ -1,0 +1,1 @@
+update public.users set (a, b) = (1, 2), c = default

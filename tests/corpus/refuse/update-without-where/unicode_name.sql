@@ -1,0 +1,1 @@
+UPDATE U&"us\0065rs" SET active = false

@@ -1,0 +1,1 @@
+UPDATE users SET role = 'admin' WHERE 2 * 3 = 6

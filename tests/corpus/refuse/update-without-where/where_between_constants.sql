@@ -1,0 +1,1 @@
+UPDATE users SET role = 'admin' WHERE 5 BETWEEN 1 AND 9

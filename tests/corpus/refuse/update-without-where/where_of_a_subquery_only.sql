@@ -1,0 +1,1 @@
+UPDATE users SET team = (SELECT id FROM teams WHERE id = 1)
