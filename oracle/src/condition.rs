@@ -167,6 +167,10 @@ impl Folder {
                 if is_column(left) && left == right {
                     return if matches!(name, "=" | ">=" | "<=") { Value::Same } else { Value::Row };
                 }
+                if matches!(name, "~" | "~*") && self.value(right) == Value::Text(String::new()) {
+                    // Every text has nothing in it.
+                    return Value::Same;
+                }
                 if left.is_nothing() {
                     self.prefixed(name, &self.value(right))
                 } else {

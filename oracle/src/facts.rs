@@ -40,6 +40,10 @@ fn at_depth(sql: &str, depth: usize) -> Option<Oracle> {
         let tree = Tree::of(&statement.stmt);
         oracle.kinds.push(kinds::of(&tree));
         oracle.read(&tree, depth);
+        // In the tree, an empty name of a file is like none.
+        if tree.name() == "CopyStmt" && (sql.contains("''") || sql.contains("$$")) {
+            oracle.may("server-file");
+        }
     }
     Some(oracle)
 }
@@ -125,6 +129,8 @@ impl Oracle {
             "CopyStmt" if !tree.get("filename").is_nothing() => self.must("server-file"),
             "LoadStmt" => self.must("load-library"),
             "FuncCall" => self.call(tree),
+            // `f(1) 'a'` is a literal of a type that is called like a function.
+            "TypeName" if reaches_beyond_the_data(tree.get("names").last_name()) => self.may("server-function"),
             // A parser's work ends at the quotes; PL/pgSQL has one of its own.
             "DoStmt" => self.is_opaque = true,
             "CreateFunctionStmt" => self.function(tree, depth),
@@ -309,7 +315,7 @@ fn is_off(to: &str) -> bool {
 /// A text that stands there, cast or not.
 fn literal(tree: &Tree) -> Option<&str> {
     match tree.name() {
-        "TypeCast" => literal(tree.get("arg")),
+        "TypeCast" if matches!(tree.get("type_name").get("names").last_name(), "text" | "varchar" | "name") => literal(tree.get("arg")),
         "AConst" if tree.get("val").name() == "String" => Some(tree.get("val").get("sval").text()),
         _ => None,
     }
