@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -35,6 +35,9 @@ pub fn refusal(refusal: &Refusal, id: CallId) -> Answer {
         Refusal::Failed(Failure::Overloaded) => retry_after(&mut headers, Duration::from_secs(1)),
         Refusal::Failed(Failure::MethodNotAllowed { allow }) => {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        Refusal::Failed(Failure::UnsupportedEncoding { accepted }) => {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(accepted));
         }
         Refusal::Denied(_) | Refusal::Failed(_) => {}
     }

@@ -343,7 +343,15 @@ pub enum Failure {
     },
     BodyTooSlow,
     BodyBroken,
-    UnsupportedEncoding,
+    UnsupportedEncoding {
+        /// What goes: content codings, as `Accept-Encoding` lists them.
+        accepted: &'static str,
+    },
+    /// It is not what its content-encoding says.
+    BadEncoding {
+        encoding: &'static str,
+        what: &'static str,
+    },
     UnknownTarget {
         name: String,
     },
@@ -471,7 +479,8 @@ impl Failure {
             | Self::BodyTooLarge { .. }
             | Self::BodyTooSlow
             | Self::BodyBroken
-            | Self::UnsupportedEncoding
+            | Self::UnsupportedEncoding { .. }
+            | Self::BadEncoding { .. }
             | Self::UnknownTarget { .. }
             | Self::LoopDetected
             | Self::Overloaded
@@ -496,7 +505,8 @@ impl Failure {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
             Self::BodyBroken => "body_broken",
-            Self::UnsupportedEncoding => "unsupported_encoding",
+            Self::UnsupportedEncoding { .. } => "unsupported_encoding",
+            Self::BadEncoding { .. } => "bad_encoding",
             Self::UnknownTarget { .. } => "unknown_target",
             Self::LoopDetected => "loop_detected",
             Self::Overloaded => "overloaded",
@@ -517,12 +527,13 @@ impl Failure {
             | Self::InvalidJson { .. }
             | Self::InvalidEnvelope { .. }
             | Self::AmbiguousBody { .. }
-            | Self::BodyBroken => 400,
+            | Self::BodyBroken
+            | Self::BadEncoding { .. } => 400,
             Self::UnknownTarget { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::BodyTooSlow => 408,
             Self::BodyTooLarge { .. } => 413,
-            Self::UnsupportedEncoding => 415,
+            Self::UnsupportedEncoding { .. } => 415,
             Self::Internal => 500,
             Self::Unreachable { .. } | Self::TargetReset { .. } | Self::TargetNonsense { .. } => 502,
             Self::Overloaded | Self::TargetNotConfigured { .. } | Self::TargetDisabled { .. } | Self::BreakerOpen { .. } => 503,

@@ -134,7 +134,15 @@ fn failed(failure: &Failure) -> Words {
         Failure::BodyTooLarge { limit } => ("Payload too large", format!("The body is larger than {limit} bytes")),
         Failure::BodyTooSlow => ("Request timeout", "The body did not arrive in time".into()),
         Failure::BodyBroken => ("Incomplete body", "The body ended before it was complete".into()),
-        Failure::UnsupportedEncoding => ("Unsupported encoding", "Send the body without a content-encoding".into()),
+        Failure::UnsupportedEncoding { accepted: "identity" } => {
+            ("Unsupported encoding", "Send the body without a content-encoding".into())
+        }
+        Failure::UnsupportedEncoding { accepted } => {
+            ("Unsupported encoding", format!("Send the body without a content-encoding, or with up to three of {accepted}"))
+        }
+        Failure::BadEncoding { encoding, what } => {
+            ("Bad encoding", format!("The body is not the {encoding} that its content-encoding says: {what}"))
+        }
         Failure::UnknownTarget { name } => {
             ("Unknown target", format!("Target '{}' is not recognized by the gatekeeper", legible(name, NAME_LIMIT)))
         }

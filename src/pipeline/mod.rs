@@ -25,7 +25,7 @@ use crate::gates::rate_limit::{EndpointTicket, RateLimiter, SourceTicket, Subjec
 use crate::gates::schema_check::SchemaChecked;
 use crate::gates::sql_filter::{SqlJudged, sql_filter};
 use crate::identity::{Action, Caller, Endpoint, KeyHash, Secret};
-use crate::intake::{Taken, read_body};
+use crate::intake::{Encoded, Taken, read_encoded};
 use crate::live::{Live, Snapshot};
 use crate::policy::{Policy, Target};
 use crate::record::{Recorder, Trail};
@@ -42,6 +42,8 @@ pub use retrace::{judged_by, retrace};
 const LONG: usize = 16 * 1024;
 /// Parsing is so much faster than judging.
 const PARSED_FASTER: usize = 32;
+/// Taking an encoding off takes a millisecond for so much of a body.
+const UNFOLDED: usize = 128 * 1024;
 
 /// Stands in records for what is, or may be, a key. No source can have this name.
 const A_KEY: &str = "(a key)";
@@ -153,10 +155,11 @@ impl Pipeline {
         }
 
         let began = self.clock.monotonic_nanos();
-        let taken = read_body(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await;
+        let encoded = read_encoded(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await;
         trail.note().reading = self.since(began);
-        let Taken { bytes, memory } = taken?;
-        trail.note().request_bytes = bytes.len() as u64;
+        let encoded = encoded?;
+        trail.note().request_bytes = encoded.taken.bytes.len() as u64;
+        let Taken { bytes, memory } = self.decode(encoded, policy.body.max_bytes).await?;
         let envelope = self.parse(bytes, policy).await?;
         let route = find_route(envelope, &caller, snapshot, trail)?;
 
@@ -273,6 +276,24 @@ impl Pipeline {
         weigh(snapshot, trail, GateName::EndpointLimit, verdict)
     }
 
+    /// The body itself, whatever it came in.
+    async fn decode(&self, encoded: Encoded, max_bytes: usize) -> Result<Taken, Failure> {
+        let Encoded { taken, encodings } = encoded;
+        if encodings.is_empty() {
+            return Ok(taken);
+        }
+        if taken.bytes.len() <= LONG {
+            // What becomes of few bytes is mostly short, too; where it is not, that shows only now.
+            let bound = max_bytes.min(UNFOLDED);
+            match encodings.take_off(taken.bytes.clone(), bound, &self.body_memory) {
+                Err(Failure::BodyTooLarge { .. }) if bound < max_bytes => {}
+                decoded => return decoded,
+            }
+        }
+        let memory = Arc::clone(&self.body_memory);
+        self.apart(move || encodings.take_off(taken.bytes, max_bytes, &memory)).await?
+    }
+
     async fn parse(&self, bytes: Bytes, policy: &Arc<Policy>) -> Result<Arc<Envelope>, Failure> {
         let policy = Arc::clone(policy);
         let envelope = self.apart_if_long(bytes.len() / PARSED_FASTER, move || Envelope::parse(bytes, &policy.sql.fields)).await??;
@@ -301,9 +322,10 @@ impl Pipeline {
     /// Does work on `size` bytes of a caller's here, or, where that would keep other calls waiting, on a thread for long work: one for
     /// each core, so that such calls wait for each other and for nobody else.
     async fn apart_if_long<T: Send + 'static>(&self, size: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-        if size <= LONG {
-            return Ok(work());
-        }
+        if size <= LONG { Ok(work()) } else { self.apart(work).await }
+    }
+
+    async fn apart<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
         let turn = Arc::clone(&self.long_work).acquire_owned().await.map_err(|_| Failure::Internal)?;
         let done = tokio::task::spawn_blocking(move || {
             let done = work();

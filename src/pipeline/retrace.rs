@@ -52,6 +52,7 @@ impl End {
             | "body_too_slow"
             | "body_broken"
             | "unsupported_encoding"
+            | "bad_encoding"
             | "unknown_target"
             | "loop_detected"
             | "overloaded"
@@ -313,7 +314,8 @@ mod tests {
             Failure::BodyTooLarge { limit: 1 },
             Failure::BodyTooSlow,
             Failure::BodyBroken,
-            Failure::UnsupportedEncoding,
+            Failure::UnsupportedEncoding { accepted: "gzip" },
+            Failure::BadEncoding { encoding: "gzip", what: "more follows its end" },
             Failure::UnknownTarget { name: "x".into() },
             Failure::LoopDetected,
             Failure::Overloaded,

@@ -55,7 +55,8 @@ impl ErrorClass {
             | Failure::BodyTooLarge { .. }
             | Failure::BodyTooSlow
             | Failure::BodyBroken
-            | Failure::UnsupportedEncoding
+            | Failure::UnsupportedEncoding { .. }
+            | Failure::BadEncoding { .. }
             | Failure::UnknownTarget { .. }
             | Failure::LoopDetected => Self::Caller,
             Failure::TargetNotConfigured { .. }

@@ -173,7 +173,8 @@ fn classify(ending: &Ending) -> Kind {
             | Failure::BodyTooLarge { .. }
             | Failure::BodyTooSlow
             | Failure::BodyBroken
-            | Failure::UnsupportedEncoding
+            | Failure::UnsupportedEncoding { .. }
+            | Failure::BadEncoding { .. }
             | Failure::UnknownTarget { .. }
             | Failure::LoopDetected => kind(ActivityType::Denied, ActivityStatus::Blocked, ApiStatus::Error, StatsOutcome::Denied),
         },

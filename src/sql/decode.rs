@@ -8,7 +8,10 @@ use super::lexer::Shape;
 pub fn name(shape: Shape, written: &str) -> String {
     match shape {
         Shape::Quoted => inside(written, '"').replace("\"\"", "\""),
-        Shape::UnicodeQuoted => unicode(&inside(written.get(2..).unwrap_or_default(), '"').replace("\"\"", "\"")),
+        Shape::UnicodeQuoted => {
+            let (written, escape) = without_uescape(written, '"');
+            unicode(&inside(written.get(2..).unwrap_or_default(), '"').replace("\"\"", "\""), escape)
+        }
         _ => written.to_ascii_lowercase(),
     }
 }
@@ -21,7 +24,10 @@ pub fn literal(shape: Shape, written: &str) -> Cow<'_, str> {
             Cow::Borrowed(written.get(tag..written.len().saturating_sub(tag)).unwrap_or_default())
         }
         Shape::Escaped => Cow::Owned(escaped(&pieces(written.get(1..).unwrap_or_default(), Escapes::Yes))),
-        Shape::Unicode => Cow::Owned(unicode(&pieces(written.get(2..).unwrap_or_default(), Escapes::No).replace("''", "'"))),
+        Shape::Unicode => {
+            let (written, escape) = without_uescape(written, '\'');
+            Cow::Owned(unicode(&pieces(written.get(2..).unwrap_or_default(), Escapes::No).replace("''", "'"), escape))
+        }
         Shape::Bits => Cow::Borrowed(written),
         _ => {
             let quoted = written.strip_prefix(['n', 'N']).unwrap_or(written);
@@ -108,12 +114,26 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// `\0041` and `\+000041`, with the usual escape character. Another one, named by UESCAPE, is not looked for: what it hides is a name,
-/// and names decide nothing but which exception fits.
-fn unicode(text: &str) -> String {
+/// What stands before `UESCAPE '!'`, and the character it names; the usual one where there is none.
+fn without_uescape(written: &str, quote: char) -> (&str, char) {
+    let usual = (written, '\\');
+    let Some(rest) = written.strip_suffix('\'') else { return usual };
+    let Some(escape) = rest.chars().next_back() else { return usual };
+    let Some(before) = rest.strip_suffix(escape).and_then(|rest| rest.strip_suffix('\'')) else { return usual };
+    // Behind the last quote of the literal itself there is a word; blanks and comments may stand around it.
+    match before.rfind(quote) {
+        Some(end) if before.get(end..).is_some_and(|word| word.to_ascii_lowercase().contains("uescape")) => {
+            (before.get(..=end).unwrap_or(written), escape)
+        }
+        _ => usual,
+    }
+}
+
+/// `\0041` and `\+000041`.
+fn unicode(text: &str, escape: char) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, after)) = rest.split_once('\\') {
+    while let Some((before, after)) = rest.split_once(escape) {
         out.push_str(before);
         let (skip, length) = if after.starts_with('+') { (1, 6) } else { (0, 4) };
         let digits = after.get(skip..skip + length).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -123,8 +143,8 @@ fn unicode(text: &str) -> String {
                 rest = after.get(skip + length..).unwrap_or_default();
             }
             None => {
-                out.push('\\');
-                rest = after.strip_prefix('\\').unwrap_or(after);
+                out.push(escape);
+                rest = after.strip_prefix(escape).unwrap_or(after);
             }
         }
     }

@@ -58,10 +58,7 @@ pub fn begins(cursor: &Cursor<'_>) -> bool {
         k::SHOW => matches!(c.kw(0), k::ALL | k::SESSION | k::TIME | k::TRANSACTION) && ends_within(c, 3) || c.name().is_some() && ends(&c),
         k::BEGIN | k::START | k::COMMIT | k::END | k::ROLLBACK | k::ABORT => transaction(c, verb),
         k::SAVEPOINT => one_name(c),
-        k::RELEASE => {
-            c.eat(k::SAVEPOINT);
-            one_name(c)
-        }
+        k::RELEASE => one_name(c) || c.eat(k::SAVEPOINT) && one_name(c),
         k::LOAD => is_literal(&c),
         k::LISTEN => one_name(c),
         k::UNLISTEN => c.is_operator(0, "*") || one_name(c),
@@ -223,16 +220,9 @@ fn insert(mut c: Cursor<'_>) -> bool {
 
 /// `ONLY`, a name, `*`, and what it is called here.
 fn relation(c: &mut Cursor<'_>, stop: &[Kw]) -> bool {
-    let only = c.eat(k::ONLY);
-    if only && c.shape(0) == Some(Shape::Open) {
-        let Some(mut inside) = c.group() else { return false };
-        if inside.name().is_none() || !inside.is_end() {
-            return false;
-        }
-    } else if c.name().is_none() {
+    if c.relation().is_none() {
         return false;
     }
-    c.eat_operator("*");
     if c.eat(k::AS) {
         return c.is_name(0) && {
             c.advance(1);
@@ -273,7 +263,7 @@ fn merge(mut c: Cursor<'_>) -> bool {
 }
 
 fn with(mut c: Cursor<'_>) -> bool {
-    c.eat(k::RECURSIVE);
+    c.eat_recursive();
     if c.name().is_none() {
         return false;
     }
@@ -370,6 +360,9 @@ fn drop(mut c: Cursor<'_>) -> bool {
     }
     c.eat(k::CONCURRENTLY);
     c.if_exists();
+    if matches!(kind, k::ROLE | k::USER | k::GROUP) && c.is_role() && !c.is_name(0) {
+        return true;
+    }
     if c.name().is_none() {
         return false;
     }
@@ -393,16 +386,11 @@ fn alter(mut c: Cursor<'_>) -> bool {
             || c.is(k::FOR);
     }
     c.if_exists();
-    c.eat(k::ONLY);
-    if !(matches!(c.kw(0), k::CURRENT_USER | k::CURRENT_ROLE | k::SESSION_USER) || c.is_name(0)) {
+    if c.is_role() && !c.is_name(0) {
+        c.advance(1);
+    } else if c.relation().is_none() {
         return false;
     }
-    if c.is_name(0) {
-        c.name();
-    } else {
-        c.advance(1);
-    }
-    c.eat_operator("*");
     // The arguments of a function, or the options of a dictionary, which are all that is said of it.
     if c.group().is_some() && ends(&c) {
         return true;
@@ -567,11 +555,27 @@ fn copy(mut c: Cursor<'_>) -> bool {
 }
 
 fn explain(mut c: Cursor<'_>) -> bool {
-    c.group();
+    explain_options(&mut c);
     while matches!(c.kw(0), k::ANALYZE | k::ANALYSE | k::VERBOSE) {
         c.advance(1);
     }
     !c.is(k::EXPLAIN) && begins(&c)
+}
+
+/// The options of EXPLAIN in parentheses, which could also be around a query.
+pub fn explain_options<'t>(c: &mut Cursor<'t>) -> Option<Cursor<'t>> {
+    let is_query = matches!(c.kw(1), k::SELECT | k::WITH | k::VALUES | k::TABLE) || c.shape(1) == Some(Shape::Open);
+    if is_query { None } else { c.group() }
+}
+
+/// SESSION and LOCAL, unless they are the name of what is set.
+pub fn set_scope(c: &mut Cursor<'_>) {
+    for _ in 0..2 {
+        let is_name = c.is_operator(1, "=") || c.kw(1) == k::TO || c.shape(1) == Some(Shape::Dot);
+        if matches!(c.kw(0), k::LOCAL | k::SESSION) && !is_name {
+            c.advance(1);
+        }
+    }
 }
 
 fn prepare(mut c: Cursor<'_>) -> bool {
@@ -594,11 +598,7 @@ fn declare(mut c: Cursor<'_>) -> bool {
 }
 
 fn set(mut c: Cursor<'_>) -> bool {
-    for _ in 0..2 {
-        if matches!(c.kw(0), k::LOCAL | k::SESSION) && !(c.is_operator(1, "=") || c.kw(1) == k::TO) {
-            c.advance(1);
-        }
-    }
+    set_scope(&mut c);
     match c.kw(0) {
         k::TRANSACTION | k::CHARACTERISTICS | k::CONSTRAINTS | k::AUTHORIZATION => return c.peek(1).is_some(),
         k::TIME => return c.kw(1) == k::ZONE,

@@ -113,6 +113,14 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Behind the comment that begins here, if it ends.
+    pub fn after_comment(&self) -> Option<usize> {
+        match self.byte(self.at) {
+            Some(b'-') => Some(line_end(self.bytes, self.at)),
+            _ => comment_end(self.bytes, self.at),
+        }
+    }
+
     /// The next token; nothing at the end.
     pub fn next_token(&mut self) -> Result<Option<Token>, Break> {
         self.skip()?;

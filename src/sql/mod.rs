@@ -138,11 +138,15 @@ impl Judgement {
 
     /// Another reading of the same text: what it finds counts as well.
     fn join(&mut self, other: Self) {
-        // Two readings that agree are one.
         let known = self.statements.len();
-        for statement in other.statements {
-            if !self.statements.get(..known).unwrap_or_default().contains(&statement) {
-                self.statements.push(statement);
+        for other in other.statements {
+            let own = self.statements.get_mut(..known).unwrap_or_default();
+            let mut same = own.iter_mut().filter(|own| own.span.start < other.span.end && other.span.start < own.span.end).peekable();
+            // Where the readings part, it is one statement that may be either.
+            if same.peek().is_none() {
+                self.statements.push(other);
+            } else {
+                same.for_each(|own| own.changes_schema |= other.changes_schema);
             }
         }
         for finding in other.findings {

@@ -3,7 +3,7 @@
 
 use super::finding::Field;
 use super::head;
-use super::lexer::{Backslash, Shape, Token};
+use super::lexer::{Backslash, Lexer, Shape, Token};
 use super::split::next_statement;
 use super::tokens::{Cursor, Tokens, k};
 use super::words::Class;
@@ -93,10 +93,18 @@ fn in_prose(text: &str, backslash: Backslash) -> Found<'_> {
     let bytes = text.as_bytes();
     let mut budget = text.len().saturating_mul(LOOKS) + 4096;
     let mut no_more = [false; 3];
+    let mut no_comments = false;
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'\'' | b'"' | b'`' => at = quotation_end(text, at, &mut no_more).unwrap_or(at + 1),
+            b'-' if bytes.get(at + 1) == Some(&b'-') => at = comment_end(text, at).unwrap_or(at + 2),
+            b'/' if bytes.get(at + 1) == Some(&b'*') => {
+                let end = if no_comments { None } else { comment_end(text, at) };
+                // It is a path like `src/*`, and so are those behind it.
+                no_comments |= end.is_none();
+                at = end.unwrap_or(at + 2);
+            }
             b';' => {
                 at += 1;
                 // Where a head would take long to read, a comment that goes on for ever is opened at every semicolon.
@@ -121,6 +129,11 @@ fn in_prose(text: &str, backslash: Backslash) -> Found<'_> {
         }
     }
     Found::Prose
+}
+
+/// Behind a comment that opens here, if it ends.
+fn comment_end(text: &str, open: usize) -> Option<usize> {
+    Lexer::new(text, open, Backslash::Plain).after_comment()
 }
 
 /// Behind a quotation that opens here, if this is no apostrophe: it opens behind no letter, and what closes it stands before none.

@@ -47,19 +47,15 @@ fn carries(mut cursor: Cursor<'_>) -> Carries {
     }
 }
 
-/// Behind the END of a body; CASE has one of its own.
+/// Behind the END of a body, which follows a semicolon, or nothing: another END is of a CASE, or what a column is called.
 fn body_end(mut cursor: Cursor<'_>) -> Option<usize> {
-    let mut open = 1_usize;
+    let mut may_end = true;
     while !cursor.is_end() {
-        match cursor.kw(0) {
-            k::CASE => open += 1,
-            k::END => open -= 1,
-            _ => {}
+        if may_end && cursor.is(k::END) {
+            return Some(cursor.at + 1);
         }
+        may_end = cursor.shape(0) == Some(Shape::Semicolon);
         cursor.advance(1);
-        if open == 0 {
-            return Some(cursor.at);
-        }
     }
     None
 }

@@ -51,9 +51,24 @@ impl<'a> Tokens<'a> {
                 }
                 _ => {}
             }
+            if token.shape == Shape::Literal && tokens.ends_in_uescape() {
+                tokens.list.pop();
+                if let Some(named) = tokens.list.last_mut() {
+                    named.end = token.end;
+                }
+                continue;
+            }
             tokens.list.push(token);
         }
         tokens
+    }
+
+    /// `U&"…" UESCAPE` and the literal that is to come are one token.
+    fn ends_in_uescape(&self) -> bool {
+        match self.list.as_slice() {
+            [.., named, word] => word.kw == k::UESCAPE && matches!(named.shape, Shape::UnicodeQuoted | Shape::Unicode),
+            _ => false,
+        }
     }
 
     pub fn cursor(&self) -> Cursor<'_> {
@@ -141,6 +156,34 @@ impl<'t> Cursor<'t> {
 
     pub fn is_operator(&self, ahead: usize, operator: &str) -> bool {
         self.shape(ahead) == Some(Shape::Operator) && self.word(ahead) == operator
+    }
+
+    /// RECURSIVE of a WITH, which can also be the name of its first CTE.
+    pub fn eat_recursive(&mut self) {
+        if self.is(k::RECURSIVE) && self.is_name(1) && self.kw(1) != k::AS {
+            self.at += 1;
+        }
+    }
+
+    /// A role: a name, or a word that stands for one.
+    pub fn is_role(&self) -> bool {
+        self.is_name(0) || matches!(self.kw(0), k::CURRENT_USER | k::CURRENT_ROLE | k::SESSION_USER)
+    }
+
+    /// `a.b`, `ONLY a.b`, `ONLY (a.b)`, with or without a `*`.
+    pub fn relation(&mut self) -> Option<Name> {
+        self.eat(k::ONLY);
+        let mut whole = *self;
+        let name = match whole.group() {
+            Some(mut inside) => {
+                let name = inside.name().filter(|_| inside.is_end())?;
+                *self = whole;
+                name
+            }
+            None => self.name()?,
+        };
+        self.eat_operator("*");
+        Some(name)
     }
 
     pub fn if_exists(&mut self) -> bool {
@@ -250,7 +293,7 @@ pub mod k {
     }
 
     keywords! {
-        PUBLICATION ABORT ACCESS ADD ADMIN AGGREGATE ALL ALSO ALTER ANALYSE ANALYZE AND ANY ARRAY AS ASENSITIVE ASYMMETRIC AT ATOMIC ATTACH
+        ABORT ACCESS ADD ADMIN AGGREGATE ALL ALSO ALTER ANALYSE ANALYZE AND ANY ARRAY AS ASENSITIVE ASYMMETRIC AT ATOMIC ATTACH
         ATTRIBUTE AUTHORIZATION BEGIN BETWEEN BINARY BIT BY CACHE CALL CALLED CASCADE CASE CAST CATALOG CHAR CHARACTER
         CHARACTERISTICS CHECKPOINT CLASS CLOSE CLUSTER COLLATE COLLATION COLUMN COMMENT COMMIT CONCURRENTLY CONNECTION
         CONSTRAINT CONSTRAINTS CONTINUE CONVERSION COPY COST CREATE CURRENT CURRENT_CATALOG CURRENT_DATE CURRENT_ROLE
@@ -262,12 +305,12 @@ pub mod k {
         LOCALTIMESTAMP LOCK LOGGED MAPPING MATCHED MATERIALIZED MAXVALUE MERGE METHOD MINUTE MINVALUE MONTH MOVE NAMES NATIONAL
         NCHAR NO NORMALIZED NOT NOTIFY NOTNULL NOWAIT NULL OBJECT OF OFFSET ON ONLY OPERATOR OPTION OPTIONS OR ORDER OVER
         OVERLAPS OVERRIDING OWNED OWNER PARALLEL PARAMETER PLANS POLICY PRECISION PREPARE PREPARED PRIVILEGES PROCEDURAL
-        PROCEDURE PROGRAM READ REASSIGN RECURSIVE REFERENCES REFRESH REINDEX RELEASE RENAME REPACK REPLACE REPLICA RESET RESTART
-        RESTRICT RETURNING RETURNS REVOKE ROLE ROLLBACK ROUTINE ROW ROWS RULE SAVEPOINT SCALAR SCHEMA SCROLL SEARCH SECOND
-        SECURITY SELECT SEQUENCE SEQUENCES SERVER SESSION SESSION_USER SET SETOF SHOW SIMILAR SKIP SOME SOURCE STABLE START
-        STATISTICS STDIN STDOUT STRICT SUBSCRIPTION SUPPORT SYMMETRIC SYSTEM SYSTEM_USER TABLE TABLESPACE TARGET TEMP TEMPORARY
-        TEXT THEN TIME TO TRANSACTION TRANSFORM TRIGGER TRUE TRUNCATE TRUSTED TYPE UESCAPE UNION UNIQUE UNKNOWN UNLISTEN
-        UNLOGGED UPDATE USER USING VACUUM VALIDATE VALIDATOR VALUE VALUES VARIADIC VARYING VERBOSE VERSION VIEW VOLATILE WHEN
-        WHERE WINDOW WITH WITHOUT WORK XML YEAR ZONE
+        PROCEDURE PROGRAM PUBLICATION READ REASSIGN RECURSIVE REFERENCES REFRESH REINDEX RELEASE RENAME REPACK REPLACE REPLICA
+        RESET RESTART RESTRICT RETURNING RETURNS REVOKE ROLE ROLLBACK ROUTINE ROW ROWS RULE SAVEPOINT SCALAR SCHEMA SCROLL
+        SEARCH SECOND SECURITY SELECT SEQUENCE SEQUENCES SERVER SESSION SESSION_USER SET SETOF SHOW SIMILAR SKIP SOME SOURCE
+        STABLE START STATISTICS STDIN STDOUT STRICT SUBSCRIPTION SUPPORT SYMMETRIC SYSTEM SYSTEM_USER TABLE TABLESPACE TARGET
+        TEMP TEMPORARY TEXT THEN TIME TO TRANSACTION TRANSFORM TRIGGER TRUE TRUNCATE TRUSTED TYPE UESCAPE UNION UNIQUE UNKNOWN
+        UNLISTEN UNLOGGED UPDATE USER USING VACUUM VALIDATE VALIDATOR VALUE VALUES VARIADIC VARYING VERBOSE VERSION VIEW
+        VOLATILE WHEN WHERE WINDOW WITH WITHOUT WORK XML YEAR ZONE
     }
 }

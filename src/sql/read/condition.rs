@@ -90,6 +90,13 @@ impl Value<'_> {
     }
 }
 
+/// `17`, `1_000`, `0xff`.
+fn whole_number(written: &str) -> Option<i64> {
+    let digits = written.replace('_', "").to_ascii_lowercase();
+    let radix = |prefix: &str, radix: u32| digits.strip_prefix(prefix).and_then(|digits| i64::from_str_radix(digits, radix).ok());
+    radix("0x", 16).or_else(|| radix("0o", 8)).or_else(|| radix("0b", 2)).or_else(|| digits.parse().ok())
+}
+
 /// What `'…'::bool` is.
 fn said_to_be(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {
@@ -245,6 +252,12 @@ impl<'t> Expression<'t, '_> {
                 let not = self.rest.eat(k::NOT);
                 let truth = self.is(&value, operand)?;
                 value = Value::Truth(if not { truth.not() } else { truth });
+                // What is compared, or reckoned with, can be a test itself.
+                while self.rest.shape(0) == Some(Shape::Operator) {
+                    self.rest.advance(1);
+                    let other = self.comparison()?;
+                    value = value.with(&other);
+                }
             } else {
                 return Some(value);
             }
@@ -485,20 +498,13 @@ impl<'t> Expression<'t, '_> {
         match token.shape {
             Shape::Number => {
                 self.rest.advance(1);
-                Some(self.rest.text_of(token).parse().map_or(FIXED, Value::Number))
+                Some(whole_number(self.rest.text_of(token)).map_or(FIXED, Value::Number))
             }
             Shape::Literal | Shape::Dollar | Shape::Escaped => {
                 self.rest.advance(1);
                 Some(Value::Text(decode::literal(token.shape, self.rest.text_of(token))))
             }
-            Shape::Unicode => {
-                self.rest.advance(1);
-                if self.rest.eat(k::UESCAPE) {
-                    self.rest.advance(1);
-                }
-                Some(FIXED)
-            }
-            Shape::Bits => {
+            Shape::Bits | Shape::Unicode => {
                 self.rest.advance(1);
                 Some(FIXED)
             }
@@ -632,6 +638,11 @@ impl<'t> Expression<'t, '_> {
         if function.eq_ignore_ascii_case("extract") && arguments.kw(1) == k::FROM {
             arguments.advance(2);
         }
+        if function.eq_ignore_ascii_case("coalesce")
+            && let Some(value) = self.first_that_is(arguments)
+        {
+            return Some(value);
+        }
         let value = match is_query(arguments) {
             true => Some(self.query(arguments)),
             false => self.list(arguments),
@@ -705,6 +716,20 @@ impl<'t> Expression<'t, '_> {
             all = all.with(&value);
         }
         Some(all)
+    }
+
+    /// What COALESCE comes to, if that is its first argument that is surely not NULL.
+    fn first_that_is(&mut self, mut list: Cursor<'t>) -> Option<Value<'t>> {
+        while !list.is_end() {
+            let item = list.until(|c| c.shape(0) == Some(Shape::Comma));
+            list.advance(1);
+            match self.all_of(item)? {
+                Value::Truth(Truth::Null) => {}
+                Value::Truth(Truth::Row | Truth::Fixed) => return None,
+                value => return Some(value),
+            }
+        }
+        Some(Value::Truth(Truth::Null))
     }
 
     /// An expression that must take up all of this.

@@ -17,6 +17,7 @@ use super::head;
 use super::lexer::{Backslash, Shape};
 use super::rules::RULES;
 use super::tokens::{Cursor, k};
+use super::words::Kw;
 
 /// Code in code in code, and parentheses in conditions: nobody writes more, and PostgreSQL itself stops somewhere.
 const DEPTH: usize = 64;
@@ -122,17 +123,7 @@ impl Reader {
         if own != Kind::Read {
             return Some(own);
         }
-        let carried = cursor.here().windows(2).find_map(|pair| match pair {
-            [open, first] if open.shape == Shape::Open => match first.kw {
-                k::DELETE => Some(Kind::Delete),
-                k::UPDATE => Some(Kind::Update),
-                k::MERGE => Some(Kind::Merge),
-                k::INSERT => Some(Kind::Insert),
-                _ => None,
-            },
-            _ => None,
-        });
-        Some(carried.unwrap_or(Kind::Read))
+        Some(carried(cursor).unwrap_or(Kind::Read))
     }
 
     /// Only what runs counts: a plain EXPLAIN runs nothing.
@@ -225,13 +216,39 @@ impl Reader {
     }
 }
 
+/// What the CTEs of a WITH change, if any of them changes rows: those of its own first, and then those in them.
+fn carried(cursor: Cursor<'_>) -> Option<Kind> {
+    let of = |kw: Kw| match kw {
+        k::DELETE => Some(Kind::Delete),
+        k::UPDATE => Some(Kind::Update),
+        k::MERGE => Some(Kind::Merge),
+        k::INSERT => Some(Kind::Insert),
+        _ => None,
+    };
+    let mut own = cursor;
+    while !own.is_end() {
+        let mut group = own;
+        if let Some(inside) = group.group() {
+            let main = if inside.is(k::WITH) { main_statement(inside).unwrap_or(inside) } else { inside };
+            if let Some(kind) = of(main.kw(0)) {
+                return Some(kind);
+            }
+        }
+        own.skip();
+    }
+    cursor.here().windows(2).find_map(|pair| match pair {
+        [open, first] if open.shape == Shape::Open => of(first.kw),
+        _ => None,
+    })
+}
+
 /// What a list of CTEs is for.
 fn main_statement(mut cursor: Cursor<'_>) -> Option<Cursor<'_>> {
     if !head::begins(&cursor) {
         return None;
     }
     cursor.eat(k::WITH);
-    cursor.eat(k::RECURSIVE);
+    cursor.eat_recursive();
     loop {
         cursor.name()?;
         cursor.group();
@@ -262,16 +279,23 @@ fn is_cte(cursor: &Cursor<'_>) -> bool {
 
 /// SELECT … INTO, outside of parentheses.
 fn makes_a_table(mut cursor: Cursor<'_>) -> bool {
-    cursor.until(|c| matches!(c.kw(0), k::INTO | k::FROM | k::WHERE));
-    cursor.is(k::INTO)
+    while !cursor.is_end() {
+        match cursor.kw(0) {
+            // What a column is called may be any word, and DISTINCT FROM compares.
+            k::AS | k::DISTINCT => cursor.skip(),
+            k::INTO => return true,
+            k::FROM | k::WHERE => return false,
+            _ => {}
+        }
+        cursor.skip();
+    }
+    false
 }
 
 /// What EXPLAIN is to explain.
 fn explained(mut cursor: Cursor<'_>) -> Cursor<'_> {
     cursor.eat(k::EXPLAIN);
-    if !matches!(cursor.kw(1), k::SELECT | k::WITH | k::VALUES | k::TABLE) {
-        cursor.group();
-    }
+    head::explain_options(&mut cursor);
     while matches!(cursor.kw(0), k::ANALYZE | k::ANALYSE | k::VERBOSE) {
         cursor.advance(1);
     }
@@ -282,12 +306,12 @@ fn is_only_explained(mut cursor: Cursor<'_>) -> bool {
     if !cursor.eat(k::EXPLAIN) {
         return false;
     }
-    let mut options = cursor;
-    if let Some(mut options) = options.group() {
+    if let Some(mut options) = head::explain_options(&mut cursor) {
         while !options.is_end() {
             let mut option = options.until(|c| c.shape(0) == Some(Shape::Comma));
             options.advance(1);
-            if option.eat(k::ANALYZE) || option.eat(k::ANALYSE) {
+            let analyzes = option.name().is_some_and(|name| matches!(name.last(), "analyze" | "analyse"));
+            if analyzes {
                 let is_off = matches!(option.word(0).to_ascii_lowercase().as_str(), "off" | "false" | "0" | "'off'" | "'false'");
                 if !is_off {
                     return false;

@@ -89,7 +89,12 @@ impl Reader {
                     powerful |= kind == Kind::Alter;
                     rest.advance(1);
                 }
-                "connection" | "valid" => rest.advance(2),
+                "connection" => {
+                    rest.advance(1);
+                    rest.eat_operator("-");
+                    rest.advance(1);
+                }
+                "valid" => rest.advance(2),
                 "sysid" => rest.advance(1),
                 "in" => {
                     // It becomes a member of these: a GRANT by another word.

@@ -3,7 +3,7 @@
 use super::condition::{Truth, truth};
 use super::{Reader, head};
 use crate::sql::act::{Act, Rows};
-use crate::sql::finding::{Kind, Name};
+use crate::sql::finding::Kind;
 use crate::sql::lexer::Shape;
 use crate::sql::tokens::{Cursor, k};
 use crate::sql::words::Class;
@@ -16,7 +16,7 @@ impl Reader {
         match verb {
             k::DELETE => {
                 rest.eat(k::FROM);
-                let table = relation(&mut rest)?;
+                let table = rest.relation()?;
                 rest.until(|c| matches!(c.kw(0), k::WHERE | k::RETURNING) || head::ends(c));
                 let rows = self.chosen(rest);
                 if self.may_look(cursor.here().len()) && is_prose(cursor) {
@@ -26,7 +26,7 @@ impl Reader {
                 Some(Kind::Delete)
             }
             k::UPDATE => {
-                let table = relation(&mut rest)?;
+                let table = rest.relation()?;
                 rest.until(|c| c.is(k::SET));
                 rest.until(|c| matches!(c.kw(0), k::WHERE | k::RETURNING) || head::ends(c));
                 let rows = self.chosen(rest);
@@ -54,7 +54,7 @@ impl Reader {
 
     fn merge(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>) -> Option<Kind> {
         rest.eat(k::INTO);
-        let table = relation(&mut rest)?;
+        let table = rest.relation()?;
         // The last ON before the first WHEN is the one of the MERGE; a join in its source has others.
         let mut on = None;
         let mut cases = 0_usize;
@@ -129,21 +129,6 @@ fn rows_of(truth: Truth) -> Rows {
         Truth::Fixed => Rows::AllOrNone,
         Truth::False | Truth::Null | Truth::Row => Rows::Chosen,
     }
-}
-
-/// `ONLY (a.b)`, `a.b *`
-fn relation(rest: &mut Cursor<'_>) -> Option<Name> {
-    rest.eat(k::ONLY);
-    let mut inside = *rest;
-    let name = match inside.group() {
-        Some(mut group) => {
-            *rest = inside;
-            group.name()?
-        }
-        None => rest.name()?,
-    };
-    rest.eat_operator("*");
-    Some(name)
 }
 
 /// No SQL has three words in a row that are neither keywords nor quoted; sentences have.

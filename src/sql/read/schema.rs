@@ -21,16 +21,7 @@ impl Reader {
         rest.eat(k::TABLE);
         let mut tables = Vec::new();
         loop {
-            rest.eat(k::ONLY);
-            let mut inside = rest;
-            match inside.group() {
-                Some(mut group) => {
-                    tables.push(group.name()?);
-                    rest = inside;
-                }
-                None => tables.push(rest.name()?),
-            }
-            rest.eat_operator("*");
+            tables.push(rest.relation()?);
             if !rest.eat_shape(Shape::Comma) {
                 break;
             }
@@ -133,9 +124,7 @@ impl Reader {
             return Some(());
         }
         rest.if_exists();
-        rest.eat(k::ONLY);
-        let table = rest.name()?;
-        rest.eat_operator("*");
+        let table = rest.relation()?;
         while !rest.is_end() {
             let mut action = rest.until(|c| c.shape(0) == Some(Shape::Comma));
             rest.advance(1);

@@ -12,9 +12,7 @@ impl Reader {
         let mut rest = cursor;
         let resets = rest.is(k::RESET);
         rest.advance(1);
-        if matches!(rest.kw(0), k::LOCAL | k::SESSION) && rest.kw(1) != k::TO && !rest.is_operator(1, "=") {
-            rest.advance(1);
-        }
+        head::set_scope(&mut rest);
         let Some(name) = rest.name() else { return Kind::Session };
         let is_set = rest.eat(k::TO) || rest.eat_operator("=");
         let to = match (is_set && !resets).then(|| rest.peek(0)).flatten() {
@@ -27,7 +25,7 @@ impl Reader {
             Some(_) => SettingTo::Unknown,
             None => SettingTo::Other,
         };
-        self.note(Act::Setting { name: name.to_string(), to }, Kind::Session, Vec::new(), cursor);
+        self.note(Act::Setting { name: name.parts.join(".").to_ascii_lowercase(), to }, Kind::Session, Vec::new(), cursor);
         Kind::Session
     }
 

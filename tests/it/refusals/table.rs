@@ -323,8 +323,19 @@ fn heads_and_bodies() -> Vec<Row> {
         row("too slow", unfinished, (408, "body_too_slow", "Request timeout", "The body did not arrive in time")),
         row(
             "encoded",
+            beside(("content-encoding", "compress")),
+            (
+                415,
+                "unsupported_encoding",
+                "Unsupported encoding",
+                "Send the body without a content-encoding, or with up to three of gzip, deflate, br, zstd",
+            ),
+        )
+        .header("accept-encoding", "gzip, deflate, br, zstd"),
+        row(
+            "not what its encoding says",
             beside(("content-encoding", "gzip")),
-            (415, "unsupported_encoding", "Unsupported encoding", "Send the body without a content-encoding"),
+            (400, "bad_encoding", "Bad encoding", "The body is not the gzip that its content-encoding says: it is cut off or damaged"),
         ),
         row(
             "once too often around",

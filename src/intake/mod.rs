@@ -1,5 +1,7 @@
 //! Reading a body: whole, once, bounded in size, in time, and in the memory that all bodies under way take together.
 
+mod encoding;
+
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use tokio::time::timeout;
 
 use crate::verdict::Failure;
 
+pub use encoding::Encodings;
+
 /// What the memory budget is counted in, so that a small call takes one permit and a large one few.
 pub const MEMORY_UNIT: usize = 16 * 1024;
 
@@ -24,19 +28,46 @@ pub struct Taken {
     pub memory: Option<OwnedSemaphorePermit>,
 }
 
-pub async fn read_body<B>(
+/// Reads a body that has to come without an encoding.
+pub async fn read_body<B: Body>(
     headers: &HeaderMap,
     body: B,
     max_bytes: usize,
     within: Duration,
     memory: &Arc<Semaphore>,
-) -> Result<Taken, Failure>
-where
-    B: Body,
-{
+) -> Result<Taken, Failure> {
     if !is_plain(headers) {
-        return Err(Failure::UnsupportedEncoding);
+        return Err(Failure::UnsupportedEncoding { accepted: "identity" });
     }
+    read_as_it_is(headers, body, max_bytes, within, memory).await
+}
+
+/// A body as it came, and what has to be taken off it before anybody reads it.
+#[derive(Debug)]
+pub struct Encoded {
+    pub taken: Taken,
+    pub encodings: Encodings,
+}
+
+/// Reads a body that may come in any of the encodings that are understood.
+pub async fn read_encoded<B: Body>(
+    headers: &HeaderMap,
+    body: B,
+    max_bytes: usize,
+    within: Duration,
+    memory: &Arc<Semaphore>,
+) -> Result<Encoded, Failure> {
+    let encodings = Encodings::of(headers)?;
+    Ok(Encoded { taken: read_as_it_is(headers, body, max_bytes, within, memory).await?, encodings })
+}
+
+async fn read_as_it_is<B: Body>(
+    headers: &HeaderMap,
+    body: B,
+    max_bytes: usize,
+    within: Duration,
+    memory: &Arc<Semaphore>,
+) -> Result<Taken, Failure> {
     let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()).and_then(|length| length.parse::<usize>().ok());
     if declared.is_some_and(|length| length > max_bytes) {
         return Err(Failure::BodyTooLarge { limit: max_bytes });
@@ -51,7 +82,7 @@ pub fn is_plain(headers: &HeaderMap) -> bool {
 
 async fn collect<B: Body>(body: B, max_bytes: usize, memory: &Arc<Semaphore>) -> Result<Taken, Failure> {
     let mut body = pin!(body);
-    let mut budget = Budget { memory, held: None, units: 0 };
+    let mut budget = Budget::of(memory);
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -101,7 +132,11 @@ struct Budget<'a> {
     units: usize,
 }
 
-impl Budget<'_> {
+impl<'a> Budget<'a> {
+    const fn of(memory: &'a Arc<Semaphore>) -> Self {
+        Self { memory, held: None, units: 0 }
+    }
+
     fn cover(&mut self, bytes: usize) -> Result<(), Failure> {
         let needed = bytes.div_ceil(MEMORY_UNIT);
         let Some(more) = needed.checked_sub(self.units).filter(|more| *more > 0) else { return Ok(()) };
@@ -151,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_encoding_that_cannot_be_judged_is_refused() {
-        assert_eq!(read(header(CONTENT_ENCODING, "gzip"), &["x"], 5, 1).await, Err(Failure::UnsupportedEncoding));
+        assert_eq!(read(header(CONTENT_ENCODING, "gzip"), &["x"], 5, 1).await, Err(Failure::UnsupportedEncoding { accepted: "identity" }));
         assert_eq!(read(header(CONTENT_ENCODING, "Identity"), &["x"], 5, 1).await, Ok(Bytes::from_static(b"x")));
     }
 
