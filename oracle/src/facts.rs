@@ -14,6 +14,26 @@ use crate::tree::Tree;
 /// Code in code; beyond it nothing is said.
 const DEPTH: usize = 4;
 
+/// Functions that run SQL that they are given as text: what is found there, is.
+const RUN_TEXT: [&str; 16] = [
+    "crosstab",
+    "crosstab2",
+    "crosstab3",
+    "crosstab4",
+    "cursor_to_xml",
+    "exec",
+    "exec_sql",
+    "execute_sql",
+    "query_to_xml",
+    "query_to_xml_and_xmlschema",
+    "query_to_xmlschema",
+    "run_sql",
+    "schedule",
+    "schedule_in_database",
+    "ts_rewrite",
+    "ts_stat",
+];
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Oracle {
     /// Of each statement, which kinds are right for it.
@@ -254,6 +274,9 @@ impl Oracle {
         let name = tree.get("funcname").last_name();
         if reaches_beyond_the_data(name) {
             self.must("server-function");
+        }
+        if RUN_TEXT.contains(&name) {
+            self.is_opaque = true;
         }
         if name != "set_config" {
             return;
