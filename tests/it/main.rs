@@ -28,6 +28,7 @@ mod faults;
 mod health;
 mod invariants;
 mod keys;
+mod live_afresh;
 mod live_enforcement;
 mod live_flags;
 mod live_policy;
