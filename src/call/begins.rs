@@ -84,7 +84,20 @@ mod tests {
             assert!(begins_as_sql(text), "{text}");
         }
         for text in [
-            "", " ", ";", "-- drop table a", "dropped", "drop_table", "a drop", "'drop'", "\"drop\"", "é drop", "8 drop", "[drop", "e", "selections",
+            "",
+            " ",
+            ";",
+            "-- drop table a",
+            "dropped",
+            "drop_table",
+            "a drop",
+            "'drop'",
+            "\"drop\"",
+            "é drop",
+            "8 drop",
+            "[drop",
+            "e",
+            "selections",
         ] {
             assert!(!begins_as_sql(text), "{text}");
         }

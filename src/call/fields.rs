@@ -76,9 +76,7 @@ impl Sieve {
     /// Whether what the way ends with may be among them.
     fn may_hold(&self, last: Way<'_>) -> bool {
         match last {
-            Way::Member(name) => {
-                (self.letters & Self::letter(name) != 0 && self.lengths & Self::length(name) != 0) || !name.is_ascii()
-            }
+            Way::Member(name) => (self.letters & Self::letter(name) != 0 && self.lengths & Self::length(name) != 0) || !name.is_ascii(),
             Way::Item => self.items,
         }
     }
