@@ -45,7 +45,9 @@ pub fn begins(cursor: &Cursor<'_>) -> bool {
         k::EXPLAIN => explain(c),
         k::DO => {
             if c.eat(k::LANGUAGE) {
+                let named = is_literal(&c) || c.is_name(0);
                 c.advance(1);
+                return named && (ends(&c) || is_literal(&c));
             }
             is_literal(&c)
         }

@@ -51,6 +51,10 @@ impl<'a> Tokens<'a> {
                 }
                 _ => {}
             }
+            // Behind a dot any word is a name.
+            if tokens.list.last().is_some_and(|before| before.shape == Shape::Dot) {
+                token.kw = Kw::NONE;
+            }
             if token.shape == Shape::Literal && tokens.ends_in_uescape() {
                 tokens.list.pop();
                 if let Some(named) = tokens.list.last_mut() {

@@ -32,7 +32,9 @@ impl Reader {
                 rest.advance(1);
             }
         }
-        self.code(cursor, code?, &language);
+        if let Some(code) = code {
+            self.code(cursor, code, &language);
+        }
         Some(Kind::Run)
     }
 

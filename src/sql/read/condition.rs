@@ -38,8 +38,11 @@ impl Truth {
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::False, _) | (_, Self::False) => Self::False,
-            (Self::Null, _) | (_, Self::Null) => Self::Null,
             (Self::True, truth) | (truth, Self::True) => truth,
+            (Self::Null, Self::Null) => Self::Null,
+            // Never true; but its opposite may be.
+            (Self::Null, Self::Row) | (Self::Row, Self::Null) => Self::Row,
+            (Self::Null, _) | (_, Self::Null) => Self::RowAtMost,
             (Self::Fixed, Self::Fixed) => Self::Fixed,
             (Self::Row, Self::Row) => Self::Row,
             (Self::Row | Self::RowAtMost | Self::Fixed, _) => Self::RowAtMost,
@@ -445,7 +448,8 @@ impl<'t> Expression<'t, '_> {
                     // Without regard to what binds closer: of more than two operands nothing is worked out.
                     let alone =
                         !self.rest.peek(0).is_some_and(|next| next.shape == Shape::Operator && !is_comparison(self.rest.text_of(next)));
-                    if let Some(worked_out) = reckon(operator, &value, &other).filter(|_| alone && first) {
+                    let null = Value::Truth(Truth::Null);
+                    if let Some(worked_out) = reckon(operator, &value, &other).filter(|worked_out| *worked_out == null || alone && first) {
                         value = worked_out;
                         first = false;
                         continue;
@@ -737,31 +741,37 @@ impl<'t> Expression<'t, '_> {
         self.rest.advance(1);
         let subject = if self.rest.is(k::WHEN) { None } else { Some(self.deeper(Self::or)?) };
         let mut seen = FIXED;
-        let mut decided = subject.is_none();
+        let mut decided = true;
         let mut result = None;
         // Whether a constant may choose a branch that is true for every row.
         let mut may_be_all = false;
         let mut are_all = true;
         // Whether it is for the row to choose, and for nothing else.
-        let mut by_row_alone = subject.as_ref().is_none_or(Value::is_row);
+        let mut by_row_alone = true;
         let mut asks_row = false;
         while self.rest.eat(k::WHEN) {
             let when = self.deeper(Self::or)?;
             self.rest.eat(k::THEN).then_some(())?;
             let then = self.deeper(Self::or)?;
             are_all &= is_all(&then);
-            match when.truth() {
-                Truth::True if subject.is_none() => {
+            // Of two values that are compared, as of a condition.
+            let here = Cursor { end: self.rest.at, ..self.rest };
+            let chosen = match &subject {
+                Some(subject) => equal(subject, &when, here, here),
+                None => when.truth(),
+            };
+            match chosen {
+                Truth::True => {
                     if decided {
                         result.get_or_insert(then.clone());
                     }
                     may_be_all |= is_all(&then);
                     decided = false;
                 }
-                Truth::False | Truth::Null if subject.is_none() => continue,
+                Truth::False | Truth::Null => continue,
                 Truth::Row | Truth::RowAtMost => {
                     decided = false;
-                    by_row_alone &= when.truth() == Truth::Row;
+                    by_row_alone &= chosen == Truth::Row;
                     asks_row = true;
                 }
                 _ => {
