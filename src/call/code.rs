@@ -259,13 +259,15 @@ fn split_prefix(between: &str, quote: Quote) -> (&str, &str) {
 }
 
 /// The words that a name of a table or of something else that can be destroyed stands behind.
-const BEFORE_NAMES: [&str; 14] = [
-    "from", "into", "table", "update", "only", "exists", "truncate", "schema", "database", "view", "index", "sequence", "role", "type",
-];
+const BEFORE_NAMES: [&str; 14] =
+    ["from", "into", "table", "update", "only", "exists", "truncate", "schema", "database", "view", "index", "sequence", "role", "type"];
 
 /// A literal whose gaps (`{table}`, `${table}`, `%s`) are filled: where a name is wanted, with a name. What stands in a gap elsewhere
 /// nobody knows, and it gets the benefit of the doubt: it chooses rows.
 fn filled(text: &str) -> Option<String> {
+    if !text.bytes().any(|b| matches!(b, b'{' | b'%')) {
+        return None;
+    }
     let mut out = String::new();
     let mut rest = text;
     let mut any = false;

@@ -91,7 +91,8 @@ fn nothing_in_a_string_of_json_hides_the_rest_of_it() {
         format!(r#""x":{}1{}"#, r#"{"a":["#.repeat(5000), "]}".repeat(5000)),
     ];
     for beside in beside {
-        for text in [format!(r#"{{{beside},"sql":"{DROP}"}}"#), format!(r#"{{"sql":"{DROP}",{beside},}}"#), format!(r#"[{{{beside}}},"{DROP}"]"#)]
+        for text in
+            [format!(r#"{{{beside},"sql":"{DROP}"}}"#), format!(r#"{{"sql":"{DROP}",{beside},}}"#), format!(r#"[{{{beside}}},"{DROP}"]"#)]
         {
             let found = judged_of("any", &json!({ "body": text }));
             assert!(found.iter().any(|(.., text)| text == DROP), "{beside:.60}: {found:?}");
@@ -107,9 +108,25 @@ fn nothing_in_a_string_of_json_hides_the_rest_of_it() {
 #[test]
 fn a_string_that_is_no_json_is_a_string() {
     for text in [
-        "{", "[", "{}", "[]", "\"\"", "{\"a\"}", "{\"a\":}", "[1,2", "[1}", "{\"sql\":\"DROP TABLE users\"", "{\"sql\":\"DROP TABLE users\"} and more",
-        "[note] {\"sql\":\"DROP TABLE users\"} [end]", "{{\"sql\":\"DROP TABLE users\"}}", "[\"a\" \"DROP TABLE users\"]", "{\"a\":1 \"sql\":\"DROP TABLE users\"}",
-        "{'sql':'DROP TABLE users'}", "\"DROP TABLE users\"", "\"a\" says \"b\"", "[1;2]",
+        "{",
+        "[",
+        "{}",
+        "[]",
+        "\"\"",
+        "{\"a\"}",
+        "{\"a\":}",
+        "[1,2",
+        "[1}",
+        "{\"sql\":\"DROP TABLE users\"",
+        "{\"sql\":\"DROP TABLE users\"} and more",
+        "[note] {\"sql\":\"DROP TABLE users\"} [end]",
+        "{{\"sql\":\"DROP TABLE users\"}}",
+        "[\"a\" \"DROP TABLE users\"]",
+        "{\"a\":1 \"sql\":\"DROP TABLE users\"}",
+        "{'sql':'DROP TABLE users'}",
+        "\"DROP TABLE users\"",
+        "\"a\" says \"b\"",
+        "[1;2]",
     ] {
         assert_eq!(judged_of("any", &json!({ "text": text })), [], "{text}");
     }
@@ -143,8 +160,7 @@ fn an_operation_hides_nothing() {
 #[test]
 fn of_code_each_literal_is_judged_where_policy_says_that_it_is_code() {
     let code = json!({"code": "db.run('DROP TABLE ' 'users')"});
-    let literals: Vec<_> =
-        ["DROP TABLE ", DROP].map(|text| ("/payload/code".to_owned(), Reading::Text, text.to_owned())).to_vec();
+    let literals: Vec<_> = ["DROP TABLE ", DROP].map(|text| ("/payload/code".to_owned(), Reading::Text, text.to_owned())).to_vec();
     for (target, is_code) in [("python-executor", true), ("t", true), ("node-7", true), ("brain", false)] {
         assert_eq!(judged_of(target, &code), if is_code { literals.clone() } else { Vec::new() }, "{target}");
         // The target may be named behind the code.
