@@ -167,6 +167,10 @@ impl Folder {
                 if is_column(left) && left == right {
                     return if matches!(name, "=" | ">=" | "<=") { Value::Same } else { Value::Row };
                 }
+                if matches!(name, "~" | "~*") && self.value(right) == Value::Text(String::new()) {
+                    // Every text has nothing in it.
+                    return Value::Same;
+                }
                 if left.is_nothing() {
                     self.prefixed(name, &self.value(right))
                 } else {
@@ -203,6 +207,8 @@ impl Folder {
                 }
                 if kind == AExprKind::AexprBetween { inside } else { not(inside) }
             }
+            // Its pattern is given to a function.
+            AExprKind::AexprSimilar if self.value(&pattern_of(right)) == Value::Text("%".to_owned()) => Value::Same,
             AExprKind::AexprLike | AExprKind::AexprIlike => {
                 let like = match (self.value(left), self.value(right)) {
                     (Value::Text(_), Value::Text(pattern)) if pattern == "%" => Value::Truth(true),
@@ -251,7 +257,8 @@ impl Folder {
             (Value::Null, _) | (_, Value::Null) if matches!(name, "=" | "<>" | "!=" | "<" | ">" | "<=" | ">=" | "+" | "-" | "*") => {
                 Value::Null
             }
-            (Value::Row | Value::Same, _) | (_, Value::Row | Value::Same) => Value::Row,
+            (Value::Row, _) | (_, Value::Row) => Value::Row,
+            (Value::Same, _) | (_, Value::Same) => Value::Fixed,
             (Value::Number(a), Value::Number(b)) => self.numbers(name, *a, *b),
             (Value::Text(a), Value::Number(b)) => a.trim().parse().map_or(Value::Fixed, |a| self.numbers(name, a, *b)),
             (Value::Number(a), Value::Text(b)) => b.trim().parse().map_or(Value::Fixed, |b| self.numbers(name, *a, b)),
@@ -355,6 +362,10 @@ fn constant(tree: &Tree) -> Value {
     }
 }
 
+fn pattern_of(similar: &Tree) -> Tree {
+    similar.get("args").items().first().cloned().unwrap_or(Tree::Nothing)
+}
+
 /// `a IS NULL OR a IS NOT NULL`
 fn is_null_or_not(args: &[Tree]) -> bool {
     let tests = || args.iter().filter(|arg| arg.name() == "NullTest");
@@ -362,15 +373,13 @@ fn is_null_or_not(args: &[Tree]) -> bool {
 }
 
 fn is_plain(tree: &Tree) -> bool {
-    let is_constant = |tree: &Tree| tree.name() == "AConst";
+    // How a literal is written decides who can tell what it says.
+    let is_number = |tree: &Tree| tree.name() == "AConst" && tree.get("val").name() != "String";
     match tree.name() {
         "AConst" | "BoolExpr" => true,
         "AExpr" => {
             let is_comparison = matches!(tree.get("name").last_name(), "=" | "<>" | "<" | ">" | "<=" | ">=");
-            tree.get("kind").is(AExprKind::AexprOp as i32)
-                && is_comparison
-                && is_constant(tree.get("lexpr"))
-                && is_constant(tree.get("rexpr"))
+            tree.get("kind").is(AExprKind::AexprOp as i32) && is_comparison && is_number(tree.get("lexpr")) && is_number(tree.get("rexpr"))
         }
         _ => false,
     }

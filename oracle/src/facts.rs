@@ -14,6 +14,26 @@ use crate::tree::Tree;
 /// Code in code; beyond it nothing is said.
 const DEPTH: usize = 4;
 
+/// Functions that run SQL that they are given as text: what is found there, is.
+const RUN_TEXT: [&str; 16] = [
+    "crosstab",
+    "crosstab2",
+    "crosstab3",
+    "crosstab4",
+    "cursor_to_xml",
+    "exec",
+    "exec_sql",
+    "execute_sql",
+    "query_to_xml",
+    "query_to_xml_and_xmlschema",
+    "query_to_xmlschema",
+    "run_sql",
+    "schedule",
+    "schedule_in_database",
+    "ts_rewrite",
+    "ts_stat",
+];
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Oracle {
     /// Of each statement, which kinds are right for it.
@@ -40,6 +60,10 @@ fn at_depth(sql: &str, depth: usize) -> Option<Oracle> {
         let tree = Tree::of(&statement.stmt);
         oracle.kinds.push(kinds::of(&tree));
         oracle.read(&tree, depth);
+        // In the tree, an empty name of a file is like none.
+        if tree.name() == "CopyStmt" && (sql.contains("''") || sql.contains("$$")) {
+            oracle.may("server-file");
+        }
     }
     Some(oracle)
 }
@@ -135,6 +159,8 @@ impl Oracle {
             "CopyStmt" if !tree.get("filename").is_nothing() => self.must("server-file"),
             "LoadStmt" => self.must("load-library"),
             "FuncCall" => self.call(tree),
+            // `f(1) 'a'` is a literal of a type that is called like a function.
+            "TypeName" if reaches_beyond_the_data(tree.get("names").last_name()) => self.may("server-function"),
             // A parser's work ends at the quotes; PL/pgSQL has one of its own.
             "DoStmt" => self.is_opaque = true,
             "CreateFunctionStmt" => self.function(tree, depth),
@@ -259,6 +285,9 @@ impl Oracle {
         if reaches_beyond_the_data(name) {
             self.must("server-function");
         }
+        if RUN_TEXT.contains(&name) {
+            self.is_opaque = true;
+        }
         if name != "set_config" {
             return;
         }
@@ -319,7 +348,7 @@ fn is_off(to: &str) -> bool {
 /// A text that stands there, cast or not.
 fn literal(tree: &Tree) -> Option<&str> {
     match tree.name() {
-        "TypeCast" => literal(tree.get("arg")),
+        "TypeCast" if matches!(tree.get("type_name").get("names").last_name(), "text" | "varchar" | "name") => literal(tree.get("arg")),
         "AConst" if tree.get("val").name() == "String" => Some(tree.get("val").get("sval").text()),
         _ => None,
     }

@@ -61,7 +61,8 @@ fn select(statement: &Tree) -> Vec<Kind> {
     };
     let own = changes(statement);
     if !own.is_empty() {
-        return own;
+        // Of several changes, any may be said to be what it does.
+        return all_changes(statement.get("with_clause"));
     }
     // PostgreSQL refuses these only after its parser: a data-modifying WITH that is not at the top.
     let mut kinds = vec![Kind::Read];
@@ -69,6 +70,10 @@ fn select(statement: &Tree) -> Vec<Kind> {
         kinds.extend([Kind::Insert, Kind::Update, Kind::Delete, Kind::Merge]);
     }
     kinds
+}
+
+fn all_changes(tree: &Tree) -> Vec<Kind> {
+    change(tree).into_iter().chain(tree.children().flat_map(all_changes)).collect()
 }
 
 fn change(statement: &Tree) -> Option<Kind> {

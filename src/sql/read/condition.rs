@@ -305,6 +305,7 @@ impl<'t> Expression<'t, '_> {
             k::UNKNOWN => match truth {
                 Truth::Null => Truth::True,
                 Truth::True | Truth::False => Truth::False,
+                Truth::RowAtMost => Truth::Fixed,
                 other => other,
             },
             k::DISTINCT => {
@@ -741,6 +742,9 @@ impl<'t> Expression<'t, '_> {
         // Whether a constant may choose a branch that is true for every row.
         let mut may_be_all = false;
         let mut are_all = true;
+        // Whether it is for the row to choose, and for nothing else.
+        let mut by_row_alone = subject.as_ref().is_none_or(Value::is_row);
+        let mut asks_row = false;
         while self.rest.eat(k::WHEN) {
             let when = self.deeper(Self::or)?;
             self.rest.eat(k::THEN).then_some(())?;
@@ -755,9 +759,14 @@ impl<'t> Expression<'t, '_> {
                     decided = false;
                 }
                 Truth::False | Truth::Null if subject.is_none() => continue,
-                Truth::Row | Truth::RowAtMost => decided = false,
+                Truth::Row | Truth::RowAtMost => {
+                    decided = false;
+                    by_row_alone &= when.truth() == Truth::Row;
+                    asks_row = true;
+                }
                 _ => {
                     decided = false;
+                    by_row_alone = false;
                     may_be_all |= is_all(&then);
                 }
             }
@@ -773,7 +782,14 @@ impl<'t> Expression<'t, '_> {
         }
         let are_all = are_all && is_all(&other);
         let by_row = seen.with(&other).with(&subject.unwrap_or(FIXED));
-        Some(if may_be_all || are_all { FIXED } else { by_row })
+        may_be_all |= !asks_row && is_all(&other);
+        Some(if may_be_all || are_all {
+            FIXED
+        } else if by_row.is_row() && !by_row_alone {
+            Value::Truth(Truth::RowAtMost)
+        } else {
+            by_row
+        })
     }
 
     /// What stands in parentheses: a query, an expression, or a row of them.
@@ -858,7 +874,10 @@ impl<'t> Expression<'t, '_> {
 
 /// Of two constants.
 fn reckon<'t>(operator: &str, a: &Value<'t>, b: &Value<'t>) -> Option<Value<'t>> {
+    let null = Value::Truth(Truth::Null);
     match (a, b) {
+        // Arithmetic with NULL is NULL, whatever stands on the other side.
+        _ if matches!(operator, "+" | "-" | "*" | "/" | "%") && (*a == null || *b == null) => Some(null),
         (Value::Number(a), Value::Number(b)) => match operator {
             "+" => a.checked_add(*b),
             "-" => a.checked_sub(*b),
@@ -873,7 +892,8 @@ fn reckon<'t>(operator: &str, a: &Value<'t>, b: &Value<'t>) -> Option<Value<'t>>
 
 fn is_query(mut group: Cursor<'_>) -> bool {
     loop {
-        if matches!(group.kw(0), k::SELECT | k::VALUES | k::WITH | k::TABLE) {
+        // VALUES can also be the name of a table.
+        if matches!(group.kw(0), k::SELECT | k::WITH | k::TABLE) || group.is(k::VALUES) && group.shape(1) == Some(Shape::Open) {
             return true;
         }
         // In parentheses of its own, and maybe with another behind it.
@@ -894,8 +914,8 @@ fn is_null(value: &Value<'_>, operand: Cursor<'_>) -> Truth {
     match value {
         Value::Truth(Truth::Null) => Truth::True,
         Value::Truth(Truth::True | Truth::False) | Value::Number(_) | Value::Text(_) => Truth::False,
-        Value::Truth(Truth::Fixed) => Truth::Fixed,
-        Value::Truth(Truth::Row | Truth::RowAtMost) => {
+        Value::Truth(Truth::Fixed | Truth::RowAtMost) => Truth::Fixed,
+        Value::Truth(Truth::Row) => {
             let column = operand.here().last().map_or("", |token| operand.text_of(token));
             let is_system = operand.here().len() <= 3 && SYSTEM_COLUMNS.iter().any(|name| column.eq_ignore_ascii_case(name));
             if is_system { Truth::False } else { Truth::Row }
