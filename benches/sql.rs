@@ -131,9 +131,9 @@ fn envelope_of(target: &str, payload: &Value) -> Bytes {
 impl fmt::Display for Sample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Small => "01 no SQL, 500 B",
+            Self::Small => "01 one word of SQL, 500 B",
             Self::Chat => "02 a chat, 10 KB",
-            Self::Large => "03 no SQL, 64 KB",
+            Self::Large => "03 one word of SQL, 64 KB",
             Self::LongText => "04 a text of 1 MB",
             Self::Documents => "05 1,300 texts, 1 MB",
             Self::Statement => "06 a statement of 200 B",

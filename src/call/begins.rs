@@ -1,5 +1,8 @@
 //! Whether it is worth a look whether a string is SQL. Most strings of a call are not, and their first word says so.
 
+/// No verb is longer.
+const LONGEST: usize = 10;
+
 /// The words that statements begin with, by their first letter.
 const fn verbs(first: u8) -> &'static [&'static str] {
     match first {
@@ -27,6 +30,10 @@ const fn verbs(first: u8) -> &'static [&'static str] {
 
 /// Whether the first word of a text, past blanks, comments, parentheses and semicolons, begins statements.
 pub fn begins_as_sql(text: &str) -> bool {
+    // Most begin with a letter.
+    if text.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) {
+        return begins_with_verb(text.as_bytes());
+    }
     let mut rest = text;
     loop {
         rest = rest.trim_start_matches(is_passed_over);
@@ -49,13 +56,13 @@ fn is_passed_over(c: char) -> bool {
 }
 
 fn begins_with_verb(text: &[u8]) -> bool {
-    let Some(first) = text.first().map(u8::to_ascii_lowercase) else { return false };
-    let is_verb = |verb: &&str| {
-        let word = text.get(..verb.len()).unwrap_or_default();
-        let goes_on = text.get(verb.len()).is_some_and(|next| next.is_ascii_alphabetic() || *next == b'_');
-        !goes_on && word.eq_ignore_ascii_case(verb.as_bytes())
-    };
-    verbs(first).iter().any(is_verb)
+    let verbs = text.first().map_or(&[][..], |first| verbs(first.to_ascii_lowercase()));
+    if verbs.is_empty() {
+        return false;
+    }
+    let length = text.iter().take(LONGEST + 1).take_while(|b| b.is_ascii_alphabetic() || **b == b'_').count();
+    let word = text.get(..length).unwrap_or_default();
+    verbs.iter().any(|verb| word.eq_ignore_ascii_case(verb.as_bytes()))
 }
 
 #[cfg(test)]
@@ -106,7 +113,7 @@ mod tests {
     #[test]
     fn each_verb_stands_under_its_letter() {
         for letter in 0..=u8::MAX {
-            let fits = |verb: &&str| verb.as_bytes()[0] == letter && verb.bytes().all(|b| b.is_ascii_lowercase());
+            let fits = |verb: &&str| verb.len() <= LONGEST && verb.as_bytes()[0] == letter && verb.bytes().all(|b| b.is_ascii_lowercase());
             assert!(verbs(letter).iter().all(fits), "{letter}");
         }
     }

@@ -265,6 +265,9 @@ const BEFORE_NAMES: [&str; 14] =
 /// A literal whose gaps (`{table}`, `${table}`, `%s`) are filled: where a name is wanted, with a name. What stands in a gap elsewhere
 /// nobody knows, and it gets the benefit of the doubt: it chooses rows.
 fn filled(text: &str) -> Option<String> {
+    if !text.bytes().any(|b| matches!(b, b'{' | b'%')) {
+        return None;
+    }
     let mut out = String::new();
     let mut rest = text;
     let mut any = false;

@@ -58,25 +58,21 @@ impl CodeFields {
 /// The names that are looked for, roughly: most names of a call have another first letter or another length than any of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sieve {
-    letters: u32,
-    lengths: u64,
+    names: u64,
     /// Whether any path ends with an item.
     items: bool,
 }
 
 impl Sieve {
-    fn letter(name: &str) -> u32 {
-        name.as_bytes().first().map_or(0, |first| 1 << (first & 31))
-    }
-
-    fn length(name: &str) -> u64 {
-        1 << name.len().min(63)
+    fn bit(name: &str) -> u64 {
+        let letter = usize::from(name.as_bytes().first().map_or(0, |first| first & 31));
+        1 << ((letter + 7 * name.len()) & 63)
     }
 
     /// Whether what the way ends with may be among them.
-    fn may_hold(&self, last: Way<'_>) -> bool {
+    fn may_hold(self, last: Way<'_>) -> bool {
         match last {
-            Way::Member(name) => (self.letters & Self::letter(name) != 0 && self.lengths & Self::length(name) != 0) || !name.is_ascii(),
+            Way::Member(name) => self.names & Self::bit(name) != 0 || !name.is_ascii(),
             Way::Item => self.items,
         }
     }
@@ -84,21 +80,19 @@ impl Sieve {
 
 impl Fields {
     pub(super) fn sieve(&self) -> Sieve {
-        let paths = || self.prose.iter().chain(self.code.iter().map(|field| &field.path));
-        let last = paths().filter_map(|path| match path.steps.last() {
-            Some(Step::Member(name)) => Some(name),
-            Some(Step::AnyItem) | None => None,
-        });
-        let none = Sieve { letters: 0, lengths: 0, items: paths().any(|path| path.steps.last() == Some(&Step::AnyItem)) };
-        self.sql.iter().chain(last).fold(none, |sieve, name| Sieve {
-            letters: sieve.letters | Sieve::letter(name),
-            lengths: sieve.lengths | Sieve::length(name),
-            ..sieve
-        })
+        let mut sieve = Sieve { names: self.sql.iter().fold(0, |names, name| names | Sieve::bit(name)), items: false };
+        for path in self.prose.iter().chain(self.code.iter().map(|field| &field.path)) {
+            match path.steps.last() {
+                Some(Step::Member(name)) => sieve.names |= Sieve::bit(name),
+                Some(Step::AnyItem) => sieve.items = true,
+                None => {}
+            }
+        }
+        sieve
     }
 
     /// What stands under the member or item that the way ends with, where what is around it stands under `outer`.
-    pub(super) fn under<'a, W: Iterator<Item = Way<'a>>>(&self, sieve: &Sieve, outer: Under, way: impl Fn() -> W) -> Under {
+    pub(super) fn under<'a, W: Iterator<Item = Way<'a>>>(&self, sieve: Sieve, outer: Under, way: impl Fn() -> W) -> Under {
         let Some(last) = way().next() else { return outer };
         if outer == Under::Sql || !sieve.may_hold(last) {
             return outer;

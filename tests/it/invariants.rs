@@ -69,6 +69,9 @@ fn agrees(envelope: &Envelope, body: &Bytes, whole: &Value, tree: &Tree) {
         assert_eq!(serde_json::from_slice::<Value>(slice).ok().as_ref(), payload);
     }
 
+    if tree.is_unclear() {
+        return;
+    }
     let mut sql = Vec::new();
     tree.gather(&mut String::new(), false, 0, &mut sql);
     let fields: Vec<_> = envelope.sql_fields().collect();
@@ -79,7 +82,8 @@ fn agrees(envelope: &Envelope, body: &Bytes, whole: &Value, tree: &Tree) {
             assert_eq!(found.pointer, wanted.pointer);
             match whole.pointer(&found.pointer) {
                 Some(Value::String(text)) => assert_eq!(&found.text, text),
-                Some(Value::Array(_)) => {}
+                // In a string of JSON no pointer of this document leads.
+                Some(Value::Array(_)) | None => {}
                 other => panic!("{} leads to {other:?}", found.pointer),
             }
         } else {
@@ -144,6 +148,19 @@ impl Tree {
             Self::Map(members) => members.iter().enumerate().any(|(at, (name, value))| {
                 name.starts_with("$serde_json::private::") || value.ambiguous() || members[..at].iter().any(|(earlier, _)| earlier == name)
             }),
+        }
+    }
+
+    /// Whether a string in it looks like JSON and is none to a strict reader: others may read it, and so does the gatekeeper.
+    fn is_unclear(&self) -> bool {
+        match self {
+            Self::Null | Self::Other => false,
+            Self::Text(text) => match embedded(text) {
+                Some(inner) => inner.is_unclear(),
+                None => text.trim_ascii().starts_with(['{', '[', '"']),
+            },
+            Self::List(items) => items.iter().any(Self::is_unclear),
+            Self::Map(members) => members.iter().any(|(_, value)| value.is_unclear()),
         }
     }
 

@@ -144,7 +144,7 @@ impl<'de, 'f> Walk<'de, 'f> {
     }
 
     fn under(&self, outer: Under) -> Under {
-        self.fields.under(&self.sieve, outer, || {
+        self.fields.under(self.sieve, outer, || {
             self.path.iter().rev().map(|step| match step {
                 Step::Member(at) => Way::Member(self.names.get(*at).map_or("", |name| name)),
                 Step::Item(_) => Way::Item,
@@ -154,7 +154,7 @@ impl<'de, 'f> Walk<'de, 'f> {
 
     /// RFC 6901.
     pub fn pointer(&self) -> String {
-        let mut out = String::new();
+        let mut out = String::with_capacity(48);
         for step in &self.path {
             if out.len() > POINTER_LIMIT {
                 break;
@@ -165,7 +165,12 @@ impl<'de, 'f> Walk<'de, 'f> {
                     let _ = write!(out, "{index}");
                 }
                 Step::Member(at) => {
-                    for c in self.names.get(*at).map_or("", |name| name).chars().take(POINTER_LIMIT) {
+                    let name = self.names.get(*at).map_or("", |name| name);
+                    if name.len() <= POINTER_LIMIT && !name.bytes().any(|b| matches!(b, b'~' | b'/')) {
+                        out.push_str(name);
+                        continue;
+                    }
+                    for c in name.chars().take(POINTER_LIMIT) {
                         match c {
                             '~' => out.push_str("~0"),
                             '/' => out.push_str("~1"),
