@@ -1,4 +1,5 @@
 //! What the benchmarks share: a policy, a caller's headers, and two bodies of a kind that agents send.
+#![allow(dead_code, reason = "each benchmark has use for some of it")]
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -128,7 +128,17 @@ impl Oracle {
             "DropOwnedStmt" => self.must("drop-owned"),
             "DropTableSpaceStmt" => self.must("drop-tablespace"),
             "DropSubscriptionStmt" if tree.get("behavior").is(DropBehavior::DropCascade as i32) => self.must("drop-cascade"),
-            "AlterDatabaseStmt" | "AlterDatabaseRefreshCollStmt" => self.must("alter-database"),
+            // An option that there is none of, and none at all, change nothing.
+            "AlterDatabaseStmt" => {
+                let known = ["connection_limit", "is_template", "allow_connections", "tablespace"];
+                let name = |option: &Tree| option.get("defname").text().to_ascii_lowercase();
+                if tree.get("options").items().iter().any(|option| known.contains(&name(option).as_str())) {
+                    self.must("alter-database");
+                } else {
+                    self.may("alter-database");
+                }
+            }
+            "AlterDatabaseRefreshCollStmt" => self.must("alter-database"),
             "RenameStmt" if tree.get("rename_type").is(ObjectType::ObjectDatabase as i32) => self.must("alter-database"),
             "AlterOwnerStmt" if tree.get("object_type").is(ObjectType::ObjectDatabase as i32) => self.must("alter-database"),
             "AlterDatabaseSetStmt" | "AlterSystemStmt" => {

@@ -1,75 +1,316 @@
 //! String literals in code. What a program hands to a database stands in its literals, so each of them is judged like a string of the
-//! call itself. Which language it is nobody says: Python, JavaScript and their kin quote alike.
+//! call itself. Which language it is nobody says; so code is read once as Python and its kin quote and comment, and once as JavaScript
+//! and its kin do, and what is found in either way counts: a comment of one must not hide a literal of the other.
 
-/// Of one piece of code. Where there are more, the rest is taken as one.
-const LITERALS: usize = 4096;
+use std::borrow::Cow;
+use std::collections::HashSet;
 
-/// What each literal says, in order; and what those say together that stand side by side, with nothing, a `+` or a line break between.
-pub fn literals(code: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let mut together: Option<String> = None;
-    let mut rest = code;
-    while let Some(open) = rest.find(['\'', '"', '`']) {
-        if found.len() >= LITERALS {
-            found.push(rest.to_owned());
-            break;
-        }
-        let between = rest.get(..open).unwrap_or_default();
-        let Some((said, behind)) = literal(rest.get(open..).unwrap_or_default()) else {
-            // It opens none, as an apostrophe in a comment.
-            rest = rest.get(open + 1..).unwrap_or_default();
-            continue;
-        };
-        let goes_on = !found.is_empty()
-            && between
-                .trim_matches(|c: char| c.is_whitespace() || matches!(c, '+' | '\\' | 'f' | 'r' | 'b' | 'u' | 'F' | 'R' | 'B' | 'U'))
-                .is_empty();
-        match (&mut together, goes_on) {
-            (Some(all), true) => all.push_str(&said),
-            (None, true) => together = found.last().map(|first| format!("{first}{said}")),
-            (all, false) => found.extend(all.take()),
-        }
-        found.push(said);
-        rest = behind;
-    }
-    found.extend(together);
-    found
+use super::begins::begins_as_sql;
+use super::escapes::{Unknown, unescaped};
+
+/// What literals say that may be SQL: each by itself, and what those say together that are put together where they stand. Nothing, if
+/// there are more than `most`.
+pub fn literals(code: &str, most: usize) -> Option<Vec<String>> {
+    let mut found = Found { texts: Vec::new(), most };
+    Scan::new(code, Tongue::Hash).run(&mut found)?;
+    let mut again = Found { texts: Vec::new(), most };
+    Scan::new(code, Tongue::Slashes).run(&mut again)?;
+    // What both readings find is judged once.
+    let known: HashSet<&str> = found.texts.iter().map(String::as_str).collect();
+    again.texts.retain(|text| !known.contains(text.as_str()));
+    found.texts.append(&mut again.texts);
+    (found.texts.len() <= most).then_some(found.texts)
 }
 
-/// What the literal that opens here says, and what stands behind it.
-fn literal(text: &str) -> Option<(String, &str)> {
-    for quote in ["\"\"\"", "'''", "\"", "'", "`"] {
-        let Some(body) = text.strip_prefix(quote) else { continue };
-        let is_long = quote.len() == 3 || quote == "`";
-        let mut said = String::new();
-        let mut chars = body.char_indices();
-        while let Some((at, c)) = chars.next() {
-            match c {
-                '\\' => match chars.next() {
-                    Some((_, 'n')) => said.push('\n'),
-                    Some((_, 't' | 'r')) => said.push(' '),
-                    // A line that goes on.
-                    Some((_, '\n')) => {}
-                    Some((_, 'x')) => said.extend(coded(&mut chars, 2)),
-                    Some((_, 'u')) => said.extend(coded(&mut chars, 4)),
-                    Some((_, other)) => said.push(other),
-                    None => return None,
-                },
-                '\n' if !is_long => return None,
-                _ if body.get(at..).is_some_and(|rest| rest.starts_with(quote)) => {
-                    return Some((said, body.get(at + quote.len()..)?));
-                }
-                c => said.push(c),
-            }
+struct Found {
+    texts: Vec<String>,
+    most: usize,
+}
+
+impl Found {
+    /// A text, and what it says once its gaps are filled. Nothing, if there is no room for it.
+    fn push(&mut self, text: &str) -> Option<()> {
+        if !begins_as_sql(text) {
+            return Some(());
         }
-        return None;
+        for text in [Some(text.to_owned()), filled(text)].into_iter().flatten() {
+            if self.texts.len() >= self.most {
+                return None;
+            }
+            self.texts.push(text);
+        }
+        Some(())
+    }
+}
+
+/// How a language comments and quotes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tongue {
+    /// `# a comment`.
+    Hash,
+    /// `// a comment`, `/* a comment */`, and `` `a literal` ``.
+    Slashes,
+}
+
+#[derive(Clone, Copy)]
+enum Quote {
+    Single,
+    Double,
+    Backtick,
+    ThreeSingle,
+    ThreeDouble,
+}
+
+impl Quote {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Single => "'",
+            Self::Double => "\"",
+            Self::Backtick => "`",
+            Self::ThreeSingle => "'''",
+            Self::ThreeDouble => "\"\"\"",
+        }
+    }
+
+    /// Whether a line break is like any other character in it.
+    const fn is_long(self) -> bool {
+        !matches!(self, Self::Single | Self::Double)
+    }
+}
+
+struct Scan<'c> {
+    code: &'c str,
+    tongue: Tongue,
+    at: usize,
+    /// Up to where nothing ends a literal of each kind, where that was looked for in vain: it is not looked for again.
+    no_end: [usize; 5],
+    /// What the literals say that are put together here, where the last one ended, and how many they are.
+    together: Option<(String, usize, usize)>,
+}
+
+impl<'c> Scan<'c> {
+    fn new(code: &'c str, tongue: Tongue) -> Self {
+        Self { code, tongue, at: 0, no_end: [0; 5], together: None }
+    }
+
+    fn run(mut self, found: &mut Found) -> Option<()> {
+        // Comments since the last literal: what stands between two literals is looked at without them.
+        let mut between = String::new();
+        let mut seen = 0;
+        while let Some(next) = self.rest().bytes().position(|b| matches!(b, b'\'' | b'"' | b'`' | b'#' | b'/')) {
+            self.at += next;
+            if let Some(comment) = self.comment() {
+                between.push_str(self.code.get(seen..self.at).unwrap_or_default());
+                self.at += comment;
+                seen = self.at;
+                continue;
+            }
+            let open = self.at;
+            let Some((quote, said)) = self.literal() else {
+                self.at = open + 1;
+                continue;
+            };
+            between.push_str(self.code.get(seen..open).unwrap_or_default());
+            seen = self.at;
+            let unknown = match self.tongue {
+                Tongue::Hash => Unknown::Kept,
+                Tongue::Slashes => Unknown::Dropped,
+            };
+            let (between_them, prefix) = split_prefix(&between, quote);
+            let is_raw = prefix.bytes().any(|b| b.eq_ignore_ascii_case(&b'r'));
+            let said = if is_raw { Cow::Borrowed(said) } else { unescaped(said, unknown) };
+            self.join(between_them, &said, found)?;
+            found.push(&said)?;
+            between.clear();
+        }
+        between.push_str(self.code.get(seen..).unwrap_or_default());
+        self.part(&between, found)
+    }
+
+    fn rest(&self) -> &'c str {
+        self.code.get(self.at..).unwrap_or_default()
+    }
+
+    /// The length of the comment that begins here.
+    fn comment(&self) -> Option<usize> {
+        let rest = self.rest();
+        let line = || rest.find('\n').unwrap_or(rest.len());
+        match self.tongue {
+            Tongue::Hash => rest.starts_with('#').then(line),
+            Tongue::Slashes if rest.starts_with("//") => Some(line()),
+            Tongue::Slashes => rest.strip_prefix("/*").map(|comment| comment.find("*/").map_or(rest.len(), |end| end + 4)),
+        }
+    }
+
+    /// What the literal says that opens here, as it is written; then the scan stands behind it.
+    fn literal(&mut self) -> Option<(Quote, &'c str)> {
+        let rest = self.rest();
+        let quote = match rest.as_bytes() {
+            [b'\'', b'\'', b'\'', ..] => Quote::ThreeSingle,
+            [b'"', b'"', b'"', ..] => Quote::ThreeDouble,
+            [b'\'', ..] => Quote::Single,
+            [b'"', ..] => Quote::Double,
+            [b'`', ..] if self.tongue == Tongue::Slashes => Quote::Backtick,
+            _ => return None,
+        };
+        // Three quotes that open nothing are an empty literal and one that opens.
+        let quotes = match quote {
+            Quote::ThreeSingle => [Some(quote), Some(Quote::Single)],
+            Quote::ThreeDouble => [Some(quote), Some(Quote::Double)],
+            _ => [Some(quote), None],
+        };
+        let (quote, end) = quotes.into_iter().flatten().find_map(|quote| Some((quote, self.end(quote)?)))?;
+        let said = self.code.get(self.at + quote.as_str().len()..end)?;
+        self.at = end + quote.as_str().len();
+        Some((quote, said))
+    }
+
+    /// Where what ends this kind of literal stands.
+    fn end(&mut self, quote: Quote) -> Option<usize> {
+        let mark = quote.as_str().as_bytes();
+        let first = *mark.first()?;
+        let bytes = self.code.as_bytes();
+        if self.no_end.get(quote as usize).is_some_and(|none| self.at < *none) {
+            return None;
+        }
+        let mut at = self.at + mark.len();
+        let none = loop {
+            let ends = |b: &u8| *b == first || *b == b'\\' || (*b == b'\n' && !quote.is_long());
+            let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(ends)) else { break bytes.len() };
+            at += next;
+            match bytes.get(at) {
+                // A line that goes on may end in two characters.
+                Some(b'\\') if bytes.get(at + 1..).is_some_and(|rest| rest.starts_with(b"\r\n")) => at += 3,
+                Some(b'\\') => at += 2,
+                Some(b'\n') if !quote.is_long() => break at,
+                _ if bytes.get(at..).is_some_and(|rest| rest.starts_with(mark)) => return Some(at),
+                _ => at += 1,
+            }
+        };
+        if let Some(slot) = self.no_end.get_mut(quote as usize) {
+            *slot = none;
+        }
+        None
+    }
+
+    fn join(&mut self, between: &str, said: &str, found: &mut Found) -> Option<()> {
+        let glue = if self.together.is_some() { glue(between) } else { Glue::None };
+        if glue == Glue::None {
+            self.part(between, found)?;
+            self.together = Some((said.to_owned(), 1, 0));
+        } else if let Some((all, count, operands)) = &mut self.together {
+            if glue == Glue::Operand {
+                all.push_str(OPERAND);
+                *operands += 1;
+            }
+            all.push_str(said);
+            *count += 1;
+        }
+        Some(())
+    }
+
+    /// The last literal of those that are put together is behind.
+    fn part(&mut self, behind: &str, found: &mut Found) -> Option<()> {
+        let Some((mut all, count, mut operands)) = self.together.take() else { return Some(()) };
+        let added = behind.trim_start().strip_prefix('+').map(str::trim_start);
+        if added.is_some_and(|operand| operand.starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$'))) {
+            all.push_str(OPERAND);
+            operands += 1;
+        }
+        if count + operands < 2 {
+            return Some(());
+        }
+        found.push(&all)
+    }
+}
+
+/// Stands for a value that is put into a literal.
+const OPERAND: &str = "{}";
+
+/// What stands between two literals.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Glue {
+    None,
+    /// What puts them side by side.
+    Side,
+    /// That, and a value between them.
+    Operand,
+}
+
+fn glue(between: &str) -> Glue {
+    let is_joint = |c: char| c.is_whitespace() || matches!(c, '+' | '\\' | '(' | ')');
+    if between.trim() == "." || between.chars().all(is_joint) {
+        return Glue::Side;
+    }
+    let inner = between.trim().strip_prefix('+').and_then(|between| between.strip_suffix('+'));
+    let is_operand = |c: char| c.is_alphanumeric() || c.is_whitespace() || matches!(c, '_' | '$' | '.' | '(' | ')' | '[' | ']' | '+');
+    if inner.is_some_and(|inner| inner.chars().all(is_operand)) { Glue::Operand } else { Glue::None }
+}
+
+/// The letters right before a quote that say how a literal is read.
+fn split_prefix(between: &str, quote: Quote) -> (&str, &str) {
+    if matches!(quote, Quote::Backtick) {
+        return (between, "");
+    }
+    let is_letter = |c: char| matches!(c.to_ascii_lowercase(), 'r' | 'b' | 'f' | 'u' | 't');
+    let start = between.trim_end_matches(is_letter).len();
+    let is_word = between.get(..start).and_then(|before| before.chars().next_back()).is_some_and(|c| c.is_alphanumeric() || c == '_');
+    if is_word || between.len() - start > 2 { (between, "") } else { between.split_at_checked(start).unwrap_or((between, "")) }
+}
+
+/// The words that a name of a table or of something else that can be destroyed stands behind.
+const BEFORE_NAMES: [&str; 14] = [
+    "from", "into", "table", "update", "only", "exists", "truncate", "schema", "database", "view", "index", "sequence", "role", "type",
+];
+
+/// A literal whose gaps (`{table}`, `${table}`, `%s`) are filled: where a name is wanted, with a name. What stands in a gap elsewhere
+/// nobody knows, and it gets the benefit of the doubt: it chooses rows.
+fn filled(text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = text;
+    let mut any = false;
+    while let Some((before, gap)) = rest.find(['{', '$', '%']).and_then(|at| rest.split_at_checked(at)) {
+        out.push_str(before);
+        let length = match gap.as_bytes() {
+            [b'{', ..] | [b'$', b'{', ..] => gap_end(gap)?,
+            [b'%', b's', ..] => 2,
+            [b'%', b'(', ..] => gap.find(")s")? + 2,
+            _ => {
+                out.extend(gap.chars().next());
+                rest = gap.get(1..).unwrap_or_default();
+                continue;
+            }
+        };
+        rest = gap.get(length..).unwrap_or_default();
+        any = true;
+        out.push_str(filling(&out));
+    }
+    out.push_str(rest);
+    any.then_some(out)
+}
+
+/// Behind the brackets that open here, and those in them.
+fn gap_end(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, b) in text.bytes().enumerate() {
+        match b {
+            b'{' => depth += 1,
+            b'}' if depth == 1 => return Some(at + 1),
+            b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
     }
     None
 }
 
-fn coded(chars: &mut std::str::CharIndices<'_>, digits: usize) -> Option<char> {
-    let text: String = chars.by_ref().take(digits).map(|(_, c)| c).collect();
-    u32::from_str_radix(&text, 16).ok().and_then(char::from_u32)
+/// What a gap holds that comes after this.
+fn filling(before: &str) -> &'static str {
+    let said = before.trim_end();
+    let word = said.rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    let wants_name = BEFORE_NAMES.iter().any(|before| word.eq_ignore_ascii_case(before));
+    let is_whole = said.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '"' | ')'));
+    let is_apart = said.len() < before.len();
+    if is_whole && is_apart && !wants_name { " where x " } else { "x" }
 }
 
 #[cfg(test)]
@@ -77,21 +318,77 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_literal_is_found_and_those_side_by_side_together() {
-        let cases: [(&str, &[&str]); 10] = [
+    fn each_literal_is_found_and_those_that_are_put_together() {
+        let cases: [(&str, &[&str]); 33] = [
             ("db.run('DROP TABLE a')", &["DROP TABLE a"]),
-            ("x = \"a\\\"b\" # it's\ny = 'c'", &["a\"b", "c"]),
+            ("x = \"drop a\\\"b\" # it's\ny = 'drop c'", &["drop a\"b", "drop c"]),
             ("q = \"\"\"DELETE\nFROM a\"\"\"", &["DELETE\nFROM a"]),
-            ("run(`DROP ${x} TABLE`)", &["DROP ${x} TABLE"]),
+            ("q = '''\n  DELETE FROM \"a\"\n'''", &["\n  DELETE FROM \"a\"\n"]),
+            ("run(`drop it's ${x}`)", &["drop it's ${x}", "drop it's  where x "]),
             ("run('DROP ' + 'TABLE a')", &["DROP ", "TABLE a", "DROP TABLE a"]),
-            ("run('DROP ' \\\n 'TABLE ' f'a')", &["DROP ", "TABLE ", "a", "DROP TABLE a"]),
-            ("a('x', 'y')", &["x", "y"]),
-            ("'\\x44ROP \\u0054ABLE a'", &["DROP TABLE a"]),
+            ("run('DROP ' \\\n 'TABLE ' f'a')", &["DROP ", "TABLE ", "DROP TABLE a"]),
+            ("run('DROP ' # why\n 'TABLE a')", &["DROP ", "TABLE a", "DROP TABLE a"]),
+            ("run('DROP ' // why\n + 'TABLE a')", &["DROP ", "TABLE a", "DROP TABLE a"]),
+            ("run('DROP ' /* why */ + (\"TABLE \" + 'a'))", &["DROP ", "TABLE ", "TABLE a", "DROP TABLE a"]),
+            ("$q = 'DROP ' . 'TABLE a';", &["DROP ", "TABLE a", "DROP TABLE a"]),
+            ("run('DROP TABLE ' + name)", &["DROP TABLE ", "DROP TABLE {}", "DROP TABLE x"]),
+            ("run('DROP TABLE ' + str(n) + ' CASCADE')", &["DROP TABLE ", "DROP TABLE {} CASCADE", "DROP TABLE x CASCADE"]),
+            ("a('drop', 'table')", &["drop", "table"]),
+            ("'\\x44ROP \\u0054ABLE a', '\\104ROP b'", &["DROP TABLE a", "DROP b"]),
+            ("'\\DROP a'", &["DROP a"]),
+            ("r'drop \\x44', 'drop \\x44'", &["drop \\x44", "drop D"]),
+            ("rb\"drop \\x44\"", &["drop \\x44"]),
             ("print(1)", &[]),
-            ("r'''a''' 'b", &["a"]),
+            ("r'''drop a''' 'drop b", &["drop a"]),
+            ("'''drop a' 'drop b", &["drop a"]),
+            ("# it's not\nrun('drop a')", &["drop a"]),
+            ("// it's not\nrun('drop a')", &["drop a"]),
+            ("/* it's not */ run('drop a')", &["drop a"]),
+            ("# \"\"\"\nrun('drop a')\n# \"\"\"", &["drop a"]),
+            ("// `\nrun('drop a')\n// `", &["drop a"]),
+            ("url = 'http://x' # 'drop b'\nrun('drop a')", &["drop a", "drop b"]),
+            ("n = a // b; run('drop a')", &["drop a"]),
+            ("f'DELETE FROM {t}'", &["DELETE FROM {t}", "DELETE FROM x"]),
+            ("f'DELETE FROM {t} {where}'", &["DELETE FROM {t} {where}", "DELETE FROM x  where x "]),
+            ("'DELETE FROM %s WHERE id = %(id)s'", &["DELETE FROM %s WHERE id = %(id)s", "DELETE FROM x WHERE id = x"]),
+            ("f\"drop {d['a']['b']} {{c}}\"", &["drop {d['a']['b']} {{c}}", "drop  where x   where x "]),
+            ("'drop \\\r\na'", &["drop a"]),
         ];
         for (code, expected) in cases {
-            assert_eq!(literals(code), expected, "{code}");
+            let mut got = literals(code, 100).unwrap();
+            got.dedup();
+            assert_eq!(got, expected, "{code}");
         }
+    }
+
+    #[test]
+    fn so_many_and_no_more() {
+        let code = "'drop a';".repeat(100);
+        assert_eq!(literals(&code, 100).map(|found| found.len()), Some(100));
+        assert_eq!(literals(&code, 99), None);
+    }
+
+    #[test]
+    fn nothing_is_looked_for_again_and_again() {
+        let began = std::time::Instant::now();
+        let cases = [
+            ("'", "\\'"),
+            ("`", "\\`"),
+            ("", "'''\\'"),
+            ("", "\"\"\"\\"),
+            ("'drop ", "{"),
+            ("'drop ", "%("),
+            ("", "'+"),
+            ("", "''+\n"),
+            ("'drop '", "+a+''"),
+            ("/*", "/*"),
+            ("", "'\\\r\n"),
+        ];
+        for (before, again) in cases {
+            let code = format!("{before}{}", again.repeat((1 << 19) / again.len()));
+            assert!(literals(&code, 100_000).is_some(), "{again}");
+            assert!(literals(&format!("{code}'"), 100_000).is_some(), "{again}");
+        }
+        assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
     }
 }

@@ -36,6 +36,98 @@ impl CodeField {
     }
 }
 
+/// What stands under a name, as far as anybody says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Under {
+    Nothing,
+    Sql,
+    Prose,
+    Code(CodeFields),
+}
+
+/// Which of the code fields a value stands under: a bit for each, the last one for all that have none of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CodeFields(u64);
+
+impl CodeFields {
+    fn bit(index: usize) -> u64 {
+        1 << index.min(63)
+    }
+}
+
+/// The names that are looked for, roughly: most names of a call have another first letter or another length than any of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sieve {
+    letters: u32,
+    lengths: u64,
+    /// Whether any path ends with an item.
+    items: bool,
+}
+
+impl Sieve {
+    fn letter(name: &str) -> u32 {
+        name.as_bytes().first().map_or(0, |first| 1 << (first & 31))
+    }
+
+    fn length(name: &str) -> u64 {
+        1 << name.len().min(63)
+    }
+
+    /// Whether what the way ends with may be among them.
+    fn may_hold(&self, last: Way<'_>) -> bool {
+        match last {
+            Way::Member(name) => {
+                (self.letters & Self::letter(name) != 0 && self.lengths & Self::length(name) != 0) || !name.is_ascii()
+            }
+            Way::Item => self.items,
+        }
+    }
+}
+
+impl Fields {
+    pub(super) fn sieve(&self) -> Sieve {
+        let paths = || self.prose.iter().chain(self.code.iter().map(|field| &field.path));
+        let last = paths().filter_map(|path| match path.steps.last() {
+            Some(Step::Member(name)) => Some(name),
+            Some(Step::AnyItem) | None => None,
+        });
+        let none = Sieve { letters: 0, lengths: 0, items: paths().any(|path| path.steps.last() == Some(&Step::AnyItem)) };
+        self.sql.iter().chain(last).fold(none, |sieve, name| Sieve {
+            letters: sieve.letters | Sieve::letter(name),
+            lengths: sieve.lengths | Sieve::length(name),
+            ..sieve
+        })
+    }
+
+    /// What stands under the member or item that the way ends with, where what is around it stands under `outer`.
+    pub(super) fn under<'a, W: Iterator<Item = Way<'a>>>(&self, sieve: &Sieve, outer: Under, way: impl Fn() -> W) -> Under {
+        let Some(last) = way().next() else { return outer };
+        if outer == Under::Sql || !sieve.may_hold(last) {
+            return outer;
+        }
+        if let Way::Member(name) = last
+            && self.sql.iter().any(|field| is_named(name, field))
+        {
+            return Under::Sql;
+        }
+        let fits = |path: &Path| path.steps.last().is_some_and(|step| step.is(last)) && path.ends(way());
+        if self.prose.iter().any(fits) {
+            return Under::Prose;
+        }
+        let code = self.code.iter().enumerate().filter(|(_, field)| fits(&field.path));
+        match code.fold(0, |bits, (index, _)| bits | CodeFields::bit(index)) {
+            0 => outer,
+            bits => Under::Code(CodeFields(bits)),
+        }
+    }
+
+    /// Whether what stands under these is code in a call to this target.
+    pub(super) fn is_code(&self, under: CodeFields, target: &str) -> bool {
+        let stands_under = |index| under.0 & CodeFields::bit(index) != 0;
+        self.code.iter().enumerate().any(|(index, field)| stands_under(index) && field.is_for(target))
+    }
+}
+
 /// `prompt`, `payload.code`, `messages[].content`: the end of the way to a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
@@ -54,6 +146,16 @@ enum Step {
 pub enum Way<'a> {
     Member(&'a str),
     Item,
+}
+
+impl Step {
+    fn is(&self, way: Way<'_>) -> bool {
+        match (self, way) {
+            (Self::Member(name), Way::Member(written)) => is_named(written, name),
+            (Self::AnyItem, Way::Item) => true,
+            (Self::Member(_), Way::Item) | (Self::AnyItem, Way::Member(_)) => false,
+        }
+    }
 }
 
 impl Path {
@@ -80,16 +182,12 @@ impl Path {
 
     /// Whether the way ends like this. `way` gives its steps, the last one first.
     pub fn ends<'a>(&self, mut way: impl Iterator<Item = Way<'a>>) -> bool {
-        self.steps.iter().rev().all(|step| match (step, way.next()) {
-            (Step::Member(name), Some(Way::Member(written))) => is_named(written, name),
-            (Step::AnyItem, Some(Way::Item)) => true,
-            _ => false,
-        })
+        self.steps.iter().rev().all(|step| way.next().is_some_and(|way| step.is(way)))
     }
 }
 
 /// Whether a name as written is one in lower case.
-pub fn is_named(written: &str, name: &str) -> bool {
+fn is_named(written: &str, name: &str) -> bool {
     written.eq_ignore_ascii_case(name) || (!written.is_ascii() && written.chars().flat_map(char::to_lowercase).eq(name.chars()))
 }
 

@@ -1,7 +1,9 @@
 //! A call as the gates see it: its head before anything of the body is read, and its envelope after.
 
+mod begins;
 mod code;
 pub mod envelope;
+mod escapes;
 mod fields;
 mod head;
 
@@ -98,6 +100,9 @@ pub const CUT: char = '…';
 /// A caller's own words made fit to be kept and shown: at most `limit` bytes, and nothing that a log, a terminal or a database
 /// chokes on. What had to be changed bears a mark (U+FFFD, `…`) that no name can contain, so a changed text never passes for a name.
 pub fn legible(text: &str, limit: usize) -> String {
+    if text.len() <= limit && text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len().min(limit));
     for c in text.chars() {
         let c = if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };

@@ -40,7 +40,7 @@ impl Control {
         let block = StoredBlock::new(&subject, reason, now, until, by);
         let entry = block.added(by);
 
-        let _turn = self.turn.lock().await;
+        let _turn = self.turns.blocks.lock().await;
         if lock(&self.blocks).iter().filter(|block| block.until.is_none_or(|until| now < until)).count() >= MOST {
             return Err(ControlError::Invalid(format!("there are {MOST} blocks already: block networks, or patterns of sources")));
         }
@@ -55,7 +55,7 @@ impl Control {
 
     /// False if there is no such block in force.
     pub async fn unblock(&self, id: Uuid, reason: Option<&str>, by: &Actor) -> Result<bool, ControlError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turns.blocks.lock().await;
         let now = self.now();
         let known = lock(&self.blocks).iter().find(|block| block.id == id).cloned();
         let entry = match &known {
@@ -71,8 +71,8 @@ impl Control {
     }
 
     /// Reads what the database keeps.
-    pub async fn reread_blocks(&self) -> Result<(), StoreError> {
-        let _turn = self.turn.lock().await;
+    pub(super) async fn reread_blocks(&self) -> Result<(), StoreError> {
+        let _turn = self.turns.blocks.lock().await;
         let mut stored = self.store.blocks(self.now()).await?;
         if stored.len() > MOST {
             tracing::error!(blocks = stored.len(), "there are more than {MOST} blocks: the newest are passed over");

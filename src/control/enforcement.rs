@@ -117,7 +117,7 @@ impl Control {
 
     /// Reads what the database keeps. Of two rulings about a gate the later counts, wherever it is; what the database does not know of
     /// ours it is told.
-    pub async fn reread_rulings(&self) -> Result<(), StoreError> {
+    pub(super) async fn reread_rulings(&self) -> Result<(), StoreError> {
         let stored = self.store.rulings().await?;
         self.tell_ends();
         let known: HashSet<(GateName, Timestamp)> = stored.iter().map(|ruling| (ruling.gate, ruling.at)).collect();

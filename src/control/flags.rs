@@ -29,7 +29,7 @@ impl Control {
             return Err(ControlError::Invalid("rollout_percentage: must be from 0 to 100".into()));
         }
         let entry = AuditEntry::new(self.now(), by, AuditAction::FlagChanged, name).because(reason);
-        let _turn = self.turn.lock().await;
+        let _turn = self.turns.flags.lock().await;
         let (before, after) = self.store.set_flag(change, &entry).await?;
         let mut flags = lock(&self.flags).clone();
         flags.retain(|flag| flag.name != after.name);
@@ -40,8 +40,8 @@ impl Control {
     }
 
     /// Reads what the database keeps.
-    pub async fn reread_flags(&self) -> Result<(), StoreError> {
-        let _turn = self.turn.lock().await;
+    pub(super) async fn reread_flags(&self) -> Result<(), StoreError> {
+        let _turn = self.turns.flags.lock().await;
         let flags = self.store.flags().await?;
         for (flag, was) in changes(&lock(&self.flags), &flags) {
             tracing::warn!(flag = flag.name, is = %said(&flag), was = %was.as_ref().map(said).unwrap_or_default(), "a feature flag has changed");

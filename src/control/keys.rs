@@ -11,8 +11,8 @@ use crate::store::{StoreError, StoredKey};
 
 impl Control {
     /// Reads what the database keeps.
-    pub async fn reread_keys(&self) -> Result<(), StoreError> {
-        let _turn = self.turn.lock().await;
+    pub(super) async fn reread_keys(&self) -> Result<(), StoreError> {
+        let _turn = self.turns.keys.lock().await;
         let stored = self.store.keys().await?;
         self.use_keys(stored);
         Ok(())

@@ -4,6 +4,7 @@
 //! A file for each thing that can be changed. What the database must hear of a change goes by `outbox` and `errands`, which wait for it;
 //! what must survive a restart without it goes to `state` too.
 
+mod afresh;
 mod blocks;
 mod enforcement;
 mod errands;
@@ -28,6 +29,7 @@ use crate::store::{Store, StoreError};
 use crate::telemetry::logging::{Level, Log};
 use crate::telemetry::metrics::Metrics;
 
+pub use afresh::Kept;
 pub use enforcement::{EnforceOrder, GateStanding};
 pub use policies::{Compile, PolicySource, PolicyStatus};
 
@@ -83,9 +85,18 @@ pub struct Control {
     keys: Vec<(KeyId, KeyHash)>,
     outbox: Arc<outbox::Outbox>,
     errands: errands::Errands,
-    /// Changes made through the database, and readings of it, take turns: one that began before a change must not undo it here.
-    turn: tokio::sync::Mutex<()>,
+    due: afresh::Due,
+    turns: Turns,
     hurry: Notify,
+}
+
+/// Changes made through the database, and readings of it, take turns: one that began before a change must not undo it here. For each
+/// kind its own, so that no change waits for one of another kind.
+#[derive(Default)]
+struct Turns {
+    flags: tokio::sync::Mutex<()>,
+    blocks: tokio::sync::Mutex<()>,
+    keys: tokio::sync::Mutex<()>,
 }
 
 impl Control {
@@ -105,7 +116,8 @@ impl Control {
             blocks: Mutex::default(),
             keys,
             errands: errands::Errands::default(),
-            turn: tokio::sync::Mutex::default(),
+            due: afresh::Due::default(),
+            turns: Turns::default(),
             hurry: Notify::new(),
         };
         control.use_keys(Vec::new());
@@ -127,15 +139,6 @@ impl Control {
     pub async fn restore(&self) {
         self.restore_enforcement().await;
         self.restore_outbox().await;
-    }
-
-    /// Reads afresh all that is kept in the database.
-    pub async fn reread(&self) -> Result<(), StoreError> {
-        self.reread_rulings().await?;
-        self.reread_flags().await?;
-        self.reread_blocks().await?;
-        // Last, so that whoever they let in meets all the rest.
-        self.reread_keys().await
     }
 
     /// Waits until something was changed here that comes back as a signal: no need to wait for the next look.

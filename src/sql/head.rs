@@ -65,7 +65,9 @@ pub fn begins(cursor: &Cursor<'_>) -> bool {
         k::NOTIFY => c.name().is_some() && (ends(&c) || c.shape(0) == Some(Shape::Comma)),
         k::DISCARD => matches!(c.kw(0), k::ALL | k::PLANS | k::SEQUENCES | k::TEMP | k::TEMPORARY) && ends_within(c, 1),
         k::DEALLOCATE => {
-            c.eat(k::PREPARE);
+            if !ends(&Cursor { at: c.at + 1, ..c }) {
+                c.eat(k::PREPARE);
+            }
             (c.eat(k::ALL) || c.name().is_some()) && ends(&c)
         }
         k::CLOSE => (c.eat(k::ALL) || c.name().is_some()) && ends(&c),
@@ -145,8 +147,7 @@ fn select(mut c: Cursor<'_>) -> bool {
                 match c.peek(0) {
                     None => true,
                     Some(after) => {
-                        after.shape == Shape::Comma
-                            || after.shape == Shape::Close
+                        matches!(after.shape, Shape::Comma | Shape::Close | Shape::Semicolon)
                             || is_clause(after.kw)
                             || is_literal(&c)
                             || is_infix(after.kw)
@@ -323,8 +324,8 @@ pub fn kind_of_object(c: &Cursor<'_>) -> Option<usize> {
         | k::OWNED
         | k::CONSTRAINT
         | k::COLUMN => 1,
-        k::USER => match second {
-            k::MAPPING => 2,
+        k::USER => match (second, c.kw(2)) {
+            (k::MAPPING, k::FOR | k::IF) => 2,
             _ => 1,
         },
         k::OPERATOR => match second {
@@ -348,13 +349,12 @@ pub fn kind_of_object(c: &Cursor<'_>) -> Option<usize> {
 fn drop(mut c: Cursor<'_>) -> bool {
     let Some(words) = kind_of_object(&c) else { return false };
     let kind = c.kw(0);
-    let is_mapping = c.kw(1) == k::MAPPING;
     c.advance(words);
     match kind {
         k::OWNED => return c.eat(k::BY) && c.peek(0).is_some(),
         k::CAST => return c.shape(0) == Some(Shape::Open) || c.is(k::IF),
         k::TRANSFORM => return matches!(c.kw(0), k::FOR | k::IF),
-        k::USER if is_mapping => return matches!(c.kw(0), k::FOR | k::IF),
+        k::USER if words == 2 => return matches!(c.kw(0), k::FOR | k::IF),
         k::OPERATOR if words == 1 => return !ends(&c),
         _ => {}
     }
@@ -404,7 +404,7 @@ fn alter(mut c: Cursor<'_>) -> bool {
     }
     if matches!(kind, k::ROLE | k::USER | k::GROUP | k::DATABASE | k::SUBSCRIPTION) {
         // Their options are plain words.
-        return !ends(&c) || matches!(kind, k::ROLE | k::USER);
+        return !ends(&c) || matches!(kind, k::ROLE | k::USER | k::DATABASE);
     }
     matches!(
         c.kw(0),
@@ -515,7 +515,7 @@ fn create(mut c: Cursor<'_>) -> bool {
 }
 
 fn rights(mut c: Cursor<'_>) -> bool {
-    if matches!(c.kw(0), k::ADMIN | k::GRANT | k::INHERIT | k::SET) && c.eat_all(&[c.kw(0), k::OPTION, k::FOR]) {
+    if c.kw(1) == k::OPTION && c.kw(2) == k::FOR {
         return true;
     }
     let mut first = true;

@@ -149,6 +149,7 @@ impl Judgement {
                 same.for_each(|own| own.changes_schema |= other.changes_schema);
             }
         }
+        self.statements.sort_by_key(|statement| statement.span.start);
         for finding in other.findings {
             self.add(finding);
         }

@@ -7,6 +7,7 @@ mod batch;
 pub mod control;
 mod fault;
 mod postgres;
+mod rows;
 mod sqlite;
 
 use std::sync::Arc;

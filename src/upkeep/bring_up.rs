@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 
+use super::duties::reread;
 use super::told_to_stop;
 use crate::gatekeeper::Gatekeeper;
 use crate::settings::Migrate;
@@ -39,8 +40,9 @@ impl From<StoreError> for BringUpError {
 /// Schema, then a cursor, then what was counted and what operators have said: a change made in between is heard of twice rather than never.
 /// (Counts deleted in that moment are taken back twice: whoever is unblocked then may get a few calls more.)
 ///
-/// Counts are added, so they are loaded once, however many tries the rest takes: `counted` remembers.
-async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate, counted: &mut Option<SignalCursor>) -> Result<SignalCursor, BringUpError> {
+/// Counts are added, so nothing that can fail comes after them. What operators have said and cannot be read is asked for again later: that
+/// one row is broken must keep neither records from being written nor other changes from being heard.
+async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCursor, BringUpError> {
     let store = &gatekeeper.store;
     match migrate {
         Migrate::AtStart => store.migrate().await?,
@@ -52,15 +54,9 @@ async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate, counted: &mut Optio
             }
         }
     }
-    let cursor = match counted {
-        Some(cursor) => cursor.clone(),
-        None => {
-            let cursor = store.signal_cursor().await?;
-            load_counts(gatekeeper).await?;
-            counted.insert(cursor).clone()
-        }
-    };
-    gatekeeper.control.reread().await?;
+    let cursor = store.signal_cursor().await?;
+    load_counts(gatekeeper).await?;
+    reread(gatekeeper).await;
     Ok(cursor)
 }
 
@@ -89,15 +85,15 @@ pub(super) async fn keep_bringing_up(
     first: oneshot::Sender<Result<(), BringUpError>>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let (mut first, mut counted) = (Some(first), None);
+    let mut first = Some(first);
     loop {
         let tried = tokio::select! {
             () = told_to_stop(&mut stopping) => return,
-            tried = bring_up(&gatekeeper, migrate, &mut counted) => tried,
+            tried = bring_up(&gatekeeper, migrate) => tried,
         };
         let tried = match tried {
             Ok(cursor) => {
-                tracing::info!("the database is ready: counts, keys, flags, rulings and blocks are loaded");
+                tracing::info!("the database is ready: counts are loaded, and what operators have said");
                 up.send_replace(Some(cursor));
                 Ok(())
             }

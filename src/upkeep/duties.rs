@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::told_to_stop;
-use crate::control::Control;
+use crate::control::Kept;
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::strangers::Folded;
 use crate::health::{Database, Pool, RISK, SECURITY_WINDOW, StoreSeen};
 use crate::record::compose::folded_strangers;
-use crate::store::{Keep, PoolState, Signal, SignalCursor, StoreError};
+use crate::store::{Keep, PoolState, Signal, SignalCursor};
 
 const SIGNALS: Duration = Duration::from_millis(250);
 const MAINTENANCE: Duration = Duration::from_secs(3600);
+/// What could not be read is not asked for at every look.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 /// What is asked once a second must not pile up.
 const PING: Duration = Duration::from_secs(2);
 
@@ -26,6 +28,7 @@ pub(super) async fn follow_signals(
     mut stopping: watch::Receiver<bool>,
 ) {
     let Ok(Some(mut cursor)) = is_up.wait_for(Option::is_some).await.map(|cursor| cursor.clone()) else { return };
+    let mut last_read = Instant::now();
     let mut tick = interval(SIGNALS);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -38,36 +41,20 @@ pub(super) async fn follow_signals(
         }
         match gatekeeper.store.signals_after(&cursor).await {
             Ok((signals, next)) => {
-                // What is read afresh first: if that fails the cursor stays, and all is heard again.
-                if let Err(error) = read_afresh(&gatekeeper.control, &signals).await {
-                    tracing::warn!(%error, "something was changed in the database, but cannot be read yet");
-                    continue;
-                }
+                cursor = next;
+                let is_news = !signals.is_empty();
                 for signal in signals {
                     heed(&gatekeeper, signal);
                 }
-                cursor = next;
+                // What could not be read is due until it could.
+                if is_news || last_read.elapsed() >= READ_AGAIN {
+                    gatekeeper.control.reread().await;
+                    last_read = Instant::now();
+                }
             }
             Err(error) => tracing::debug!(%error, "signals cannot be read"),
         }
     }
-}
-
-async fn read_afresh(control: &Control, signals: &[Signal]) -> Result<(), StoreError> {
-    // Rulings first: they may be what an emergency waits for.
-    if signals.contains(&Signal::RulingsChanged) {
-        control.reread_rulings().await?;
-    }
-    if signals.contains(&Signal::FlagsChanged) {
-        control.reread_flags().await?;
-    }
-    if signals.contains(&Signal::BlocksChanged) {
-        control.reread_blocks().await?;
-    }
-    if signals.contains(&Signal::KeysChanged) {
-        control.reread_keys().await?;
-    }
-    Ok(())
 }
 
 fn heed(gatekeeper: &Gatekeeper, signal: Signal) {
@@ -81,7 +68,10 @@ fn heed(gatekeeper: &Gatekeeper, signal: Signal) {
             tracing::info!("all counts were deleted: every limit begins anew");
             limiter.take_back_all();
         }
-        Signal::KeysChanged | Signal::FlagsChanged | Signal::RulingsChanged | Signal::BlocksChanged => {}
+        Signal::RulingsChanged => gatekeeper.control.is_due([Kept::Rulings]),
+        Signal::FlagsChanged => gatekeeper.control.is_due([Kept::Flags]),
+        Signal::BlocksChanged => gatekeeper.control.is_due([Kept::Blocks]),
+        Signal::KeysChanged => gatekeeper.control.is_due([Kept::Keys]),
     }
 }
 
@@ -191,11 +181,8 @@ pub(super) async fn touch_keys(gatekeeper: &Gatekeeper) {
 }
 
 pub(super) async fn reread(gatekeeper: &Gatekeeper) {
-    match timeout(PING, gatekeeper.control.reread()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "what operators changed cannot be read now"),
-        Err(_) => tracing::debug!("what operators changed cannot be read now"),
-    }
+    gatekeeper.control.is_due(Kept::ALL);
+    gatekeeper.control.reread().await;
 }
 
 /// One try, at the end: what it misses lies in the state directory.

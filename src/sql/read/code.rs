@@ -40,12 +40,13 @@ impl Reader {
         let mut rest = cursor;
         rest.advance(1);
         rest.until(|c| head::kind_of_object(c).is_some());
-        let (kind, second) = (rest.kw(0), rest.kw(1));
-        rest.advance(head::kind_of_object(&rest).unwrap_or_default());
+        let words = head::kind_of_object(&rest).unwrap_or_default();
+        let kind = rest.kw(0);
+        rest.advance(words);
         match kind {
             k::FUNCTION | k::PROCEDURE => self.function(cursor, rest),
             k::ROLE | k::GROUP => return self.create_role(cursor, rest),
-            k::USER if second != k::MAPPING => return self.create_role(cursor, rest),
+            k::USER if words == 1 => return self.create_role(cursor, rest),
             k::RULE => {
                 rest.until(|c| c.is(k::DO));
                 rest.advance(1);
@@ -133,6 +134,7 @@ impl Reader {
                 let inner = tokens.cursor();
                 reader.block(inner);
                 reader.inside(inner);
+                IsSql::Yes
             }),
             Language::Compiled => {}
             Language::Other => self.note(Act::Dynamic(Hidden::Language), Kind::Run, Vec::new(), cursor),
@@ -142,14 +144,16 @@ impl Reader {
     /// SQL that a function is given as text, if it is nothing but SQL.
     pub(super) fn carried(&mut self, literal: &Token, cursor: Cursor<'_>) {
         self.apart(literal, cursor, |reader, tokens| {
-            if tokens.broken.is_none() && prose::is_all_sql(tokens) {
-                reader.statements(tokens.cursor());
+            if tokens.broken.is_some() || !prose::is_all_sql(tokens) {
+                return IsSql::No;
             }
+            reader.statements(tokens.cursor());
+            IsSql::Yes
         });
     }
 
     /// Reads what a literal says as a text of its own. Acts in it stand where they stand in the literal, if it is written as it is said.
-    fn apart(&mut self, literal: &Token, cursor: Cursor<'_>, read: impl FnOnce(&mut Self, &Tokens<'_>)) {
+    fn apart(&mut self, literal: &Token, cursor: Cursor<'_>, read: impl FnOnce(&mut Self, &Tokens<'_>) -> IsSql) {
         if self.depth > DEPTH_OF_CODE {
             self.unreadable(Unreadable::TooDeep, cursor);
             return;
@@ -169,9 +173,9 @@ impl Reader {
         let tokens = Tokens::read(&said, 0, usize::MAX, self.backslash);
         let before = self.deeds.len();
         self.depth += DEPTH_OF_CODE / 8;
-        read(self, &tokens);
+        let is_sql = read(self, &tokens);
         self.depth -= DEPTH_OF_CODE / 8;
-        if let Some(broken) = tokens.broken {
+        if let Some(broken) = tokens.broken.filter(|_| is_sql == IsSql::Yes) {
             self.note_at(Act::Unreadable(broken.why), Kind::Unreadable, Vec::new(), broken.at..said.len());
         }
         for deed in self.deeds.get_mut(before..).unwrap_or_default() {
@@ -247,11 +251,19 @@ impl Reader {
                 harmless &= inner.is_end()
                     || kind.is_some_and(|kind| !matches!(kind, Kind::Copy | Kind::Run | Kind::Transaction | Kind::Unreadable));
             }
+            IsSql::Yes
         });
         if !harmless {
             self.note(Act::Dynamic(Hidden::Executed), Kind::Run, Vec::new(), statement);
         }
     }
+}
+
+/// Whether what a literal says is meant to be run as SQL.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IsSql {
+    Yes,
+    No,
 }
 
 /// Literals that hold code hold no more than seven others, one in the other.

@@ -20,6 +20,8 @@ pub(super) enum Truth {
     Fixed,
     /// It looks at the row, or at what only the caller knows: a parameter.
     Row,
+    /// The row decides, if a constant that is not worked out does not say no beforehand.
+    RowAtMost,
 }
 
 impl Truth {
@@ -27,6 +29,8 @@ impl Truth {
         match self {
             Self::True => Self::False,
             Self::False => Self::True,
+            // What may be false for every row may now be true for every row.
+            Self::RowAtMost => Self::Fixed,
             other => other,
         }
     }
@@ -36,8 +40,9 @@ impl Truth {
             (Self::False, _) | (_, Self::False) => Self::False,
             (Self::Null, _) | (_, Self::Null) => Self::Null,
             (Self::True, truth) | (truth, Self::True) => truth,
-            (Self::Row, _) | (_, Self::Row) => Self::Row,
             (Self::Fixed, Self::Fixed) => Self::Fixed,
+            (Self::Row, Self::Row) => Self::Row,
+            (Self::Row | Self::RowAtMost | Self::Fixed, _) => Self::RowAtMost,
         }
     }
 
@@ -45,6 +50,7 @@ impl Truth {
         match (self, other) {
             (Self::True, _) | (_, Self::True) => Self::True,
             (Self::Fixed, _) | (_, Self::Fixed) => Self::Fixed,
+            (Self::RowAtMost, _) | (_, Self::RowAtMost) => Self::RowAtMost,
             (Self::Row, _) | (_, Self::Row) => Self::Row,
             (Self::Null, _) | (_, Self::Null) => Self::Null,
             (Self::False, Self::False) => Self::False,
@@ -73,7 +79,7 @@ const FIXED: Value<'static> = Value::Truth(Truth::Fixed);
 
 impl Value<'_> {
     fn is_row(&self) -> bool {
-        *self == ROW
+        matches!(self, Self::Truth(Truth::Row | Truth::RowAtMost))
     }
 
     fn truth(&self) -> Truth {
@@ -128,17 +134,17 @@ pub(super) fn truth(reader: &mut Reader, condition: Cursor<'_>) -> Truth {
     }
     match value.filter(|_| expression.rest.is_end()) {
         Some(value) => value.truth(),
-        None => roughly(reader, condition),
+        None => roughly(reader, condition, 0),
     }
 }
 
 /// Of a condition that is written in a way that is not known here: whether any of what its ORs join looks at no row.
-fn roughly(reader: &mut Reader, mut condition: Cursor<'_>) -> Truth {
+fn roughly(reader: &mut Reader, mut condition: Cursor<'_>, depth: usize) -> Truth {
     let mut all = Truth::False;
     while !condition.is_end() {
         let part = condition.until(|c| c.is(k::OR));
         condition.advance(1);
-        if !reader.may_look(part.here().len() * 2) {
+        if depth > DEPTH || !reader.may_look(part.here().len() * 2) {
             reader.unreadable(Unreadable::TooDeep, part);
             return Truth::Fixed;
         }
@@ -146,12 +152,21 @@ fn roughly(reader: &mut Reader, mut condition: Cursor<'_>) -> Truth {
         let value = expression.and();
         let truth = match value.filter(|_| expression.rest.is_end()) {
             Some(value) => value.truth(),
-            None if looks_at_something(part) => Truth::Row,
-            None => Truth::Fixed,
+            // What stands in parentheses may be joined by ORs as well.
+            None => match parenthesized(part) {
+                Some(inside) => roughly(reader, inside, depth + 1),
+                None if looks_at_something(part) => Truth::Row,
+                None => Truth::Fixed,
+            },
         };
         all = all.or(truth);
     }
     all
+}
+
+/// What stands in the parentheses that are all there is.
+fn parenthesized(mut part: Cursor<'_>) -> Option<Cursor<'_>> {
+    part.group().filter(|_| part.is_end())
 }
 
 /// Whether any word in it may be a column, or anything a parameter.
@@ -171,6 +186,15 @@ fn looks_at_something(part: Cursor<'_>) -> bool {
         }
         _ => false,
     })
+}
+
+struct Comparing<'t> {
+    sign: &'t str,
+    is_spelled_out: bool,
+}
+
+fn is_comparison(operator: &str) -> bool {
+    matches!(operator, "=" | "<>" | "!=" | "<" | ">" | "<=" | ">=")
 }
 
 struct Expression<'t, 'r> {
@@ -281,6 +305,7 @@ impl<'t> Expression<'t, '_> {
             k::UNKNOWN => match truth {
                 Truth::Null => Truth::True,
                 Truth::True | Truth::False => Truth::False,
+                Truth::RowAtMost => Truth::Fixed,
                 other => other,
             },
             k::DISTINCT => {
@@ -306,13 +331,14 @@ impl<'t> Expression<'t, '_> {
     fn comparison(&mut self) -> Option<Value<'t>> {
         let from = self.rest.at;
         let mut value = self.matching()?;
-        while let Some(operator) = self.rest.peek(0).filter(|token| token.shape == Shape::Operator) {
-            let operator = self.rest.text_of(operator);
-            if !matches!(operator, "=" | "<>" | "!=" | "<" | ">" | "<=" | ">=") {
-                break;
-            }
+        while let Some(operator) = self.comparing() {
             let left = self.since(from);
-            self.rest.advance(1);
+            self.rest.skip();
+            // OPERATOR and its parentheses.
+            if operator.is_spelled_out {
+                self.rest.skip();
+            }
+            let operator = operator.sign;
             // `= ANY (…)`: compared with all of them.
             if matches!(self.rest.kw(0), k::ANY | k::SOME | k::ALL) && self.rest.shape(1) == Some(Shape::Open) {
                 self.rest.advance(1);
@@ -325,6 +351,19 @@ impl<'t> Expression<'t, '_> {
             value = Value::Truth(compare(operator, &value, &other, left, self.since(from)));
         }
         Some(value)
+    }
+
+    /// `=` and its kin, also as `OPERATOR(pg_catalog.=)`.
+    fn comparing(&self) -> Option<Comparing<'t>> {
+        let is_spelled_out = self.rest.is(k::OPERATOR);
+        let mut rest = self.rest;
+        if is_spelled_out {
+            rest.advance(1);
+            rest = rest.group()?;
+            rest.until(|c| c.shape(0) == Some(Shape::Operator));
+        }
+        let sign = rest.peek(0).filter(|token| token.shape == Shape::Operator).map(|token| rest.text_of(token))?;
+        is_comparison(sign).then_some(Comparing { sign, is_spelled_out })
     }
 
     /// BETWEEN, IN, LIKE and their kin.
@@ -348,7 +387,10 @@ impl<'t> Expression<'t, '_> {
                 let low = self.sum()?;
                 self.rest.eat(k::AND).then_some(())?;
                 let high = self.sum()?;
-                value.with(&low).with(&high).truth()
+                match (&value, &low, &high) {
+                    (Value::Number(value), Value::Number(low), Value::Number(high)) => Truth::of(Some(low <= value && value <= high)),
+                    _ => value.with(&low).with(&high).truth(),
+                }
             }
             k::IN => {
                 let group = self.rest.group()?;
@@ -391,13 +433,24 @@ impl<'t> Expression<'t, '_> {
     /// Everything that binds closer than comparisons. Two operands and an operator between them are not worked out.
     fn sum(&mut self) -> Option<Value<'t>> {
         let mut value = self.operand()?;
+        let mut first = true;
         loop {
             let Some(token) = self.rest.peek(0) else { return Some(value) };
             match token.shape {
-                Shape::Operator if !matches!(self.rest.text_of(token), "=" | "<>" | "!=" | "<" | ">" | "<=" | ">=") => {
-                    let matches_all = matches!(self.rest.text_of(token), "~" | "~*");
+                Shape::Operator if !is_comparison(self.rest.text_of(token)) => {
+                    let operator = self.rest.text_of(token);
+                    let matches_all = matches!(operator, "~" | "~*");
                     self.rest.advance(1);
                     let other = self.operand()?;
+                    // Without regard to what binds closer: of more than two operands nothing is worked out.
+                    let alone =
+                        !self.rest.peek(0).is_some_and(|next| next.shape == Shape::Operator && !is_comparison(self.rest.text_of(next)));
+                    if let Some(worked_out) = reckon(operator, &value, &other).filter(|_| alone && first) {
+                        value = worked_out;
+                        first = false;
+                        continue;
+                    }
+                    first = false;
                     value = match &other {
                         Value::Text(pattern)
                             if matches_all && matches!(pattern.as_ref(), "" | ".*" | "^" | "$" | "^.*$" | ".*$" | "^.*") =>
@@ -407,7 +460,7 @@ impl<'t> Expression<'t, '_> {
                         other => value.with(other),
                     };
                 }
-                Shape::Word if token.kw == k::OPERATOR && self.rest.shape(1) == Some(Shape::Open) => {
+                Shape::Word if token.kw == k::OPERATOR && self.rest.shape(1) == Some(Shape::Open) && self.comparing().is_none() => {
                     self.rest.advance(1);
                     self.rest.group()?;
                     let other = self.operand()?;
@@ -437,7 +490,15 @@ impl<'t> Expression<'t, '_> {
         // Signs and other prefix operators.
         let mut signs: Vec<&Token> = Vec::new();
         while let Some(token) = self.rest.peek(0).filter(|token| token.shape == Shape::Operator) {
-            if self.rest.text_of(token).contains('?') && signs.is_empty() {
+            let is_operand = matches!(
+                self.rest.shape(1),
+                Some(
+                    Shape::Literal | Shape::Escaped | Shape::Dollar | Shape::Unicode | Shape::Number | Shape::Quoted | Shape::UnicodeQuoted
+                )
+            ) || self.rest.shape(1) == Some(Shape::Word)
+                && self.rest.kw(1).class() != Class::Reserved
+                && !matches!(self.rest.kw(1), k::IS | k::LIKE | k::ILIKE | k::BETWEEN);
+            if self.rest.text_of(token).contains('?') && signs.is_empty() && !is_operand {
                 // A placeholder of a client library.
                 self.rest.advance(1);
                 return Some(ROW);
@@ -500,11 +561,11 @@ impl<'t> Expression<'t, '_> {
                 self.rest.advance(1);
                 Some(whole_number(self.rest.text_of(token)).map_or(FIXED, Value::Number))
             }
-            Shape::Literal | Shape::Dollar | Shape::Escaped => {
+            Shape::Literal | Shape::Dollar | Shape::Escaped | Shape::Unicode => {
                 self.rest.advance(1);
                 Some(Value::Text(decode::literal(token.shape, self.rest.text_of(token))))
             }
-            Shape::Bits | Shape::Unicode => {
+            Shape::Bits => {
                 self.rest.advance(1);
                 Some(FIXED)
             }
@@ -602,7 +663,7 @@ impl<'t> Expression<'t, '_> {
         let from = rest.at;
         skip_type(&mut rest)?;
         let kind = Cursor { at: from, end: rest.at, ..rest };
-        let token = rest.peek(0).filter(|token| matches!(token.shape, Shape::Literal | Shape::Escaped | Shape::Dollar))?;
+        let token = rest.peek(0).filter(|token| matches!(token.shape, Shape::Literal | Shape::Escaped | Shape::Dollar | Shape::Unicode))?;
         rest.advance(1);
         while matches!(rest.kw(0), k::YEAR | k::MONTH | k::DAY | k::HOUR | k::MINUTE | k::SECOND | k::TO) {
             rest.advance(1);
@@ -628,9 +689,7 @@ impl<'t> Expression<'t, '_> {
             return (self.rest.at > from).then_some(ROW);
         }
         let group = self.rest.group()?;
-        if self.rest.eat(k::FILTER) {
-            self.rest.group();
-        }
+        let asks_more = self.after_arguments();
         if BY_CHANCE.iter().any(|chance| function.eq_ignore_ascii_case(chance)) {
             return Some(ROW);
         }
@@ -648,28 +707,68 @@ impl<'t> Expression<'t, '_> {
             false => self.list(arguments),
         };
         Some(match value {
+            _ if asks_more => ROW,
             Some(value) => value.with(&FIXED),
             None if looks_at_something(arguments) => ROW,
             None => FIXED,
         })
     }
 
+    /// `WITHIN GROUP (…)`, `FILTER (…)`, `OVER w`: whether any of it looks at something.
+    fn after_arguments(&mut self) -> bool {
+        let from = self.rest.at;
+        if self.rest.eat_all(&[k::WITHIN, k::GROUP]) {
+            self.rest.group();
+        }
+        if self.rest.is(k::FILTER) && self.rest.shape(1) == Some(Shape::Open) {
+            self.rest.advance(1);
+            self.rest.group();
+        }
+        if self.rest.is(k::OVER) {
+            self.rest.advance(1);
+            if self.rest.group().is_none() {
+                self.rest.advance(1);
+            }
+        }
+        self.rest.at > from && looks_at_something(self.since(from))
+    }
+
     fn case(&mut self) -> Option<Value<'t>> {
         self.rest.advance(1);
         let subject = if self.rest.is(k::WHEN) { None } else { Some(self.deeper(Self::or)?) };
         let mut seen = FIXED;
-        let mut decided = true;
+        let mut decided = subject.is_none();
         let mut result = None;
+        // Whether a constant may choose a branch that is true for every row.
+        let mut may_be_all = false;
+        let mut are_all = true;
+        // Whether it is for the row to choose, and for nothing else.
+        let mut by_row_alone = subject.as_ref().is_none_or(Value::is_row);
+        let mut asks_row = false;
         while self.rest.eat(k::WHEN) {
             let when = self.deeper(Self::or)?;
             self.rest.eat(k::THEN).then_some(())?;
             let then = self.deeper(Self::or)?;
-            match (subject.is_some(), when.truth()) {
-                (false, Truth::True) if decided => {
-                    result.get_or_insert(then.clone());
+            are_all &= is_all(&then);
+            match when.truth() {
+                Truth::True if subject.is_none() => {
+                    if decided {
+                        result.get_or_insert(then.clone());
+                    }
+                    may_be_all |= is_all(&then);
+                    decided = false;
                 }
-                (false, Truth::False | Truth::Null) => {}
-                _ => decided = false,
+                Truth::False | Truth::Null if subject.is_none() => continue,
+                Truth::Row | Truth::RowAtMost => {
+                    decided = false;
+                    by_row_alone &= when.truth() == Truth::Row;
+                    asks_row = true;
+                }
+                _ => {
+                    decided = false;
+                    by_row_alone = false;
+                    may_be_all |= is_all(&then);
+                }
             }
             seen = seen.with(&when).with(&then);
         }
@@ -678,10 +777,19 @@ impl<'t> Expression<'t, '_> {
         if let Some(result) = result {
             return Some(result);
         }
-        if decided && subject.is_none() {
+        if decided {
             return Some(other);
         }
-        Some(seen.with(&other).with(&subject.unwrap_or(FIXED)))
+        let are_all = are_all && is_all(&other);
+        let by_row = seen.with(&other).with(&subject.unwrap_or(FIXED));
+        may_be_all |= !asks_row && is_all(&other);
+        Some(if may_be_all || are_all {
+            FIXED
+        } else if by_row.is_row() && !by_row_alone {
+            Value::Truth(Truth::RowAtMost)
+        } else {
+            by_row
+        })
     }
 
     /// What stands in parentheses: a query, an expression, or a row of them.
@@ -725,7 +833,7 @@ impl<'t> Expression<'t, '_> {
             list.advance(1);
             match self.all_of(item)? {
                 Value::Truth(Truth::Null) => {}
-                Value::Truth(Truth::Row | Truth::Fixed) => return None,
+                Value::Truth(Truth::Row | Truth::RowAtMost | Truth::Fixed) => return None,
                 value => return Some(value),
             }
         }
@@ -764,16 +872,49 @@ impl<'t> Expression<'t, '_> {
     }
 }
 
+/// Of two constants.
+fn reckon<'t>(operator: &str, a: &Value<'t>, b: &Value<'t>) -> Option<Value<'t>> {
+    let null = Value::Truth(Truth::Null);
+    match (a, b) {
+        // Arithmetic with NULL is NULL, whatever stands on the other side.
+        _ if matches!(operator, "+" | "-" | "*" | "/" | "%") && (*a == null || *b == null) => Some(null),
+        (Value::Number(a), Value::Number(b)) => match operator {
+            "+" => a.checked_add(*b),
+            "-" => a.checked_sub(*b),
+            "*" => a.checked_mul(*b),
+            _ => None,
+        }
+        .map(Value::Number),
+        (Value::Text(a), Value::Text(b)) if operator == "||" => Some(Value::Text(Cow::Owned(format!("{a}{b}")))),
+        _ => None,
+    }
+}
+
 fn is_query(mut group: Cursor<'_>) -> bool {
-    while group.eat_shape(Shape::Open) {}
-    matches!(group.kw(0), k::SELECT | k::VALUES | k::WITH | k::TABLE)
+    loop {
+        // VALUES can also be the name of a table.
+        if matches!(group.kw(0), k::SELECT | k::WITH | k::TABLE) || group.is(k::VALUES) && group.shape(1) == Some(Shape::Open) {
+            return true;
+        }
+        // In parentheses of its own, and maybe with another behind it.
+        let Some(inside) = group.group() else { return false };
+        let goes_on = matches!(group.kw(0), k::UNION | k::INTERSECT | k::EXCEPT | k::ORDER | k::LIMIT | k::OFFSET | k::FETCH | k::FOR);
+        if !(group.is_end() || goes_on) {
+            return false;
+        }
+        group = inside;
+    }
+}
+
+fn is_all(value: &Value<'_>) -> bool {
+    matches!(value.truth(), Truth::True | Truth::Fixed)
 }
 
 fn is_null(value: &Value<'_>, operand: Cursor<'_>) -> Truth {
     match value {
         Value::Truth(Truth::Null) => Truth::True,
         Value::Truth(Truth::True | Truth::False) | Value::Number(_) | Value::Text(_) => Truth::False,
-        Value::Truth(Truth::Fixed) => Truth::Fixed,
+        Value::Truth(Truth::Fixed | Truth::RowAtMost) => Truth::Fixed,
         Value::Truth(Truth::Row) => {
             let column = operand.here().last().map_or("", |token| operand.text_of(token));
             let is_system = operand.here().len() <= 3 && SYSTEM_COLUMNS.iter().any(|name| column.eq_ignore_ascii_case(name));

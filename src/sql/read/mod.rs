@@ -12,6 +12,7 @@ mod session;
 use std::ops::Range;
 
 use super::act::{Act, Unreadable};
+use super::decode;
 use super::finding::{Kind, Name};
 use super::head;
 use super::lexer::{Backslash, Shape};
@@ -236,10 +237,10 @@ fn carried(cursor: Cursor<'_>) -> Option<Kind> {
         }
         own.skip();
     }
-    cursor.here().windows(2).find_map(|pair| match pair {
-        [open, first] if open.shape == Shape::Open => of(first.kw),
-        _ => None,
-    })
+    (cursor.at..cursor.end)
+        .filter(|at| cursor.tokens.get(*at).is_some_and(|token| token.shape == Shape::Open))
+        .map(|open| Cursor { at: open + 1, ..cursor })
+        .find_map(|inside| of(inside.kw(0)).filter(|_| head::begins(&inside)))
 }
 
 /// What a list of CTEs is for.
@@ -310,8 +311,9 @@ fn is_only_explained(mut cursor: Cursor<'_>) -> bool {
         while !options.is_end() {
             let mut option = options.until(|c| c.shape(0) == Some(Shape::Comma));
             options.advance(1);
-            let analyzes = option.name().is_some_and(|name| matches!(name.last(), "analyze" | "analyse"));
-            if analyzes {
+            let named = option.peek(0).map(|token| decode::name(token.shape, option.text_of(token)));
+            option.advance(1);
+            if matches!(named.as_deref(), Some("analyze" | "analyse")) {
                 let is_off = matches!(option.word(0).to_ascii_lowercase().as_str(), "off" | "false" | "0" | "'off'" | "'false'");
                 if !is_off {
                     return false;

@@ -177,8 +177,10 @@ fn tail(rest: &mut Cursor<'_>) -> Option<()> {
                 | k::SESSION_USER
                 | k::GROUP
         );
-        let after_by = rest.at > 0 && rest.tokens.get(rest.at - 1).is_some_and(|before| before.kw == k::BY);
-        if !is_known && !after_by && rest.shape(0) != Some(Shape::Comma) && rest.kw(0).class() == Class::Plain {
+        // Behind BY there is a role, and behind WITH or a comma an option, which later versions may have more of.
+        let before = rest.at.checked_sub(1).and_then(|before| rest.tokens.get(before));
+        let is_named = before.is_some_and(|before| matches!(before.kw, k::BY | k::WITH) || before.shape == Shape::Comma);
+        if !is_known && !is_named && rest.shape(0) != Some(Shape::Comma) && rest.kw(0).class() == Class::Plain {
             return None;
         }
         rest.advance(1);

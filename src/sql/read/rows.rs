@@ -127,7 +127,7 @@ fn rows_of(truth: Truth) -> Rows {
     match truth {
         Truth::True => Rows::AllAfterAll,
         Truth::Fixed => Rows::AllOrNone,
-        Truth::False | Truth::Null | Truth::Row => Rows::Chosen,
+        Truth::False | Truth::Null | Truth::Row | Truth::RowAtMost => Rows::Chosen,
     }
 }
 

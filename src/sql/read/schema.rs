@@ -78,7 +78,12 @@ impl Reader {
             Dropped::Table | Dropped::Schema | Dropped::View | Dropped::Tablespace => (rest.names()?, behaviour(&mut rest)),
             Dropped::Other => {
                 let name = rest.name();
-                rest.until(|c| matches!(c.kw(0), k::CASCADE | k::RESTRICT) && head::ends(&Cursor { at: c.at + 1, ..*c }) || head::ends(c));
+                // The name of a server, which can be any word.
+                let is_mapping = kind == k::USER;
+                rest.until(|c| {
+                    !is_mapping && matches!(c.kw(0), k::CASCADE | k::RESTRICT) && head::ends(&Cursor { at: c.at + 1, ..*c })
+                        || head::ends(c)
+                });
                 (name.into_iter().collect(), behaviour(&mut rest))
             }
         };
@@ -89,7 +94,7 @@ impl Reader {
 
     fn alter(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>) -> Option<Kind> {
         let words = head::kind_of_object(&rest)?;
-        let (kind, second) = (rest.kw(0), rest.kw(1));
+        let kind = rest.kw(0);
         rest.advance(words);
         match kind {
             k::DATABASE => {
@@ -99,12 +104,16 @@ impl Reader {
                         || ["allow_connections", "is_template"]
                             .iter()
                             .any(|option| rest.word(0).trim_matches('"').eq_ignore_ascii_case(option));
+                if head::ends(&rest) {
+                    // It changes nothing.
+                    return Some(Kind::Alter);
+                }
                 is_option.then_some(())?;
                 self.note(Act::AlterDatabase, Kind::Alter, vec![name], cursor);
             }
             k::SYSTEM => self.note(Act::AlterSystem, Kind::Alter, Vec::new(), cursor),
             k::DEFAULT => return self.default_privileges(cursor, rest),
-            k::ROLE | k::USER | k::GROUP if second != k::MAPPING => return self.alter_role(cursor, rest, kind),
+            k::ROLE | k::USER | k::GROUP if words == 1 => return self.alter_role(cursor, rest, kind),
             k::EVENT => {
                 let name = rest.name()?;
                 if rest.eat(k::DISABLE) || rest.eat_all(&[k::ENABLE, k::REPLICA]) {

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::moment::Moment;
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::store::StoreError;
@@ -45,7 +45,7 @@ pub(super) async fn write(pool: &PgPool, entries: &[AuditEntry]) -> Result<(), S
 #[derive(sqlx::FromRow)]
 struct Row {
     id: Uuid,
-    at: OffsetDateTime,
+    at: Moment,
     actor: String,
     action: String,
     subject: String,
@@ -70,7 +70,7 @@ pub(super) async fn newest(pool: &PgPool, most: u32) -> Result<Vec<AuditEntry>, 
         .into_iter()
         .map(|row| AuditEntry {
             id: row.id,
-            at: Timestamp::from_datetime(row.at),
+            at: row.at.0,
             actor: row.actor,
             action: row.action,
             subject: row.subject,

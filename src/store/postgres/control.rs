@@ -2,16 +2,17 @@
 //! in everything that is written here, and tell every gatekeeper of both.
 
 use sqlx::{PgConnection, PgPool};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::audit;
+use super::moment::Moment;
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::enforcement::{GateMode, Ruling};
 use crate::store::StoreError;
 use crate::store::batch::plain;
 use crate::store::control::{BlockKind, FlagChange, StoredBlock};
+use crate::store::rows::readable;
 use crate::switches::Flag;
 use crate::verdict::GateName;
 
@@ -34,8 +35,8 @@ fn flag((name, enabled, kill_switch, rollout): FlagRow) -> Flag {
 }
 
 pub(super) async fn flags(pool: &PgPool) -> Result<Vec<Flag>, StoreError> {
-    let rows: Vec<FlagRow> = sqlx::query_as(select_flags!("where name is not null order by 1")).fetch_all(pool).await?;
-    Ok(rows.into_iter().map(flag).collect())
+    let rows = sqlx::query(select_flags!("where name is not null order by 1")).fetch_all(pool).await?;
+    Ok(readable(&rows, "public.feature_flags").map(flag).collect())
 }
 
 /// An adopted table may have no unique key on names, so gatekeepers that make flags follow one another.
@@ -98,21 +99,21 @@ pub(super) async fn seed_flags(pool: &PgPool, names: &[String]) -> Result<(), St
 struct RulingRow {
     gate: String,
     mode: Option<String>,
-    until: Option<OffsetDateTime>,
+    until: Option<Moment>,
     afterwards: Option<String>,
     reason: Option<String>,
     actor: Option<String>,
-    changed_at: OffsetDateTime,
+    changed_at: Moment,
 }
 
 pub(super) async fn rulings(pool: &PgPool) -> Result<Vec<Ruling>, StoreError> {
-    let rows: Vec<RulingRow> = sqlx::query_as(
+    let rows = sqlx::query(
         "select gate, mode, until, afterwards, reason, actor, changed_at from gatekeeper.enforcement
          where changed_at is not null order by gate",
     )
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().filter_map(ruling).collect())
+    Ok(readable(&rows, "gatekeeper.enforcement").filter_map(ruling).collect())
 }
 
 /// Gates that only a newer gatekeeper has are none of our business.
@@ -120,11 +121,11 @@ fn ruling(row: RulingRow) -> Option<Ruling> {
     Some(Ruling {
         gate: GateName::parse(&row.gate)?,
         mode: row.mode.as_deref().and_then(GateMode::parse),
-        until: row.until.map(Timestamp::from_datetime),
+        until: row.until.map(|at| at.0),
         afterwards: row.afterwards.as_deref().and_then(GateMode::parse),
         reason: row.reason.unwrap_or_default(),
         actor: row.actor.unwrap_or_default(),
-        at: Timestamp::from_datetime(row.changed_at),
+        at: row.changed_at.0,
     })
 }
 
@@ -162,19 +163,19 @@ struct BlockRow {
     subject: String,
     reason: String,
     actor: Option<String>,
-    created_at: OffsetDateTime,
-    until: Option<OffsetDateTime>,
+    created_at: Moment,
+    until: Option<Moment>,
 }
 
 pub(super) async fn blocks(pool: &PgPool, now: Timestamp) -> Result<Vec<StoredBlock>, StoreError> {
-    let rows: Vec<BlockRow> = sqlx::query_as(
+    let rows = sqlx::query(
         "select id, kind, subject, reason, actor, created_at, until from gatekeeper.blocks
          where until is null or until > $1 order by created_at, id",
     )
     .bind(now.to_datetime())
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().filter_map(block).collect())
+    Ok(readable(&rows, "gatekeeper.blocks").filter_map(block).collect())
 }
 
 fn block(row: BlockRow) -> Option<StoredBlock> {
@@ -184,8 +185,8 @@ fn block(row: BlockRow) -> Option<StoredBlock> {
         subject: row.subject,
         reason: row.reason,
         actor: row.actor.unwrap_or_default(),
-        at: Timestamp::from_datetime(row.created_at),
-        until: row.until.map(Timestamp::from_datetime),
+        at: row.created_at.0,
+        until: row.until.map(|at| at.0),
     })
 }
 

@@ -1,10 +1,11 @@
 //! Keys, by their hashes.
 
 use sqlx::PgPool;
-use time::OffsetDateTime;
 
+use super::moment::Moment;
 use crate::clock::Timestamp;
 use crate::identity::{KeyHash, KeyId};
+use crate::store::rows::{or_pass_over, readable};
 use crate::store::{StoreError, StoredKey};
 
 #[derive(sqlx::FromRow)]
@@ -15,21 +16,23 @@ struct Row {
     sources: Vec<String>,
     targets: Vec<String>,
     actions: Vec<String>,
-    created_at: OffsetDateTime,
-    not_before: Option<OffsetDateTime>,
-    expires_at: Option<OffsetDateTime>,
-    revoked_at: Option<OffsetDateTime>,
-    last_used_at: Option<OffsetDateTime>,
+    created_at: Moment,
+    not_before: Option<Moment>,
+    expires_at: Option<Moment>,
+    revoked_at: Option<Moment>,
+    last_used_at: Option<Moment>,
 }
 
 pub(super) async fn all(pool: &PgPool) -> Result<Vec<StoredKey>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows = sqlx::query(
         "select id, name, hash, sources, targets, actions, created_at, not_before, expires_at, revoked_at, last_used_at
          from gatekeeper.keys order by created_at, id",
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter().map(stored_key).collect()
+    // Whose key is passed over is not let in.
+    let table = "gatekeeper.keys";
+    Ok(readable(&rows, table).filter_map(|row| or_pass_over(stored_key(row), table)).collect())
 }
 
 fn stored_key(row: Row) -> Result<StoredKey, StoreError> {
@@ -43,11 +46,11 @@ fn stored_key(row: Row) -> Result<StoredKey, StoreError> {
         sources: row.sources,
         targets: row.targets,
         actions: row.actions,
-        created_at: Timestamp::from_datetime(row.created_at),
-        not_before: row.not_before.map(Timestamp::from_datetime),
-        expires_at: row.expires_at.map(Timestamp::from_datetime),
-        revoked_at: row.revoked_at.map(Timestamp::from_datetime),
-        last_used_at: row.last_used_at.map(Timestamp::from_datetime),
+        created_at: row.created_at.0,
+        not_before: row.not_before.map(|at| at.0),
+        expires_at: row.expires_at.map(|at| at.0),
+        revoked_at: row.revoked_at.map(|at| at.0),
+        last_used_at: row.last_used_at.map(|at| at.0),
     })
 }
 

@@ -5,6 +5,7 @@ mod control;
 mod keys;
 mod listen;
 mod maintain;
+mod moment;
 mod read;
 mod signals;
 mod write;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::PgPool;
-use sqlx::types::time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::moment::Moment;
 use crate::clock::Timestamp;
 use crate::store::control::EntryKind;
 use crate::store::{CallQuery, CallRow, EndpointCount, LimitRow, StoreError};
@@ -25,7 +25,7 @@ pub(super) async fn counts_since(pool: &PgPool, start: Timestamp) -> Result<Vec<
 }
 
 pub(super) async fn limit_rows(pool: &PgPool, identifier: Option<&str>, start: Timestamp, most: u32) -> Result<Vec<LimitRow>, StoreError> {
-    let rows: Vec<(String, String, i32, OffsetDateTime)> = sqlx::query_as(
+    let rows: Vec<(String, String, i32, Moment)> = sqlx::query_as(
         "select identifier, endpoint, request_count, window_start from public.rate_limits
          where window_start >= $1 and ($2::text is null or identifier = $2)
          order by window_start desc, identifier, endpoint limit $3",
@@ -41,15 +41,15 @@ pub(super) async fn limit_rows(pool: &PgPool, identifier: Option<&str>, start: T
             identifier,
             endpoint,
             count: u64::try_from(count).unwrap_or(0),
-            window_start: Timestamp::from_datetime(window_start),
+            window_start: window_start.0,
         })
         .collect())
 }
 
-type Row = (Uuid, OffsetDateTime, String, String, String, String, Option<Value>);
+type Row = (Uuid, Moment, String, String, String, String, Option<Value>);
 
 fn call_row((id, at, activity_type, status, title, description, metadata): Row) -> CallRow {
-    CallRow { id, at: Timestamp::from_datetime(at), activity_type, status, title, description, metadata: metadata.unwrap_or(Value::Null) }
+    CallRow { id, at: at.0, activity_type, status, title, description, metadata: metadata.unwrap_or(Value::Null) }
 }
 
 macro_rules! select_calls {

@@ -1,9 +1,8 @@
 //! Signals by transaction. The cursor is a snapshot: what was not visible in it and is now, is new, however late it was committed.
 
 use sqlx::PgPool;
-use time::OffsetDateTime;
 
-use crate::clock::Timestamp;
+use super::moment::Moment;
 use crate::store::{Signal, SignalCursor, StoreError};
 
 pub(super) async fn cursor(pool: &PgPool) -> Result<SignalCursor, StoreError> {
@@ -17,7 +16,7 @@ struct Row {
     kind: Option<String>,
     identifier: Option<String>,
     endpoint: Option<String>,
-    window_start: Option<OffsetDateTime>,
+    window_start: Option<Moment>,
     request_count: Option<i64>,
 }
 
@@ -55,7 +54,7 @@ fn signal(row: Row) -> Option<Signal> {
         "counts_deleted" => Some(Signal::CountsDeleted {
             identifier: row.identifier?,
             endpoint: row.endpoint?,
-            minute: Timestamp::from_datetime(row.window_start?),
+            minute: row.window_start?.0,
             count: u64::try_from(row.request_count?).unwrap_or(0),
         }),
         "all_counts_deleted" => Some(Signal::AllCountsDeleted),

@@ -4,10 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use sqlx::{PgConnection, PgPool};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
+use super::moment::Moment;
 use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
 use crate::store::{CallRecord, Counted, StoreError, fault};
 
@@ -35,7 +34,7 @@ async fn write_distinct(pool: &PgPool, mut records: Vec<&CallRecord>) -> sqlx::R
 
 /// Which of the records were not there yet.
 async fn add_activity(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<HashSet<RecordKey>> {
-    let added: Vec<(Uuid, OffsetDateTime)> = sqlx::query_as(
+    let added: Vec<(Uuid, Moment)> = sqlx::query_as(
         "insert into public.eliza_activity_log (id, created_at, updated_at, activity_type, status, title, description, metadata)
          select id, at, at, activity_type, status, title, description, metadata::jsonb
          from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
@@ -52,7 +51,7 @@ async fn add_activity(connection: &mut PgConnection, records: &[&CallRecord]) ->
     .bind(column(records, |r| plain_json(&r.metadata)))
     .fetch_all(connection)
     .await?;
-    Ok(added.into_iter().map(|(id, at)| (id, Timestamp::from_datetime(at))).collect())
+    Ok(added.into_iter().map(|(id, at)| (id, at.0)).collect())
 }
 
 async fn add_api_calls(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<()> {

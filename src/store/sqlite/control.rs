@@ -14,6 +14,7 @@ use crate::enforcement::{GateMode, Ruling};
 use crate::store::StoreError;
 use crate::store::batch::plain;
 use crate::store::control::{BlockKind, FlagChange, StoredBlock};
+use crate::store::rows::{or_pass_over, readable};
 use crate::switches::Flag;
 use crate::verdict::GateName;
 
@@ -24,9 +25,9 @@ fn flag((name, enabled, kill_switch, rollout): FlagRow) -> Flag {
 }
 
 pub(super) async fn flags(readers: &SqlitePool) -> Result<Vec<Flag>, StoreError> {
-    let rows: Vec<FlagRow> =
-        sqlx::query_as("select name, enabled, kill_switch, rollout_percentage from feature_flags order by name").fetch_all(readers).await?;
-    Ok(rows.into_iter().map(flag).collect())
+    let rows =
+        sqlx::query("select name, enabled, kill_switch, rollout_percentage from feature_flags order by name").fetch_all(readers).await?;
+    Ok(readable(&rows, "feature_flags").map(flag).collect())
 }
 
 pub(super) async fn set_flag(writer: &SqlitePool, change: &FlagChange, entry: &AuditEntry) -> Result<(Option<Flag>, Flag), StoreError> {
@@ -92,13 +93,14 @@ struct RulingRow {
 }
 
 pub(super) async fn rulings(readers: &SqlitePool) -> Result<Vec<Ruling>, StoreError> {
-    let rows: Vec<RulingRow> = sqlx::query_as(
+    let rows = sqlx::query(
         "select gate, mode, until, afterwards, reason, actor, changed_at from gatekeeper_enforcement
          where changed_at is not null order by gate",
     )
     .fetch_all(readers)
     .await?;
-    rows.into_iter().filter_map(|row| ruling(row).transpose()).collect()
+    let table = "gatekeeper_enforcement";
+    Ok(readable(&rows, table).filter_map(|row| or_pass_over(ruling(row), table)?).collect())
 }
 
 /// Gates that only a newer gatekeeper has are none of our business.
@@ -151,18 +153,19 @@ struct BlockRow {
 }
 
 pub(super) async fn blocks(readers: &SqlitePool, now: Timestamp) -> Result<Vec<StoredBlock>, StoreError> {
-    let rows: Vec<BlockRow> = sqlx::query_as(
+    let rows = sqlx::query(
         "select id, kind, subject, reason, actor, created_at, until from gatekeeper_blocks
          where until is null or until > ? order by created_at, id",
     )
     .bind(text(now))
     .fetch_all(readers)
     .await?;
-    rows.into_iter().map(block).collect()
+    let table = "gatekeeper_blocks";
+    Ok(readable(&rows, table).filter_map(|row| or_pass_over(block(row), table)).collect())
 }
 
 fn block(row: BlockRow) -> Result<StoredBlock, StoreError> {
-    let odd = |what: &str| StoreError::Refused(format!("{what:?} in gatekeeper_blocks cannot be read"));
+    let odd = |what: &str| StoreError::Refused(format!("{what:?} is neither an id nor a kind"));
     Ok(StoredBlock {
         id: Uuid::try_parse(&row.id).map_err(|_| odd(&row.id))?,
         kind: BlockKind::parse(&row.kind).ok_or_else(|| odd(&row.kind))?,

@@ -1,0 +1,304 @@
+//! What is known of a body while it is read: where the reader stands, and the strings that may be SQL. Nothing else is kept, and of a
+//! string that cannot be SQL not even its place is written down.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::super::begins::begins_as_sql;
+use super::super::code::literals;
+use super::super::fields::{CodeFields, Fields, Reading, Sieve, Under, Way};
+use super::super::{SqlText, legible};
+use super::embedded::{self, is_json};
+use super::{ambiguous, invalid};
+use crate::identity::Action;
+use crate::verdict::Failure;
+
+/// How many strings that may be SQL one call may carry. What they cost beside the body itself is bounded by it.
+const SQL_TEXTS: usize = 16_384;
+
+/// How long they may be together, pieces and what they are joined to. Judging holds sixteen bytes for each token of the longest.
+const SQL_BYTES: usize = 4 << 20;
+
+/// JSON in a string in JSON, and so on: what stands deeper is a string like any other.
+const EMBEDDED: usize = 4;
+
+/// A longer pointer is cut: it is for people, and a body of nothing but names must not grow while it is read.
+const POINTER_LIMIT: usize = 256;
+
+/// Of an object with so few members, each name is compared with each; of others they are put in order first.
+const FEW: usize = 8;
+
+pub struct Walk<'de, 'f> {
+    pub target: Option<String>,
+    pub action: Option<Action>,
+    pub payload_action: Option<Action>,
+    pub sql: Vec<SqlText>,
+    /// Why the walk ended early, if it was not the JSON.
+    pub failure: Option<Failure>,
+    /// Where in the body the payload is.
+    pub payload: Place<'de>,
+    fields: &'f Fields,
+    sieve: Sieve,
+    /// The names met in every object that is still open, the outermost first.
+    names: Vec<Cow<'de, str>>,
+    path: Vec<Step>,
+    sql_bytes: usize,
+    /// What code there is, if it is code: that is known with the target.
+    code: Vec<(CodeFields, SqlText)>,
+    /// Which of the strings in `sql` stand in the arrays that are still open, at any depth of them.
+    pieces: Vec<usize>,
+    /// How many strings of JSON the reader is in.
+    embedded: usize,
+}
+
+/// Where a value is in the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'de> {
+    Nowhere,
+    /// Behind this name, and before the next one, if there is one.
+    Between(&'de str, Option<&'de str>),
+    /// It is there, but no part of the body says where: names with escapes in them are no parts of it.
+    Somewhere,
+}
+
+enum Step {
+    /// The name at this place in `names`.
+    Member(usize),
+    Item(usize),
+}
+
+/// How far everything had come, to go back to.
+pub struct Mark {
+    names: usize,
+    path: usize,
+    sql: usize,
+    sql_bytes: usize,
+    code: usize,
+    pieces: usize,
+}
+
+impl<'de, 'f> Walk<'de, 'f> {
+    pub fn new(fields: &'f Fields) -> Self {
+        Self {
+            target: None,
+            action: None,
+            payload_action: None,
+            sql: Vec::new(),
+            failure: None,
+            payload: Place::Nowhere,
+            fields,
+            sieve: fields.sieve(),
+            // As many as most calls have, so that they do not grow in steps.
+            names: Vec::with_capacity(24),
+            path: Vec::with_capacity(16),
+            sql_bytes: 0,
+            code: Vec::new(),
+            pieces: Vec::new(),
+            embedded: 0,
+        }
+    }
+
+    /// Steps into a member, whose value stands under what is returned.
+    pub fn enter_member(&mut self, name: Cow<'de, str>, outer: Under) -> Under {
+        self.path.push(Step::Member(self.names.len()));
+        self.names.push(name);
+        self.under(outer)
+    }
+
+    /// Its name is remembered until its object is closed.
+    pub fn leave_member(&mut self) {
+        self.path.pop();
+    }
+
+    /// Steps to the first item of an array; all of them stand under the same.
+    pub fn enter_items(&mut self, outer: Under) -> Under {
+        self.path.push(Step::Item(0));
+        self.under(outer)
+    }
+
+    pub fn next_item(&mut self) {
+        if let Some(Step::Item(index)) = self.path.last_mut() {
+            *index += 1;
+        }
+    }
+
+    pub fn mark(&self) -> Mark {
+        Mark {
+            names: self.names.len(),
+            path: self.path.len(),
+            sql: self.sql.len(),
+            sql_bytes: self.sql_bytes,
+            code: self.code.len(),
+            pieces: self.pieces.len(),
+        }
+    }
+
+    /// As if nothing had been read since.
+    fn back_to(&mut self, mark: &Mark) {
+        self.names.truncate(mark.names);
+        self.path.truncate(mark.path);
+        self.sql.truncate(mark.sql);
+        self.sql_bytes = mark.sql_bytes;
+        self.code.truncate(mark.code);
+        self.pieces.truncate(mark.pieces);
+    }
+
+    fn under(&self, outer: Under) -> Under {
+        self.fields.under(&self.sieve, outer, || {
+            self.path.iter().rev().map(|step| match step {
+                Step::Member(at) => Way::Member(self.names.get(*at).map_or("", |name| name)),
+                Step::Item(_) => Way::Item,
+            })
+        })
+    }
+
+    /// RFC 6901.
+    pub fn pointer(&self) -> String {
+        let mut out = String::new();
+        for step in &self.path {
+            if out.len() > POINTER_LIMIT {
+                break;
+            }
+            out.push('/');
+            match step {
+                Step::Item(index) => {
+                    let _ = write!(out, "{index}");
+                }
+                Step::Member(at) => {
+                    for c in self.names.get(*at).map_or("", |name| name).chars().take(POINTER_LIMIT) {
+                        match c {
+                            '~' => out.push_str("~0"),
+                            '/' => out.push_str("~1"),
+                            c => out.push(c),
+                        }
+                    }
+                }
+            }
+        }
+        legible(&out, POINTER_LIMIT)
+    }
+
+    /// A string, where the reader stands.
+    pub fn string(&mut self, text: &str, under: Under) -> Result<(), Failure> {
+        if under == Under::Prose || (is_json(text) && self.read_embedded(text, under)?) {
+            return Ok(());
+        }
+        match under {
+            Under::Sql if !text.trim().is_empty() => {
+                self.pieces.push(self.sql.len());
+                self.collect(text.to_owned(), Reading::Sql, false)
+            }
+            Under::Code(fields) if text.contains(['\'', '"', '`']) => {
+                self.make_room(text.len())?;
+                let code = SqlText { pointer: self.pointer(), text: text.to_owned(), reading: Reading::Text, joined: false };
+                self.code.push((fields, code));
+                Ok(())
+            }
+            Under::Nothing | Under::Code(_) if begins_as_sql(text) => self.collect(text.to_owned(), Reading::Text, false),
+            Under::Nothing | Under::Code(_) | Under::Sql | Under::Prose => Ok(()),
+        }
+    }
+
+    /// What is JSON as a whole is read as the body is. Whether it is.
+    fn read_embedded(&mut self, text: &str, under: Under) -> Result<bool, Failure> {
+        if self.embedded == EMBEDDED {
+            return Ok(false);
+        }
+        let mark = self.mark();
+        self.embedded += 1;
+        let is_json = embedded::read(self, text, under)?;
+        self.embedded -= 1;
+        if is_json {
+            self.pieces.truncate(mark.pieces);
+        } else {
+            self.back_to(&mark);
+        }
+        Ok(is_json)
+    }
+
+    fn collect(&mut self, text: String, reading: Reading, joined: bool) -> Result<(), Failure> {
+        self.make_room(text.len())?;
+        let pointer = self.pointer();
+        self.sql.push(SqlText { pointer, text, reading, joined });
+        Ok(())
+    }
+
+    /// For one more string.
+    fn make_room(&mut self, bytes: usize) -> Result<(), Failure> {
+        if self.sql.len() + self.code.len() >= SQL_TEXTS {
+            return Err(too_many());
+        }
+        self.sql_bytes += bytes;
+        if self.sql_bytes > SQL_BYTES { Err(too_long()) } else { Ok(()) }
+    }
+
+    /// Now that the target is known: what is code for it is judged literal by literal, and as what it is as a whole.
+    pub fn read_code(&mut self, target: &str) -> Result<(), Failure> {
+        for (fields, code) in std::mem::take(&mut self.code) {
+            if self.fields.is_code(fields, target) {
+                let room = SQL_TEXTS.saturating_sub(self.sql.len());
+                for text in literals(&code.text, room).ok_or_else(too_many)? {
+                    self.sql.push(SqlText { pointer: code.pointer.clone(), text, reading: Reading::Text, joined: false });
+                }
+            }
+            if begins_as_sql(&code.text) {
+                self.sql.push(code);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes an array that was opened at the mark. Its items, and those of arrays in it, may be the pieces of one statement. A blank
+    /// between them is how they are mostly put together; where an item has a comment, the next line is another reading of what follows.
+    pub fn close_array(&mut self, mark: &Mark) -> Result<(), Failure> {
+        self.path.truncate(mark.path);
+        let items = self.pieces.get(mark.pieces..).unwrap_or_default();
+        if items.len() < 2 {
+            return Ok(());
+        }
+        // Arrays in arrays are joined at every depth; what they come to is counted before it is made.
+        let length: usize = items.iter().filter_map(|at| self.sql.get(*at)).map(|piece| piece.text.len() + 1).sum();
+        if self.sql_bytes + length > SQL_BYTES {
+            return Err(too_long());
+        }
+        let pieces: Vec<&str> = items.iter().filter_map(|at| self.sql.get(*at)).map(|piece| piece.text.as_str()).collect();
+        let by_lines = pieces.iter().any(|piece| piece.contains("--")).then(|| pieces.join("\n"));
+        let joined = pieces.join(" ");
+        self.collect(joined, Reading::Sql, true)?;
+        by_lines.map_or(Ok(()), |text| self.collect(text, Reading::Sql, true))
+    }
+
+    /// Closes an object that was opened at the mark, and in which no name may stand twice.
+    pub fn close_object(&mut self, mark: &Mark) -> Result<(), Failure> {
+        let names = self.names.get_mut(mark.names..).unwrap_or_default();
+        if let Some(at) = twice(names) {
+            self.path.push(Step::Member(mark.names + at));
+            return Err(ambiguous(format!("the member at {} stands there more than once", self.pointer())));
+        }
+        self.close_any_object(mark);
+        Ok(())
+    }
+
+    /// The same where names may stand twice: whoever reads it may take either value, so both are judged.
+    pub fn close_any_object(&mut self, mark: &Mark) {
+        self.names.truncate(mark.names);
+        self.pieces.truncate(mark.pieces);
+    }
+}
+
+/// A place of a name that stands there more than once.
+fn twice(names: &mut [Cow<'_, str>]) -> Option<usize> {
+    if names.len() <= FEW {
+        return (1..names.len()).find(|at| names.get(..*at).is_some_and(|before| names.get(*at).is_some_and(|name| before.contains(name))));
+    }
+    names.sort_unstable();
+    names.windows(2).position(|pair| matches!(pair, [a, b] if a == b))
+}
+
+fn too_many() -> Failure {
+    invalid(&format!("more than {SQL_TEXTS} strings of SQL"))
+}
+
+fn too_long() -> Failure {
+    invalid(&format!("more than {} MiB of SQL", SQL_BYTES >> 20))
+}
