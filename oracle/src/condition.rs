@@ -127,6 +127,11 @@ impl Folder {
                     Some(_) => unknown(tree),
                 }
             }
+            // What it is given may look at no row, whatever stands in it: `f(a OR true)`.
+            "FuncCall" if tree.get("agg_filter").is_nothing() && tree.get("over").is_nothing() && tree.get("agg_order").is_nothing() => {
+                let looks = |arg| matches!(self.value(arg), Value::Row | Value::Same | Value::Never);
+                if tree.get("args").items().iter().any(looks) { Value::Row } else { Value::Fixed }
+            }
             "CollateClause" => match self.value(tree.get("arg")) {
                 Value::Row => Value::Row,
                 Value::Null => Value::Null,
@@ -368,7 +373,8 @@ impl Folder {
 }
 
 fn unknown(tree: &Tree) -> Value {
-    let looks = tree.any(&|part| matches!(part.name(), "ColumnRef" | "CurrentOfExpr" | "ParamRef"));
+    let is_star = |part: &Tree| part.get("fields").items().last().is_some_and(|field| field.name() == "AStar");
+    let looks = tree.any(&|part| matches!(part.name(), "ColumnRef" | "CurrentOfExpr" | "ParamRef") && !is_star(part));
     if looks { Value::Row } else { Value::Fixed }
 }
 
