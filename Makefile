@@ -1,6 +1,6 @@
 # The commands of this project. `make run` for a first look, `make test` for all that must hold.
 
-.PHONY: run build test lint bench fuzz
+.PHONY: run build test lint bench fuzz differ
 
 run:
 	cargo run --release --locked -- demo
@@ -23,3 +23,7 @@ bench:
 # Needs cargo-fuzz: cargo install cargo-fuzz
 fuzz:
 	cd fuzz && for target in envelope headers sql gate; do RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=60 || exit 1; done
+
+# Needs libclang; see oracle/README.md
+differ:
+	cargo run --release --locked --manifest-path oracle/Cargo.toml --bin differ -- --seconds 60

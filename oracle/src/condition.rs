@@ -50,13 +50,34 @@ enum Value {
     Fixed,
     /// True for every row where something is not NULL: `id = id`.
     Same,
+    /// False for every row, or NULL.
+    Never,
     /// It looks at the row.
     Row,
 }
 
 impl Value {
     fn is_known(&self) -> bool {
-        !matches!(self, Self::Fixed | Self::Same | Self::Row)
+        !matches!(self, Self::Fixed | Self::Same | Self::Never | Self::Row)
+    }
+
+    /// Whether it may be true for every row, and whether it may be false for every row.
+    fn bounds(&self) -> (bool, bool) {
+        match self {
+            Self::Fixed | Self::Number(_) | Self::Text(_) => (true, true),
+            Self::Truth(true) | Self::Same => (true, false),
+            Self::Truth(false) | Self::Never => (false, true),
+            Self::Null | Self::Row => (false, false),
+        }
+    }
+
+    fn within(may_be_true: bool, may_be_false: bool) -> Self {
+        match (may_be_true, may_be_false) {
+            (true, true) => Self::Fixed,
+            (true, false) => Self::Same,
+            (false, true) => Self::Never,
+            (false, false) => Self::Row,
+        }
     }
 }
 
@@ -106,6 +127,11 @@ impl Folder {
                     Some(_) => unknown(tree),
                 }
             }
+            // What it is given may look at no row, whatever stands in it: `f(a OR true)`.
+            "FuncCall" if tree.get("agg_filter").is_nothing() && tree.get("over").is_nothing() && tree.get("agg_order").is_nothing() => {
+                let looks = |arg| matches!(self.value(arg), Value::Row | Value::Same | Value::Never);
+                if tree.get("args").items().iter().any(looks) { Value::Row } else { Value::Fixed }
+            }
             "CollateClause" => match self.value(tree.get("arg")) {
                 Value::Row => Value::Row,
                 Value::Null => Value::Null,
@@ -116,24 +142,15 @@ impl Folder {
     }
 
     fn logic(&self, tree: &Tree) -> Value {
-        let mut args: Vec<Value> = tree.get("args").items().iter().map(|arg| truth(&self.value(arg))).collect();
-        let has = |wanted: &Value| args.contains(wanted);
+        let mut args = tree.get("args").items().iter().map(|arg| truth(&self.value(arg)));
         if tree.get("boolop").is(BoolExprType::AndExpr as i32) {
-            let order = [Value::Truth(false), Value::Row, Value::Null, Value::Same, Value::Fixed];
-            order.into_iter().find(|one| has(one)).unwrap_or(Value::Truth(true))
-        } else if tree.get("boolop").is(BoolExprType::OrExpr as i32) {
-            if is_null_or_not(tree.get("args").items()) {
-                return Value::Same;
-            }
-            let order = [Value::Truth(true), Value::Fixed, Value::Same, Value::Row, Value::Null];
-            order.into_iter().find(|one| has(one)).unwrap_or(Value::Truth(false))
+            all(args)
+        } else if tree.get("boolop").is(BoolExprType::NotExpr as i32) {
+            args.next().map_or(Value::Fixed, not)
+        } else if is_null_or_not(tree.get("args").items()) {
+            Value::Same
         } else {
-            match args.pop() {
-                Some(Value::Truth(is)) => Value::Truth(!is),
-                Some(Value::Same) => Value::Row,
-                Some(other) => other,
-                None => Value::Fixed,
-            }
+            any(args)
         }
     }
 
@@ -143,7 +160,7 @@ impl Folder {
         let plain = name.get("typmods").items().is_empty() && name.get("array_bounds").items().is_empty();
         let to = name.get("names").last_name();
         match (inner, to) {
-            (Value::Row | Value::Same, _) => Value::Row,
+            (Value::Row | Value::Same | Value::Never, _) => Value::Row,
             (Value::Null, _) if plain => Value::Null,
             (Value::Truth(is), "bool") if plain => Value::Truth(is),
             (Value::Text(text), "bool") if plain => said(&text).map_or(Value::Fixed, Value::Truth),
@@ -239,6 +256,8 @@ impl Folder {
             .iter()
             .zip(right)
             .map(|(a, b)| if is_column(a) && a == b { Value::Same } else { self.operate("=", &self.value(a), &self.value(b)) }));
+        // Of rows with a NULL in them nobody need know more.
+        let same = if same == Value::Null { Value::Fixed } else { same };
         if name == "=" { same } else { not(same) }
     }
 
@@ -246,7 +265,7 @@ impl Folder {
         match (name, right) {
             ("-", Value::Number(number)) => number.checked_neg().map_or(Value::Fixed, Value::Number),
             ("+", Value::Number(number)) => Value::Number(*number),
-            (_, Value::Row | Value::Same) => Value::Row,
+            (_, Value::Row | Value::Same | Value::Never) => Value::Row,
             _ => Value::Fixed,
         }
     }
@@ -258,7 +277,7 @@ impl Folder {
                 Value::Null
             }
             (Value::Row, _) | (_, Value::Row) => Value::Row,
-            (Value::Same, _) | (_, Value::Same) => Value::Fixed,
+            (Value::Same | Value::Never, _) | (_, Value::Same | Value::Never) => Value::Fixed,
             (Value::Number(a), Value::Number(b)) => self.numbers(name, *a, *b),
             (Value::Text(a), Value::Number(b)) => a.trim().parse().map_or(Value::Fixed, |a| self.numbers(name, a, *b)),
             (Value::Number(a), Value::Text(b)) => b.trim().parse().map_or(Value::Fixed, |b| self.numbers(name, *a, b)),
@@ -297,7 +316,7 @@ impl Folder {
         let is_null = match self.value(tree.get("arg")) {
             Value::Null => Value::Truth(true),
             Value::Row => Value::Row,
-            Value::Same | Value::Fixed => Value::Fixed,
+            Value::Same | Value::Never | Value::Fixed => Value::Fixed,
             _ => Value::Truth(false),
         };
         if tree.get("nulltesttype").is(NullTestType::IsNull as i32) { is_null } else { not(is_null) }
@@ -316,7 +335,7 @@ impl Folder {
         match inner {
             Value::Same if wanted == Value::Truth(true) && !negated => Value::Same,
             // `(id = id) IS NOT FALSE` and the like.
-            Value::Same => Value::Fixed,
+            Value::Same | Value::Never => Value::Fixed,
             inner if inner.is_known() => Value::Truth((inner == wanted) != negated),
             inner => inner,
         }
@@ -324,6 +343,8 @@ impl Folder {
 
     fn case(&self, tree: &Tree) -> Value {
         let tested = tree.get("arg");
+        let mut results = Vec::new();
+        let mut is_settled = false;
         for when in tree.get("args").items() {
             let condition = when.get("expr");
             let holds = if tested.is_nothing() {
@@ -331,20 +352,29 @@ impl Folder {
             } else {
                 self.operate("=", &self.value(tested), &self.value(condition))
             };
-            match holds {
-                Value::Truth(true) => return self.value(when.get("result")),
-                Value::Truth(false) | Value::Null => {}
-                Value::Row => return unknown(tree),
-                // It comes to an error, or to what nobody has worked out.
-                _ => return Value::Fixed,
+            if !matches!(holds, Value::Truth(false) | Value::Null) {
+                results.push(self.value(when.get("result")));
+            }
+            is_settled = holds == Value::Truth(true);
+            if is_settled {
+                break;
             }
         }
-        if tree.get("defresult").is_nothing() { Value::Null } else { self.value(tree.get("defresult")) }
+        if !is_settled {
+            results.push(if tree.get("defresult").is_nothing() { Value::Null } else { self.value(tree.get("defresult")) });
+        }
+        if let [only] = &results[..] {
+            return only.clone();
+        }
+        // Which of them it is depends on the row, or on what is not worked out.
+        let bounds = || results.iter().map(|result| truth(result).bounds());
+        Value::within(bounds().all(|(may_be_true, _)| may_be_true), bounds().all(|(_, may_be_false)| may_be_false))
     }
 }
 
 fn unknown(tree: &Tree) -> Value {
-    let looks = tree.any(&|part| matches!(part.name(), "ColumnRef" | "CurrentOfExpr" | "ParamRef"));
+    let is_star = |part: &Tree| part.get("fields").items().last().is_some_and(|field| field.name() == "AStar");
+    let looks = tree.any(&|part| matches!(part.name(), "ColumnRef" | "CurrentOfExpr" | "ParamRef") && !is_star(part));
     if looks { Value::Row } else { Value::Fixed }
 }
 
@@ -392,19 +422,24 @@ fn is_column(tree: &Tree) -> bool {
 fn not(value: Value) -> Value {
     match value {
         Value::Truth(is) => Value::Truth(!is),
-        Value::Same => Value::Row,
+        Value::Same => Value::Never,
+        Value::Never => Value::Same,
         other => other,
     }
 }
 
 fn any(values: impl Iterator<Item = Value>) -> Value {
-    let values: Vec<Value> = values.collect();
-    let order = [Value::Truth(true), Value::Fixed, Value::Same, Value::Row, Value::Null];
-    order.into_iter().find(|one| values.contains(one)).unwrap_or(Value::Truth(false))
+    not(all(values.map(not)))
 }
 
 fn all(values: impl Iterator<Item = Value>) -> Value {
     let values: Vec<Value> = values.collect();
-    let order = [Value::Truth(false), Value::Row, Value::Null, Value::Same, Value::Fixed];
-    order.into_iter().find(|one| values.contains(one)).unwrap_or(Value::Truth(true))
+    if values.contains(&Value::Truth(false)) {
+        return Value::Truth(false);
+    }
+    if values.iter().all(|value| matches!(value, Value::Truth(true) | Value::Null)) {
+        return if values.contains(&Value::Null) { Value::Null } else { Value::Truth(true) };
+    }
+    let bounds = || values.iter().map(Value::bounds);
+    Value::within(bounds().all(|(may_be_true, _)| may_be_true), bounds().any(|(_, may_be_false)| may_be_false))
 }

@@ -7,8 +7,8 @@ use eliza_gatekeeper::sql::rules::reaches_beyond_the_data;
 use pg_query::protobuf::{AlterTableType, CmdType, DropBehavior, MergeMatchKind, ObjectType, VariableSetKind};
 
 use crate::condition::{Choice, choice};
-use crate::continued::without_comments_between_literals;
 use crate::kinds;
+use crate::libpg_query::{has_a_parameter_for_a_literal, without_comments_between_literals};
 use crate::tree::Tree;
 
 /// Code in code; beyond it nothing is said.
@@ -54,6 +54,9 @@ pub fn classify(sql: &str) -> Option<Oracle> {
 fn at_depth(sql: &str, depth: usize) -> Option<Oracle> {
     // The wrapper's own summaries of a tree do not expect every tree that there is.
     let sql = without_comments_between_literals(sql);
+    if has_a_parameter_for_a_literal(&sql) {
+        return None;
+    }
     let parsed = std::panic::catch_unwind(|| pg_query::parse(&sql)).ok()?.ok()?;
     let mut oracle = Oracle::default();
     for statement in &parsed.protobuf.stmts {
@@ -160,6 +163,7 @@ impl Oracle {
             "LoadStmt" => self.must("load-library"),
             "FuncCall" => self.call(tree),
             // `f(1) 'a'` is a literal of a type that is called like a function.
+            "TypeName" if tree.get("names").last_name() == "set_config" => self.may("guard-setting"),
             "TypeName" if reaches_beyond_the_data(tree.get("names").last_name()) => self.may("server-function"),
             // A parser's work ends at the quotes; PL/pgSQL has one of its own.
             "DoStmt" => self.is_opaque = true,

@@ -3,10 +3,10 @@
 
 mod check;
 mod condition;
-mod continued;
 mod facts;
 pub mod generate;
 mod kinds;
+mod libpg_query;
 mod minimize;
 mod random;
 mod tree;

@@ -144,6 +144,16 @@ fn reads_literals_that_go_on_over_comments() {
 }
 
 #[test]
+fn takes_no_parameter_for_a_literal() {
+    for sql in ["SELECT date $1", "DELETE FROM t WHERE (a $1 OR 't') IS TRUE", "SELECT int $1", "SELECT numeric(3) $1"] {
+        assert!(classify(sql).is_none(), "{sql}");
+    }
+    for sql in ["SELECT $1, a + $2 FROM t WHERE b LIKE $3 ESCAPE $4 AND c BETWEEN $5 AND $6 LIMIT $7", "SELECT a AT TIME ZONE $1"] {
+        assert!(classify(sql).is_some(), "{sql}");
+    }
+}
+
+#[test]
 fn reads_what_is_nested_deep() {
     let sql = format!("DELETE FROM t WHERE {}true{}", "NOT (a AND NOT (".repeat(60), "))".repeat(60));
     assert!(classify(&sql).is_some());

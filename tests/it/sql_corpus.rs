@@ -46,14 +46,16 @@ fn every_folder_is_a_rule() {
 fn harmless_statements_and_prose_pass() {
     let texts = texts(&corpus().join("allow"));
     assert!(texts.len() >= 100);
-    let alarms: Vec<_> = texts.into_iter().map(|(name, text)| (name, found(&text, Field::Sql))).filter(|(_, found)| !found.is_empty()).collect();
+    let alarms: Vec<_> =
+        texts.into_iter().map(|(name, text)| (name, found(&text, Field::Sql))).filter(|(_, found)| !found.is_empty()).collect();
     assert!(alarms.is_empty(), "{alarms:#?}");
 }
 
 #[test]
 fn what_is_harmless_in_a_field_of_sql_is_harmless_in_any() {
     let texts = texts(&corpus().join("allow"));
-    let alarms: Vec<_> = texts.into_iter().map(|(name, text)| (name, found(&text, Field::Text))).filter(|(_, found)| !found.is_empty()).collect();
+    let alarms: Vec<_> =
+        texts.into_iter().map(|(name, text)| (name, found(&text, Field::Text))).filter(|(_, found)| !found.is_empty()).collect();
     assert!(alarms.is_empty(), "{alarms:#?}");
 }
 
@@ -69,6 +71,7 @@ fn a_text_that_as_a_whole_is_sql_is_judged_whatever_its_field() {
 fn prose_that_speaks_of_sql_passes_in_other_fields() {
     let texts = texts(&corpus().join("text/allow"));
     assert!(texts.len() >= 15);
-    let alarms: Vec<_> = texts.into_iter().map(|(name, text)| (name, found(&text, Field::Text))).filter(|(_, found)| !found.is_empty()).collect();
+    let alarms: Vec<_> =
+        texts.into_iter().map(|(name, text)| (name, found(&text, Field::Text))).filter(|(_, found)| !found.is_empty()).collect();
     assert!(alarms.is_empty(), "{alarms:#?}");
 }

@@ -1,10 +1,11 @@
-//! Literals that go on over a comment: `'a' -- b` and on the next line `'c'` are one literal. libpg_query keeps comments as tokens, and so
-//! takes these for two, which PostgreSQL does not. Blanks instead of such comments make it read what PostgreSQL reads.
+//! Where libpg_query reads otherwise than PostgreSQL's server does.
 
 use std::borrow::Cow;
 
-use pg_query::protobuf::Token;
+use pg_query::protobuf::{KeywordKind, Token};
 
+/// `'a' -- b` and on the next line `'c'` are one literal; libpg_query keeps comments as tokens, and so takes them for two. Blanks instead of
+/// such comments make it read what PostgreSQL reads.
 pub fn without_comments_between_literals(sql: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(sql);
     let mut at = 0;
@@ -46,4 +47,28 @@ fn ends_a_literal(text: &str) -> bool {
     let is_literal = |token: i32| [Token::Sconst, Token::Usconst, Token::Bconst, Token::Xconst].iter().any(|kind| *kind as i32 == token);
     let scanned = pg_query::scan(text);
     scanned.is_ok_and(|scanned| scanned.tokens.last().is_some_and(|last| is_literal(last.token) && last.end as usize == text.len()))
+}
+
+/// `date $1`: libpg_query takes a parameter for the literal of a type, so that it can read what has been made anonymous. To PostgreSQL no
+/// parameter stands behind a name.
+pub fn has_a_parameter_for_a_literal(text: &str) -> bool {
+    if !text.as_bytes().windows(2).any(|pair| pair[0] == b'$' && pair[1].is_ascii_digit()) {
+        return false;
+    }
+    let Ok(scanned) = pg_query::scan(text) else { return false };
+    let comments = [Token::SqlComment as i32, Token::CComment as i32];
+    let tokens: Vec<_> = scanned.tokens.iter().filter(|token| !comments.contains(&token.token)).collect();
+    tokens.windows(2).any(|pair| {
+        let (before, is_parameter) = (pair[0], pair[1].token == Token::Param as i32);
+        let word = text.get(before.start as usize..before.end as usize).unwrap_or_default().to_ascii_lowercase();
+        let is_name = match KeywordKind::try_from(before.keyword_kind) {
+            Ok(KeywordKind::NoKeyword) => [Token::Ident as i32, Token::Uident as i32, Token::Ascii41 as i32].contains(&before.token),
+            Ok(KeywordKind::ReservedKeyword) => false,
+            _ => !matches!(
+                word.as_str(),
+                "between" | "escape" | "by" | "first" | "next" | "zone" | "rows" | "range" | "groups" | "return" | "like" | "ilike"
+            ),
+        };
+        is_parameter && is_name
+    })
 }
