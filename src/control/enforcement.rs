@@ -184,7 +184,9 @@ impl Control {
     pub async fn keep_state(&self) {
         if self.state.trouble().is_some() {
             let (_rulings, _entries) = tokio::join!(self.keep_rulings(), self.keep_entries(self.waiting_entries()));
+            self.try_state().await;
         }
+        self.metrics.state_unkept.set(i64::from(self.state.trouble().is_some()));
     }
 
     /// Called every minute, for as long as there is something to say.

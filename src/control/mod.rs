@@ -139,6 +139,14 @@ impl Control {
     pub async fn restore(&self) {
         self.restore_enforcement().await;
         self.restore_outbox().await;
+        self.try_state().await;
+    }
+
+    /// Whether what operators say could be kept: known before they say it.
+    async fn try_state(&self) {
+        let state = Arc::clone(&self.state);
+        let _tried = tokio::task::spawn_blocking(move || state.try_out()).await;
+        self.metrics.state_unkept.set(i64::from(self.state.trouble().is_some()));
     }
 
     /// Waits until something was changed here that comes back as a signal: no need to wait for the next look.

@@ -15,6 +15,8 @@ use uuid::Uuid;
 const FILE_LIMIT: u64 = 1 << 20;
 /// A directory is listed no further.
 const NAMES: usize = 10_000;
+/// Written for its own sake.
+const TRIED: &str = ".tried";
 
 pub(super) struct State {
     directory: PathBuf,
@@ -41,7 +43,13 @@ impl State {
         let path = self.directory.join(name);
         let kept = match text() {
             Some(text) => replace(&path, text.as_bytes()),
-            None => remove(&path),
+            None => {
+                // What is no longer to be kept is no trouble. A file that stays is taken up after a restart, which changes nothing.
+                if let Err(error) = remove(&path) {
+                    tracing::debug!(%error, "{} cannot be removed", path.display());
+                }
+                Ok(())
+            }
         };
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         let Err(error) = kept else {
@@ -54,6 +62,11 @@ impl State {
             tracing::error!("{why}: what operators say now is in force, but a restart without the database would forget it");
         }
         false
+    }
+
+    /// Finds out whether anything could be kept, before anything must be. Leaves nothing behind.
+    pub fn try_out(&self) -> bool {
+        self.keep(TRIED, || Some(String::new())) && self.keep(TRIED, || None)
     }
 
     /// `None`: there is no such file. What `parse` cannot read is set aside, loudly.
@@ -160,5 +173,29 @@ mod tests {
         fs::remove_file(&file).unwrap();
         assert!(state.keep("a.json", || Some("one".into())));
         assert_eq!(state.trouble(), None);
+    }
+
+    #[test]
+    fn what_need_not_be_kept_any_more_is_no_trouble() {
+        let directory = TempDir::new().unwrap();
+        let file = directory.path().join("state");
+        fs::write(&file, "").unwrap();
+        let state = State::new(file);
+        assert!(!state.keep("audit/a.json", || Some("one".into())) && state.trouble().is_some());
+        // The folder cannot be reached for removing either.
+        assert!(state.keep("audit/a.json", || None));
+        assert_eq!(state.trouble(), None);
+    }
+
+    #[test]
+    fn whether_anything_can_be_kept_is_found_out_without_a_trace() {
+        let directory = TempDir::new().unwrap();
+        let state = State::new(directory.path().join("state"));
+        assert!(state.try_out());
+        assert_eq!(fs::read_dir(directory.path().join("state")).unwrap().count(), 0);
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        let state = State::new(file.join("state"));
+        assert!(!state.try_out() && state.trouble().is_some());
     }
 }

@@ -1,12 +1,17 @@
 //! What others change in the database takes effect, whatever else there cannot be read: a broken row or table hides nothing but itself,
 //! keeps no key from being revoked, no record from being written and no gatekeeper from starting, and operators are told.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use eliza_gatekeeper::audit::Actor;
 use eliza_gatekeeper::clock::Timestamp;
+use eliza_gatekeeper::control::ControlError;
 use eliza_gatekeeper::identity::{KeyHash, KeyId};
 use eliza_gatekeeper::store::StoredKey;
+use eliza_gatekeeper::store::control::FlagChange;
 use serde_json::json;
+use sqlx::{Connection, PgConnection};
 
 use crate::support::house::{House, eventually, soon};
 use crate::support::operator::run;
@@ -116,4 +121,23 @@ async fn a_start_finds_a_broken_table_and_serves(database: Database) {
     run(&house.database, &format!("alter table {ours} rename to {name}")).await;
     run(&house.database, &format!("insert into {blocks} (kind, subject, reason) values ('source', 'gemini-*', 'x')")).await;
     soon("the source is blocked", 2 * SECOND, EVERY, || async { house.call("gemini-chat").to("brain").send().await.status == 403 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_left_open_on_a_flag_keeps_nobody_waiting() {
+    let house = House::plan().on(Database::Postgres).open().await;
+    house.store.insert_key(&key("k", SECRET)).await.unwrap();
+    soon("the key is good", SECOND, EVERY, || async { status(&house, SECRET).await == 200 }).await;
+    let change = FlagChange { name: "target:brain".into(), kill_switch: Some(true), ..FlagChange::default() };
+    let alice = Actor::named("alice");
+    house.gatekeeper.control.set_flag(&change, None, &alice).await.unwrap();
+
+    let mut forgotten = PgConnection::connect(&house.database).await.unwrap();
+    sqlx::raw_sql("begin; update feature_flags set kill_switch = false").execute(&mut forgotten).await.unwrap();
+    let control = Arc::clone(&house.gatekeeper);
+    let order = tokio::spawn(async move { control.control.set_flag(&change, None, &alice).await });
+    house.store.revoke_key(&KeyId::new("k"), Timestamp::from_secs(1_700_000_000)).await.unwrap();
+    soon("the key is revoked", SECOND, EVERY, || async { status(&house, SECRET).await == 401 }).await;
+    let refused = tokio::time::timeout(10 * SECOND, order).await.expect("an answer soon").unwrap();
+    assert!(matches!(refused, Err(ControlError::Away)), "{refused:?}");
 }

@@ -210,6 +210,22 @@ async fn a_state_directory_that_cannot_be_written_takes_nothing_from_an_order_an
 }
 
 #[tokio::test]
+async fn a_state_directory_that_cannot_be_written_is_told_before_anything_is_said() {
+    let clock = ManualClock::at(midnight());
+    let closed = plan(&clock).open().await.close().await;
+    let file = closed.state();
+    let _gone = fs::remove_dir_all(&file);
+    fs::write(&file, "a file is in the way").unwrap();
+    let house = plan(&clock).in_place_of(&closed).open().await;
+    let warnings = async || house.get_ops("/health", &[]).await.json()["warnings"].to_string();
+    assert!(warnings().await.contains("would be forgotten by a restart without the database"));
+    assert!(house.metrics().await.contains("gatekeeper_state_unkept 1\n"));
+    fs::remove_file(&file).unwrap();
+    eventually("it is well", || async { !warnings().await.contains("forgotten") }).await;
+    eventually("it is counted", || async { house.metrics().await.contains("gatekeeper_state_unkept 0\n") }).await;
+}
+
+#[tokio::test]
 async fn at_a_hangup_the_environment_is_read_again_and_what_was_said_since_beats_it() {
     let targets = Targets::like_the_platform().open_to_all().start().await;
     let program = Program::new().variable("SUPABASE_URL", &targets.origin()).variable("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY);

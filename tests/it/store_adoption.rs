@@ -344,6 +344,19 @@ async fn what_cannot_be_adopted_is_named_all_at_once() {
 }
 
 #[tokio::test]
+async fn flags_that_take_no_new_one_are_not_adopted() {
+    let left =
+        left("create table feature_flags (name text primary key, owner text not null); insert into feature_flags values ('a', 'b')").await;
+    let error = left.store.migrate().await.unwrap_err();
+    assert!(error.to_string().contains("public.feature_flags takes no new flag: ") && error.to_string().contains("\"owner\""), "{error}");
+    left.run("alter table feature_flags alter column owner set default 'nobody'").await;
+    left.store.migrate().await.unwrap();
+    left.store.seed_flags(&["target:brain".to_owned()]).await.unwrap();
+    assert_eq!(left.store.flags().await.unwrap().len(), 2, "what was tried has left nothing");
+    assert_eq!(left.store.audit_entries(9).await.unwrap(), []);
+}
+
+#[tokio::test]
 async fn a_log_that_allows_certain_words_allows_ours_too() {
     let left = left(LATER).await;
     left.run(

@@ -27,6 +27,8 @@ on_both!(
     a_ruling_by_hand_counts_from_now_on,
     a_ruling_by_hand_ends_and_leaves_what_was_to_follow,
     a_mode_named_by_hand_leaves_nothing_of_an_earlier_ruling,
+    a_note_on_an_ended_ruling_changes_no_mode,
+    a_change_by_hand_that_names_its_moment_is_one_too,
     every_gate_keeps_its_row,
     blocks_begin_and_end,
     blocks_by_hand_are_heard_of_and_audited,
@@ -312,6 +314,83 @@ async fn a_mode_named_by_hand_leaves_nothing_of_an_earlier_ruling(bench: Bench) 
     assert_eq!(by_hand(&bench).await.len(), 1);
     rule_by_hand(&bench, "mode = null").await;
     assert_eq!(only_ruling(&bench).await.mode, None);
+}
+
+async fn a_note_on_an_ended_ruling_changes_no_mode(bench: Bench) {
+    let bench = bench.migrated().await;
+    // SQLite keeps what is changed by hand to the millisecond.
+    let at = now().floor(1).minus(9 * MINUTE);
+    let ended =
+        Ruling { until: Some(at.plus(MINUTE)), afterwards: Some(GateMode::Enforce), ..ruling(GateName::SqlFilter, GateMode::Observe, at) };
+    bench.store.put_rulings(std::slice::from_ref(&ended)).await.unwrap();
+    rule_by_hand(&bench, "reason = 'post-mortem done'").await;
+    let noted = only_ruling(&bench).await;
+    assert_eq!(noted, Ruling { reason: "post-mortem done".into(), actor: hand(&bench).into(), at: noted.at, ..ended });
+    rule_by_hand(&bench, "actor = 'bob'").await;
+    rule_by_hand(&bench, "reason = 'post-mortem done'").await;
+    let again = only_ruling(&bench).await;
+    assert_eq!((again.mode, again.until, again.afterwards, again.at), (noted.mode, noted.until, noted.afterwards, noted.at));
+    assert_eq!(by_hand(&bench).await.len(), 1);
+}
+
+async fn a_change_by_hand_that_names_its_moment_is_one_too(bench: Bench) {
+    let bench = bench.migrated().await;
+    // A gatekeeper whose clock is ahead.
+    let ahead = ruling(GateName::SqlFilter, GateMode::Observe, now().plus(60 * MINUTE));
+    bench.store.put_rulings(std::slice::from_ref(&ahead)).await.unwrap();
+    bench.store.seed_flags(&["target:brain".to_owned()]).await.unwrap();
+    let mut ear = Ear::of(&bench).await;
+    rule_by_hand(&bench, "mode = 'enforce', changed_at = current_timestamp").await;
+    let kept = only_ruling(&bench).await;
+    assert_eq!((kept.mode, kept.actor.as_str(), kept.reason.as_str()), (Some(GateMode::Enforce), hand(&bench), ""));
+    assert!(kept.at > ahead.at, "no earlier ruling can take it back");
+    bench.client_runs("update feature_flags set kill_switch = true, changed_at = current_timestamp").await;
+    bench.client_runs("insert into feature_flags (name, enabled, changed_at) values ('theirs', false, current_timestamp)").await;
+    let blocks = bench.own("blocks");
+    let insert = "(kind, subject, created_at, changed_at) values ('network', '203.0.113.7', '2026-01-31', current_timestamp)";
+    bench.client_runs(&format!("insert into {blocks} {insert}")).await;
+    bench.client_runs(&format!("update {blocks} set reason = 'flood', changed_at = current_timestamp")).await;
+    let heard = ear.hears().await;
+    for signal in [Signal::RulingsChanged, Signal::FlagsChanged, Signal::BlocksChanged] {
+        assert!(heard.contains(&signal), "{heard:?}");
+    }
+    assert_eq!(bench.store.blocks(now()).await.unwrap().len(), 1);
+    let seen: Vec<_> = by_hand(&bench).await.into_iter().map(|entry| (entry.actor, entry.subject)).collect();
+    let expected = ["sql_filter", "target:brain", "theirs", "203.0.113.7", "203.0.113.7"];
+    assert_eq!(seen, expected.map(|subject| (hand(&bench).to_owned(), subject.to_owned())));
+
+    // A moment alone says nothing.
+    rule_by_hand(&bench, "changed_at = null").await;
+    rule_by_hand(&bench, "changed_at = current_timestamp").await;
+    assert_eq!(only_ruling(&bench).await.mode, Some(GateMode::Enforce));
+    assert_eq!(by_hand(&bench).await.len(), expected.len());
+}
+
+#[tokio::test]
+async fn what_is_replaced_on_sqlite_is_heard_of_and_audited() {
+    let bench = Bench::sqlite().await.migrated().await;
+    bench.store.set_flag(&kill("target:brain"), &entry(AuditAction::FlagChanged, "target:brain")).await.unwrap();
+    let mut ear = Ear::of(&bench).await;
+    bench.client_runs("replace into gatekeeper_enforcement (gate, mode, reason) values ('authorize', 'observe', 'INC')").await;
+    assert_eq!(ear.hears().await, [Signal::RulingsChanged, Signal::RulingsChanged]);
+    let kept = only_ruling(&bench).await;
+    assert_eq!((kept.gate, kept.mode, kept.actor.as_str()), (GateName::Authorize, Some(GateMode::Observe), "database"));
+    bench.client_runs("replace into feature_flags (name) values ('target:brain')").await;
+    assert_eq!(ear.hears().await, [Signal::FlagsChanged]);
+    let subjects: Vec<_> = by_hand(&bench).await.into_iter().map(|entry| entry.subject).collect();
+    assert_eq!(subjects, ["authorize", "target:brain"]);
+}
+
+#[tokio::test]
+async fn a_date_in_any_form_that_sqlite_takes_is_one() {
+    let bench = Bench::sqlite().await.migrated().await;
+    for date in ["2026-01-31", "2026-01-31 10:00", "2026-02-30 10:00:00", "2026-01-31T10:00:00Z"] {
+        bench.client_runs(&format!("insert into gatekeeper_blocks (kind, subject, created_at) values ('source', 'x', '{date}')")).await;
+    }
+    bench.client_runs("update gatekeeper_blocks set created_at = '2026-01-30' where created_at like '2026-01-31 00%'").await;
+    let mut dates: Vec<_> = bench.store.blocks(now()).await.unwrap().into_iter().map(|block| block.at.to_string()).collect();
+    dates.sort();
+    assert_eq!(dates, ["2026-01-30T00:00:00Z", "2026-01-31T10:00:00Z", "2026-01-31T10:00:00Z", "2026-03-02T10:00:00Z"]);
 }
 
 async fn every_gate_keeps_its_row(bench: Bench) {

@@ -319,10 +319,11 @@ async fn a_switch_works_where_the_audit_does_not() {
 async fn several_changes_of_one_transaction_are_each_told_apart() {
     let (store, client, _) = migrated().await;
     store.seed_flags(&["a".to_owned(), "b".to_owned()]).await.unwrap();
-    // A program that says when it changed a row audits by itself; in the same breath, somebody does not.
+    // A program that says so audits by itself, where it says when it changed a row; in the same breath, somebody does not.
     run(
         &client,
         "begin;
+         set local gatekeeper.audits = 'true';
          update feature_flags set kill_switch = true where name = 'a';
          update feature_flags set kill_switch = true, changed_at = clock_timestamp() where name = 'b';
          insert into feature_flags (name) values ('a'), ('c') on conflict do nothing;

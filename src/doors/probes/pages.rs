@@ -254,6 +254,9 @@ fn warnings(gatekeeper: &Gatekeeper) -> Vec<String> {
     if store.database.is_connected() && store.security_events.is_none() {
         warnings.push("security events cannot be counted: the log says why".into());
     }
+    if let Some(trouble) = gatekeeper.control.state_trouble() {
+        warnings.push(format!("what operators say would be forgotten by a restart without the database: {trouble}"));
+    }
     for kept in gatekeeper.control.unread() {
         warnings.push(format!("the {} in the database cannot be read, those known hold: the log says why", kept.as_str()));
     }

@@ -52,10 +52,14 @@ const OWN_SECRETS: [&str; 8] = [
     "REDIS_URL",
 ];
 
+/// Names are published: in problems, warnings and health pages. Whoever has put the secret itself in the name's place must not find it
+/// there, so what is no name is never repeated, and names are strict enough that few secrets look like one.
 pub fn variable_name(text: &str) -> Result<&str, String> {
-    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if !plain {
-        return Err(format!("`{text}` is no name of a variable: use letters, digits and `_`"));
+    let plain = text.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'0'..=b'9' | b'_'));
+    if !plain || !text.starts_with(|first: char| !first.is_ascii_digit()) {
+        return Err(
+            "this is no name of a variable: names have capital letters, digits and `_` only, and a secret itself never belongs here".into(),
+        );
     }
     if OWN_SECRETS.contains(&text) {
         return Err(format!(
@@ -135,6 +139,17 @@ mod tests {
         assert_eq!(full("${BASE}v1").as_deref(), Some("https://{target}.example/v1"));
         for bad in ["http://h/{name}", "http://h/{target", "${}/x", "${A-B}/x", "https://h/${INTERNAL_ELIZA_KEY}", "${UNSET}"] {
             assert_eq!(full(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_never_repeated() {
+        for good in ["BASE", "_A", "PAYMENTS_KEY_2"] {
+            assert_eq!(variable_name(good), Ok(good));
+        }
+        for bad in ["sk_live_abc123", "sk-live-abc123", "Base", "2FAST", "", "A B", "\u{c9}"] {
+            let problem = variable_name(bad).unwrap_err();
+            assert!(bad.is_empty() || !problem.contains(bad), "{problem}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What operators change: flags, rulings, blocks. Triggers of the database tell changes by hand from these by `changed_at`, which is new
 //! in everything that is written here, and tell every gatekeeper of both.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::audit;
@@ -39,6 +39,14 @@ pub(super) async fn flags(pool: &PgPool) -> Result<Vec<Flag>, StoreError> {
     Ok(readable(&rows, "public.feature_flags").map(flag).collect())
 }
 
+/// A transaction of a change that is audited in it or elsewhere: what it changes is not by hand. It waits for no lock that somebody holds
+/// in a session left open, for others wait behind it.
+pub(super) async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
+    let mut tx = pool.begin().await?;
+    sqlx::query("select set_config('gatekeeper.audits', 'true', true), set_config('lock_timeout', '2s', true)").execute(&mut *tx).await?;
+    Ok(tx)
+}
+
 /// An adopted table may have no unique key on names, so gatekeepers that make flags follow one another.
 async fn one_at_a_time(connection: &mut PgConnection) -> sqlx::Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended('gatekeeper.flags', 0))").execute(connection).await?;
@@ -46,7 +54,7 @@ async fn one_at_a_time(connection: &mut PgConnection) -> sqlx::Result<()> {
 }
 
 pub(super) async fn set_flag(pool: &PgPool, change: &FlagChange, entry: &AuditEntry) -> Result<(Option<Flag>, Flag), StoreError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = begin(pool).await?;
     one_at_a_time(&mut tx).await?;
     let row: Option<FlagRow> =
         sqlx::query_as(select_flags!("where name = $1 limit 1 for update")).bind(plain(&change.name)).fetch_optional(&mut *tx).await?;
@@ -81,7 +89,7 @@ pub(super) async fn set_flag(pool: &PgPool, change: &FlagChange, entry: &AuditEn
 }
 
 pub(super) async fn seed_flags(pool: &PgPool, names: &[String]) -> Result<(), StoreError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = begin(pool).await?;
     one_at_a_time(&mut tx).await?;
     sqlx::query(
         "insert into public.feature_flags (name, enabled, kill_switch, rollout_percentage, changed_at, changed_by)
@@ -133,7 +141,7 @@ pub(super) async fn put_rulings(pool: &PgPool, rulings: &[Ruling]) -> Result<(),
     if rulings.is_empty() {
         return Ok(());
     }
-    let mut tx = pool.begin().await?;
+    let mut tx = begin(pool).await?;
     // Every gate has its row, and two that write several rows in different orders would wait for each other.
     sqlx::query("lock table gatekeeper.enforcement in share row exclusive mode").execute(&mut *tx).await?;
     sqlx::query(
@@ -191,7 +199,7 @@ fn block(row: BlockRow) -> Option<StoredBlock> {
 }
 
 pub(super) async fn insert_block(pool: &PgPool, block: &StoredBlock, entry: &AuditEntry) -> Result<(), StoreError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = begin(pool).await?;
     sqlx::query(
         "insert into gatekeeper.blocks (id, kind, subject, reason, actor, created_at, until, changed_at)
          values ($1, $2, $3, $4, $5, $6, $7, $6) on conflict (id) do nothing",
@@ -210,7 +218,7 @@ pub(super) async fn insert_block(pool: &PgPool, block: &StoredBlock, entry: &Aud
 }
 
 pub(super) async fn end_block(pool: &PgPool, id: Uuid, at: Timestamp, entry: &AuditEntry) -> Result<bool, StoreError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = begin(pool).await?;
     let ended = sqlx::query(
         "update gatekeeper.blocks set until = $2, changed_at = greatest($2, changed_at + interval '1 microsecond')
          where id = $1 and (until is null or until > $2)",

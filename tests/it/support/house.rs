@@ -232,6 +232,13 @@ pub struct Closed {
     directory: Arc<TempDir>,
 }
 
+impl Closed {
+    /// Where it kept what operators said.
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+}
+
 impl House {
     pub fn plan() -> Plan {
         Plan {
