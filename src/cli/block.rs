@@ -105,7 +105,11 @@ async fn block(output: &Output, way: &Way, add: &Add) -> Result<Exit, Exit> {
         }
         Way::Database { store, .. } => {
             let (now, actor) = (Clock::system().now(), Actor::named(&operator(&Environment::process())));
-            let block = StoredBlock::new(&add.subject, &add.reason, now, add.term.ends(now), &actor);
+            let others = store.blocks(now).await.map_err(|error| failed(output, &error))?.len();
+            let block = StoredBlock::new(&add.subject, &add.reason, now, add.term.ends(now), &actor, others).map_err(|unfit| {
+                output.problem(&unfit.to_string());
+                Exit::Usage
+            })?;
             store.insert_block(&block, &block.added(&actor)).await.map_err(|error| failed(output, &error))?;
             describe(&block)
         }

@@ -1,5 +1,6 @@
 //! Networks and sources that are kept out: by policy for good, and by rows of the database at a moment's notice.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -11,10 +12,7 @@ use crate::clock::Timestamp;
 use crate::identity::Place;
 use crate::policy::Policy;
 use crate::store::StoreError;
-use crate::store::control::StoredBlock;
-
-/// Each call is held against every one of them.
-const MOST: usize = 10_000;
+use crate::store::control::{MOST_BLOCKS, StoredBlock};
 
 impl Control {
     /// Those of the database; policy's own are in [`crate::live::Snapshot::blocklist`] too.
@@ -24,26 +22,13 @@ impl Control {
 
     /// `subject`: an address, a network, a source or a pattern of sources.
     pub async fn block(&self, subject: &str, reason: &str, until: Option<Timestamp>, by: &Actor) -> Result<StoredBlock, ControlError> {
-        let invalid = |why: &str| ControlError::Invalid(why.to_owned());
-        let subject =
-            read(subject.trim()).ok_or_else(|| invalid("subject: must be an address, a network, a source or a pattern of sources"))?;
-        if subject.is_everything() {
-            return Err(invalid("subject: would keep everyone out; to stop all calls, stop the gatekeeper"));
-        }
-        if reason.trim().is_empty() {
-            return Err(invalid("reason: say why, for those who find it blocked"));
-        }
-        let (now, until) = (self.now(), until.map(within_calendar));
-        if until.is_some_and(|until| until <= now) {
-            return Err(invalid("until: is over already"));
-        }
-        let block = StoredBlock::new(&subject, reason, now, until, by);
-        let entry = block.added(by);
-
+        let unfit = "subject: must be an address, a network, a source or a pattern of sources";
+        let subject = read(subject.trim()).ok_or_else(|| ControlError::Invalid(unfit.into()))?;
         let _turn = self.turns.blocks.lock().await;
-        if lock(&self.blocks).iter().filter(|block| block.until.is_none_or(|until| now < until)).count() >= MOST {
-            return Err(ControlError::Invalid(format!("there are {MOST} blocks already: block networks, or patterns of sources")));
-        }
+        let (now, until) = (self.now(), until.map(within_calendar));
+        let others = lock(&self.blocks).iter().filter(|block| block.until.is_none_or(|until| now < until)).count();
+        let block = StoredBlock::new(&subject, reason, now, until, by, others).map_err(|unfit| ControlError::Invalid(unfit.to_string()))?;
+        let entry = block.added(by);
         self.store.insert_block(&block, &entry).await?;
         self.change_blocks(|blocks| {
             blocks.retain(|known| known.until.is_none_or(|until| now < until));
@@ -74,18 +59,20 @@ impl Control {
     pub(super) async fn reread_blocks(&self) -> Result<(), StoreError> {
         let _turn = self.turns.blocks.lock().await;
         let mut stored = self.store.blocks(self.now()).await?;
-        if stored.len() > MOST {
-            tracing::error!(blocks = stored.len(), "there are more than {MOST} blocks: the newest are passed over");
-            stored.truncate(MOST);
+        if stored.len() > MOST_BLOCKS {
+            tracing::error!("there are more than {MOST_BLOCKS} blocks: the newest are passed over");
+            stored.truncate(MOST_BLOCKS);
         }
         let before = lock(&self.blocks).clone();
-        for block in stored.iter().filter(|block| !before.contains(block)) {
+        let was: HashMap<Uuid, &StoredBlock> = before.iter().map(|block| (block.id, block)).collect();
+        let is: HashSet<Uuid> = stored.iter().map(|block| block.id).collect();
+        for block in stored.iter().filter(|block| was.get(&block.id) != Some(block)) {
             match read(&block.subject) {
                 Some(_) => tracing::warn!(subject = block.subject, reason = block.reason, actor = block.actor, "blocked"),
                 None => tracing::error!(id = %block.id, "this block's subject is neither a network nor a source: it blocks nothing"),
             }
         }
-        for block in before.iter().filter(|before| stored.iter().all(|block| block.id != before.id)) {
+        for block in before.iter().filter(|before| !is.contains(&before.id)) {
             tracing::info!(subject = block.subject, reason = block.reason, "no longer blocked");
         }
         self.change_blocks(|blocks| *blocks = stored);

@@ -14,6 +14,24 @@ use crate::verdict::BlockedWhat;
 /// Longer than anybody's name or reason needs to be.
 const WORDS: usize = 500;
 
+/// Each call is held against every block there is.
+pub const MOST_BLOCKS: usize = 10_000;
+/// One more, to tell that there are too many.
+pub(super) const BLOCKS_READ: i64 = 10_001;
+
+/// Why there will be no such block, in words for whoever asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitBlock {
+    #[error("subject: would keep everyone out; to stop all calls, stop the gatekeeper")]
+    Everything,
+    #[error("reason: say why, for those who find it blocked")]
+    NoReason,
+    #[error("until: is over already")]
+    Over,
+    #[error("there are {MOST_BLOCKS} blocks already: block networks, or patterns of sources")]
+    NoRoom,
+}
+
 /// A network or source that is kept out at a moment's notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBlock {
@@ -29,13 +47,33 @@ pub struct StoredBlock {
 }
 
 impl StoredBlock {
-    pub fn new(subject: &Subject, reason: &str, at: Timestamp, until: Option<Timestamp>, by: &Actor) -> Self {
+    /// `others`: how many blocks are in force. Whichever way a block comes, it comes through here.
+    pub fn new(
+        subject: &Subject,
+        reason: &str,
+        at: Timestamp,
+        until: Option<Timestamp>,
+        by: &Actor,
+        others: usize,
+    ) -> Result<Self, UnfitBlock> {
+        if subject.is_everything() {
+            return Err(UnfitBlock::Everything);
+        }
+        if reason.trim().is_empty() {
+            return Err(UnfitBlock::NoReason);
+        }
+        if until.is_some_and(|until| until <= at) {
+            return Err(UnfitBlock::Over);
+        }
+        if others >= MOST_BLOCKS {
+            return Err(UnfitBlock::NoRoom);
+        }
         let kind = match subject.what() {
             BlockedWhat::Network => BlockKind::Network,
             BlockedWhat::Source => BlockKind::Source,
         };
         let (subject, reason) = (subject.text(), legible(reason.trim(), WORDS));
-        Self { id: Uuid::now_v7(), kind, subject, reason, actor: by.as_str().to_owned(), at, until }
+        Ok(Self { id: Uuid::now_v7(), kind, subject, reason, actor: by.as_str().to_owned(), at, until })
     }
 
     /// For the audit: it was made.

@@ -99,7 +99,7 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps each ruling unless one about its gate is there that was made later or at the same moment.
     fn put_rulings<'a>(&'a self, rulings: &'a [Ruling]) -> StoreFuture<'a, ()>;
 
-    /// The blocks that have not ended by `now`, oldest first.
+    /// The blocks that have not ended by `now`, oldest first, and of too many ([`control::MOST_BLOCKS`]) one more than that.
     fn blocks(&self, now: Timestamp) -> StoreFuture<'_, Vec<StoredBlock>>;
     /// A block that is there already, by its id, is left as it is.
     fn insert_block<'a>(&'a self, block: &'a StoredBlock, entry: &'a AuditEntry) -> StoreFuture<'a, ()>;

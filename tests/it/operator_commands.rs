@@ -519,6 +519,12 @@ async fn a_block_keeps_a_source_out_whichever_way_it_was_made(database: Database
         let gone = operator.run(&["block", "remove", id]).await.expect(1);
         assert!(gone.err.contains("lock"), "{gone:?}");
     }
+    for everything in ["*", "0.0.0.0/0", "::/0"] {
+        for operator in [&desk.operator, &beside] {
+            let refused = operator.run(&["block", "add", everything, "--reason", "x"]).await;
+            assert!(refused.code != 0 && refused.err.contains("would keep everyone out"), "{refused:?}");
+        }
+    }
     let network = desk.operator.run(&["block", "add", "203.0.113.9/24", "--reason", "stuffing", "--json"]).await.expect(0).value();
     assert_eq!((&network["kind"], &network["subject"], &network["until"]), (&json!("network"), &json!("203.0.113.0/24"), &Value::Null));
     let audited = desk.operator.run(&["audit", "-n", "50", "--json"]).await.expect(0).value();

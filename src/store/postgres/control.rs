@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::enforcement::{GateMode, Ruling};
 use crate::store::StoreError;
 use crate::store::batch::plain;
-use crate::store::control::{BlockKind, FlagChange, StoredBlock};
+use crate::store::control::{BLOCKS_READ, BlockKind, FlagChange, StoredBlock};
 use crate::store::rows::readable;
 use crate::switches::Flag;
 use crate::verdict::GateName;
@@ -178,9 +178,10 @@ struct BlockRow {
 pub(super) async fn blocks(pool: &PgPool, now: Timestamp) -> Result<Vec<StoredBlock>, StoreError> {
     let rows = sqlx::query(
         "select id, kind, subject, reason, actor, created_at, until from gatekeeper.blocks
-         where until is null or until > $1 order by created_at, id",
+         where until is null or until > $1 order by created_at, id limit $2",
     )
     .bind(now.to_datetime())
+    .bind(BLOCKS_READ)
     .fetch_all(pool)
     .await?;
     Ok(readable(&rows, "gatekeeper.blocks").filter_map(block).collect())

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::enforcement::{GateMode, Ruling};
 use crate::store::StoreError;
 use crate::store::batch::plain;
-use crate::store::control::{BlockKind, FlagChange, StoredBlock};
+use crate::store::control::{BLOCKS_READ, BlockKind, FlagChange, StoredBlock};
 use crate::store::rows::{or_pass_over, readable};
 use crate::switches::Flag;
 use crate::verdict::GateName;
@@ -155,9 +155,10 @@ struct BlockRow {
 pub(super) async fn blocks(readers: &SqlitePool, now: Timestamp) -> Result<Vec<StoredBlock>, StoreError> {
     let rows = sqlx::query(
         "select id, kind, subject, reason, actor, created_at, until from gatekeeper_blocks
-         where until is null or until > ? order by created_at, id",
+         where until is null or until > ? order by created_at, id limit ?",
     )
     .bind(text(now))
+    .bind(BLOCKS_READ)
     .fetch_all(readers)
     .await?;
     let table = "gatekeeper_blocks";
