@@ -28,6 +28,7 @@ pub mod server;
 pub mod upstream;
 
 // What is kept of it.
+pub mod journal;
 pub mod record;
 pub mod store;
 

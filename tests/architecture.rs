@@ -28,6 +28,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("keys", &[]),
     ("sql", &[]),
     ("health", &[]),
+    ("journal", &[]),
     ("telemetry", &[]),
     ("store", &[]),
     ("reply", &[]),

@@ -7,10 +7,12 @@ use bytes::Bytes;
 use eliza_gatekeeper::call::{Envelope, Fields, Head, Reading, SqlText};
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::identity::{Action, CallId, NAME_LIMIT, SourceName, TargetName};
+use eliza_gatekeeper::journal::{Found, Scan, SegmentId};
 use eliza_gatekeeper::sql::{Backslashes, Field, Judgement, examine};
 use eliza_gatekeeper::verdict::Failure;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use serde_json::Value;
+use uuid::Uuid;
 
 const FIELDS: [&str; 3] = ["operation", "sql", "query"];
 
@@ -339,4 +341,28 @@ pub fn headers(data: &[u8]) {
     let next = Head::parse(&map, version, CallId::new(), Timestamp::from_secs(0), std::net::IpAddr::from([127, 0, 0, 1])).unwrap();
     assert_eq!((next.trace.trace_id, next.trace.flags), (head.trace.trace_id, head.trace.flags));
     assert_ne!(next.trace.span_id, head.trace.span_id);
+}
+
+/// For any bytes of a journal's segment: reading ends; every byte is part of an entry or named as damaged, in order; numbers grow; and no
+/// entry is read that was not appended, as it was. The numbers read.
+pub fn journal_segment(bytes: &[u8], instance: Uuid, segment: SegmentId, appended: &dyn Fn(u64) -> Option<Vec<u8>>) -> Vec<u64> {
+    let mut scan = Scan::new(bytes, instance, segment, bytes.len() as u64);
+    let (mut numbers, mut read) = (Vec::new(), 0);
+    loop {
+        let found = scan.step().expect("memory can be read");
+        match &found {
+            Found::Entry(entry) => {
+                assert!(numbers.last().is_none_or(|last| *last < entry.number), "{} after {numbers:?}", entry.number);
+                assert_eq!(appended(entry.number).as_deref(), Some(&entry.payload[..]), "entry {}", entry.number);
+                numbers.push(entry.number);
+            }
+            Found::Damage { offset, bytes, .. } => assert!(*offset >= read && *bytes > 0 && offset + bytes == scan.offset(), "{found:?}"),
+            Found::End => {
+                assert_eq!(scan.offset(), bytes.len() as u64);
+                return numbers;
+            }
+        }
+        assert!(scan.offset() > read, "{found:?} at {read}");
+        read = scan.offset();
+    }
 }

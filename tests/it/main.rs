@@ -29,6 +29,7 @@ mod faults;
 mod health;
 mod inspect;
 mod invariants;
+mod journal;
 mod judged_strings;
 mod keys;
 mod live_afresh;

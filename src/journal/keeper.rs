@@ -1,0 +1,149 @@
+//! Work behind the calls: makes segments ahead, keeps how far each journal is written to the database, frees what is, and adopts the journals
+//! of processes that ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::cursor::Cursor;
+use super::helper::Helper;
+use super::home::{Found, Home};
+use super::standing::Part;
+use super::{JournalError, ORPHANS, Reader, Shared, locked};
+
+/// Until what failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// A directory is listed no further.
+const NAMES: usize = 100_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Keeper {
+    helper: Helper,
+    /// How far each journal is written, where that is not kept yet. The latest of each.
+    written: Mutex<BTreeMap<Uuid, (Arc<Home>, Cursor)>>,
+    /// Numbers were given away that leave no bytes.
+    noted: AtomicBool,
+    /// Directories of which was told why they are let alone.
+    told: Mutex<BTreeSet<Uuid>>,
+}
+
+impl Keeper {
+    pub fn start(&self, shared: &Arc<Shared>) -> io::Result<()> {
+        let shared = Arc::downgrade(shared);
+        self.helper.start("journal-keep", move || run(&shared))
+    }
+
+    pub fn wake(&self) {
+        self.helper.wake();
+    }
+
+    pub fn note(&self) {
+        if !self.noted.swap(true, Ordering::AcqRel) {
+            self.wake();
+        }
+    }
+
+    pub fn is_written(&self, home: &Arc<Home>, cursor: Cursor) {
+        self.remember(Arc::clone(home), cursor);
+        self.wake();
+    }
+
+    fn remember(&self, home: Arc<Home>, cursor: Cursor) {
+        let mut written = locked(&self.written);
+        let (_, latest) = written.entry(home.instance).or_insert((home, cursor));
+        *latest = cursor.max(*latest);
+    }
+
+    /// Whether all of it could be done.
+    fn work(&self, shared: &Shared) -> bool {
+        let is_made = settle(shared, Part::MakeSegment, "a segment cannot be made", make_ahead(shared));
+        if self.noted.swap(false, Ordering::AcqRel) {
+            self.remember(Arc::clone(&shared.home), shared.home.cursor());
+        }
+        let mut tidied = Ok(());
+        for (home, cursor) in std::mem::take(&mut *locked(&self.written)).into_values() {
+            if let Err(error) = home.tidy(cursor) {
+                tidied = Err(error);
+                self.remember(home, cursor);
+            }
+        }
+        let is_tidy = settle(shared, Part::Tidy, "what is in the database cannot be freed", tidied);
+        is_made && is_tidy
+    }
+}
+
+fn run(shared: &Weak<Shared>) {
+    while let Some(journal) = shared.upgrade() {
+        let is_well = journal.keeper.work(&journal);
+        drop(journal);
+        if is_well {
+            thread::park();
+        } else {
+            thread::park_timeout(RETRY);
+        }
+    }
+}
+
+fn settle(shared: &Shared, part: Part, what: &str, done: io::Result<()>) -> bool {
+    let is_well = done.is_ok();
+    match done {
+        Ok(()) => shared.troubles.clear(part),
+        Err(error) => shared.troubles.set(part, format!("{what} in {}: {error}", shared.journals.display())),
+    }
+    is_well
+}
+
+fn make_ahead(shared: &Shared) -> io::Result<()> {
+    let Some(id) = locked(&shared.log).wants() else { return Ok(()) };
+    let file = shared.home.make_segment(id)?;
+    locked(&shared.log).next = Some((id, file));
+    Ok(())
+}
+
+pub(super) fn adopt(shared: &Arc<Shared>) -> Result<Vec<Reader>, JournalError> {
+    let failed = |error| JournalError { path: shared.journals.clone(), error };
+    let mut instances = Vec::new();
+    for name in std::fs::read_dir(&shared.journals).map_err(failed)?.take(NAMES) {
+        let name = name.map_err(failed)?.file_name();
+        let instance = name.to_str().and_then(|name| Uuid::try_parse(name).ok().filter(|id| id.to_string() == name));
+        instances.extend(instance.filter(|id| *id != shared.home.instance));
+    }
+    instances.sort_unstable();
+    let mut orphans = Vec::new();
+    for instance in instances {
+        if shared.orphans.load(Ordering::Acquire) >= ORPHANS {
+            break;
+        }
+        match Home::take(&shared.journals, instance, &shared.room) {
+            Ok(Found::Orphan(home)) => orphans.extend(take_in(shared, home)),
+            Ok(Found::Lives | Found::Gone) => {}
+            Ok(Found::Newer(version)) => {
+                tell_once(shared, instance, &format!("it is of a later program (version {version}), and left for such a one"));
+            }
+            Err(error) => tell_once(shared, instance, &format!("it cannot be adopted: {error}")),
+        }
+    }
+    Ok(orphans)
+}
+
+fn take_in(shared: &Arc<Shared>, home: Home) -> Option<Reader> {
+    if !home.has_more(home.cursor()) {
+        if let Err(error) = home.remove() {
+            tell_once(shared, home.instance, &format!("there is nothing in it, but it cannot be removed: {error}"));
+        }
+        return None;
+    }
+    tracing::info!(instance = %home.instance, bytes = home.bytes(), "the journal of a process that ended is taken over");
+    Some(Reader::new(Arc::clone(shared), Arc::new(home)))
+}
+
+fn tell_once(shared: &Shared, instance: Uuid, what: &str) {
+    if locked(&shared.keeper.told).insert(instance) {
+        tracing::warn!("journal {}: {what}", shared.journals.join(instance.to_string()).display());
+    }
+}

@@ -1,0 +1,173 @@
+//! The end that is read: batches in order, each of them the caller's until it says that it is written.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::Shared;
+use super::cursor::Cursor;
+use super::home::Home;
+use super::scan::Entry;
+use super::standing::Part;
+use super::walk::{Bounds, Walk};
+
+/// Between tries at what the disk does not give back, and how many there are before it is passed over.
+const RETRY: Duration = Duration::from_secs(1);
+const TRIES: u32 = 5;
+
+/// Numbers that have no entry, from the first to the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    pub instance: Uuid,
+    pub first: u64,
+    pub last: u64,
+    pub why: Why,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Given away by [`super::Journal::lose`].
+    Shed,
+    /// What lay there cannot be read.
+    Damaged(Spot),
+    /// The last entry of a dead process is not whole: it ended, or the machine did, before anybody was told that the entry is in the journal.
+    /// Or it is damaged, which looks the same.
+    Torn(Spot),
+}
+
+/// Where the damage begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spot {
+    pub file: PathBuf,
+    pub offset: u64,
+}
+
+/// What was read at once. Entries and losses together are every number, from the one after the last batch's on.
+#[derive(Debug)]
+pub struct Batch {
+    pub entries: Vec<Entry>,
+    pub lost: Vec<Lost>,
+    pub(super) from: Cursor,
+    pub(super) to: Cursor,
+}
+
+impl Batch {
+    pub(super) fn at(from: Cursor) -> Self {
+        Self { entries: Vec::new(), lost: Vec::new(), from, to: from }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.lost.is_empty()
+    }
+
+    /// The highest number that is accounted for once this is written.
+    pub fn through(&self) -> u64 {
+        self.to.number
+    }
+}
+
+/// Reads a journal, this process's own or an adopted one.
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    home: Arc<Home>,
+    walk: Walk,
+    /// Up to here everything is written.
+    written: Cursor,
+    /// Written, but behind something that is not yet.
+    ahead: BTreeMap<Cursor, Cursor>,
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>, home: Arc<Home>) -> Self {
+        let written = home.cursor();
+        if home.is_orphan {
+            shared.orphans.fetch_add(1, Ordering::AcqRel);
+        }
+        Self { shared, home, walk: Walk::from(written), written, ahead: BTreeMap::new() }
+    }
+
+    pub fn instance(&self) -> Uuid {
+        self.home.instance
+    }
+
+    /// The entries after those of the batch before, whether that one is written or not; waits until there is one. At least one entry, however long;
+    /// beyond that no more than `max_entries`, or `max_bytes` of payloads. `None`: the journal has ended and everything was read.
+    ///
+    /// Dropped while it waits, it has taken nothing.
+    pub async fn next(&mut self, max_entries: usize, max_bytes: usize) -> Option<Batch> {
+        let bounds = Bounds { entries: max_entries, bytes: max_bytes };
+        let mut tries = 0;
+        loop {
+            // Asked before the reading: what ends meanwhile is looked through once more.
+            let is_live = self.home.is_live();
+            if self.home.has_more(self.walk.cursor) || !is_live {
+                let (home, mut walk) = (Arc::clone(&self.home), self.walk.clone());
+                let read = spawn_blocking(move || walk.gather(&home, bounds, tries >= TRIES).map(|batch| (batch, walk))).await;
+                match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
+                    Ok((batch, walk)) => {
+                        self.shared.troubles.clear(Part::Read);
+                        tries = 0;
+                        self.walk = walk;
+                        if !batch.is_empty() {
+                            return Some(batch);
+                        }
+                        if batch.from < batch.to {
+                            // Nothing but the way to the next segment.
+                            self.written(&batch);
+                        }
+                        if !is_live && !self.home.has_more(self.walk.cursor) {
+                            return None;
+                        }
+                    }
+                    Err(error) => {
+                        tries += 1;
+                        let why = format!("{} cannot be read: {error}", self.home.file(self.walk.cursor.segment).display());
+                        self.shared.troubles.set(Part::Read, why);
+                        sleep(RETRY).await;
+                    }
+                }
+                continue;
+            }
+            self.home.changed.notified().await;
+        }
+    }
+
+    /// The batch is in the database. Its room is free once everything before it is there too.
+    pub fn written(&mut self, batch: &Batch) {
+        self.ahead.insert(batch.from, batch.to);
+        let before = self.written;
+        while let Some(to) = self.ahead.remove(&self.written) {
+            self.written = to;
+        }
+        if self.written > before {
+            self.home.written.store(self.written.number, Ordering::Release);
+            self.shared.keeper.is_written(&self.home, self.written);
+        }
+    }
+
+    /// Ends the reading and lets go of the journal: how far it is written is kept, and if it has ended and all of it is written, it is removed.
+    pub async fn leave(self) -> io::Result<()> {
+        let (home, written) = (Arc::clone(&self.home), self.written);
+        let left = move || {
+            home.tidy(written)?;
+            if home.is_live() || home.has_more(written) { Ok(()) } else { home.remove() }
+        };
+        spawn_blocking(left).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if self.home.is_orphan {
+            self.shared.orphans.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A reader's way through an instance's segments: entries as they come, and for each number that does not come, why.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::Ordering;
+
+use super::cursor::Cursor;
+use super::format::SegmentId;
+use super::home::{Extent, Home};
+use super::reader::{Batch, Lost, Spot, Why};
+use super::scan::{Found, Scan, Window};
+
+/// Passed over where the disk gives an error instead of bytes.
+const UNREADABLE: u64 = 4096;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub entries: usize,
+    pub bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Walk {
+    pub cursor: Cursor,
+    /// Where the damage began that lies between the last entry and here.
+    damage: Option<Spot>,
+    /// The highest number that can be seen to lie in it.
+    seen: u64,
+    window: Window,
+}
+
+enum Stop {
+    /// The batch is as large as it may be.
+    Full,
+    /// The segment has no more.
+    Drained,
+}
+
+impl Walk {
+    pub fn from(cursor: Cursor) -> Self {
+        Self { cursor, damage: None, seen: 0, window: Window::default() }
+    }
+
+    /// Reads on, on a thread that may wait for the disk. After an error nothing is changed but this walk, which is thrown away; with `pass_over`
+    /// unreadable bytes are damage instead.
+    pub fn gather(&mut self, home: &Home, bounds: Bounds, pass_over: bool) -> io::Result<Batch> {
+        let mut batch = Batch::at(self.cursor);
+        let mut bytes = 0;
+        loop {
+            // Before the extent: what has a number by now can be read.
+            let taken = home.taken.load(Ordering::Acquire);
+            let Some(extent) = home.extent(self.cursor.segment) else {
+                self.end(home, taken, &mut batch);
+                break;
+            };
+            if extent.segment.id > self.cursor.segment {
+                self.miss(home, extent.segment.id);
+                continue;
+            }
+            match self.read(home, &extent, bounds, &mut bytes, pass_over, &mut batch)? {
+                Stop::Full => break,
+                Stop::Drained => {}
+            }
+            match self.next_segment(home, &extent) {
+                Some(next) => self.go_to(next),
+                None => {
+                    self.end(home, taken, &mut batch);
+                    break;
+                }
+            }
+        }
+        batch.to = self.cursor;
+        Ok(batch)
+    }
+
+    fn next_segment(&self, home: &Home, extent: &Extent) -> Option<SegmentId> {
+        let next = extent.segment.id.next();
+        // A later one is a gap in the files, which is found when this is left.
+        (extent.complete && home.extent(next).is_some()).then_some(next)
+    }
+
+    fn go_to(&mut self, segment: SegmentId) {
+        self.cursor = Cursor { segment, offset: 0, ..self.cursor };
+        self.window = Window::default();
+    }
+
+    /// A whole file is gone.
+    fn miss(&mut self, home: &Home, there: SegmentId) {
+        let file = home.file(self.cursor.segment);
+        tracing::error!("{} is not there any more", file.display());
+        self.damage.get_or_insert(Spot { file, offset: self.cursor.offset });
+        self.go_to(there);
+    }
+
+    fn read(
+        &mut self,
+        home: &Home,
+        extent: &Extent,
+        bounds: Bounds,
+        bytes: &mut usize,
+        pass_over: bool,
+        batch: &mut Batch,
+    ) -> io::Result<Stop> {
+        if self.cursor.offset >= extent.end {
+            return Ok(Stop::Drained);
+        }
+        let path = home.file(extent.segment.id);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.blame(home, extent, extent.end, None);
+                return Ok(Stop::Drained);
+            }
+            opened => opened?,
+        };
+        let window = std::mem::take(&mut self.window);
+        let least = self.cursor.number.saturating_add(1);
+        let mut scan = Scan::new(&file, home.instance, extent.segment.id, extent.end).resume(self.cursor.offset, least, window);
+        loop {
+            let found = match scan.step() {
+                Err(error) if pass_over => {
+                    tracing::error!(%error, "{} cannot be read: passed over", path.display());
+                    scan.pass_over(UNREADABLE)
+                }
+                found => found?,
+            };
+            match found {
+                Found::End => return Ok(Stop::Drained),
+                Found::Entry(entry) => {
+                    self.account(home, entry.number.saturating_sub(1), Why::Damaged, batch);
+                    let together = bytes.saturating_add(entry.payload.len());
+                    if !batch.entries.is_empty() && (batch.entries.len() >= bounds.entries || together > bounds.bytes) {
+                        // Read again from the window, with the next batch.
+                        self.window = scan.into_window();
+                        return Ok(Stop::Full);
+                    }
+                    *bytes = together;
+                    self.cursor = Cursor { offset: scan.offset(), number: entry.number, ..self.cursor };
+                    batch.entries.push(entry);
+                }
+                Found::Damage { number, .. } => self.blame(home, extent, scan.offset(), number),
+            }
+        }
+    }
+
+    /// From here to `end` nothing checks. What that cost, the next number tells.
+    fn blame(&mut self, home: &Home, extent: &Extent, end: u64, number: Option<u64>) {
+        let file = home.file(extent.segment.id);
+        let offset = self.cursor.offset;
+        // How a process ends that is killed while it writes.
+        let is_torn = home.is_orphan && end >= extent.end && home.extent(extent.segment.id.next()).is_none();
+        if !is_torn {
+            tracing::warn!(offset, bytes = end.saturating_sub(offset), "{} is damaged", file.display());
+            extent.segment.damaged.store(true, Ordering::Release);
+        }
+        self.damage.get_or_insert(Spot { file, offset });
+        self.seen = self.seen.max(number.unwrap_or(0));
+        self.cursor.offset = end;
+    }
+
+    /// Every number up to `through` is accounted for: those that did not come are lost.
+    fn account(&mut self, home: &Home, through: u64, because: fn(Spot) -> Why, batch: &mut Batch) {
+        let damage = self.damage.take();
+        self.seen = 0;
+        let first = self.cursor.number.saturating_add(1);
+        if through < first {
+            return;
+        }
+        if let Some(Spot { file, offset }) = &damage {
+            tracing::error!(instance = %home.instance, first, last = through, offset, "entries are lost: {} is damaged", file.display());
+        }
+        let why = damage.map_or(Why::Shed, because);
+        batch.lost.push(Lost { instance: home.instance, first, last: through, why });
+        self.cursor.number = through;
+    }
+
+    /// Nothing is left to read for now, or for ever.
+    fn end(&mut self, home: &Home, taken: u64, batch: &mut Batch) {
+        let mut through = taken;
+        if home.is_orphan && self.damage.is_some() {
+            // How many entries lay there, nobody knows any more: one at least.
+            through = through.max(self.seen).max(self.cursor.number.saturating_add(1));
+        }
+        if through > self.cursor.number {
+            self.account(home, through, Why::Torn, batch);
+        }
+    }
+}
