@@ -99,10 +99,12 @@ fn settle(shared: &Shared, part: Part, what: &str, done: io::Result<()>) -> bool
 }
 
 fn make_ahead(shared: &Shared) -> io::Result<()> {
-    let Some(id) = locked(&shared.log).wants() else { return Ok(()) };
-    let file = shared.home.make_segment(id)?;
-    locked(&shared.log).next = Some((id, file));
-    Ok(())
+    // Two at most: one for a segment that outgrew its time while there was none, one ahead.
+    loop {
+        let Some(id) = locked(&shared.log).wants() else { return Ok(()) };
+        let file = shared.home.make_segment(id)?;
+        locked(&shared.log).put_ahead(shared, id, file);
+    }
 }
 
 pub(super) fn adopt(shared: &Arc<Shared>) -> Result<Vec<Reader>, JournalError> {

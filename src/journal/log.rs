@@ -26,7 +26,7 @@ const MARKS: usize = 4096;
 pub(super) struct Log {
     active: Active,
     /// Made ahead, so that no call waits for a file.
-    pub next: Option<(SegmentId, File)>,
+    next: Option<(SegmentId, File)>,
     /// The last number given away.
     number: u64,
     /// Writing failed last time.
@@ -208,6 +208,14 @@ impl Log {
         (self.next.is_none() && !self.closed).then(|| self.active.segment.id.next())
     }
 
+    pub fn put_ahead(&mut self, shared: &Shared, id: SegmentId, file: File) {
+        if self.closed {
+            return;
+        }
+        self.next = Some((id, file));
+        self.make_way(shared, 0);
+    }
+
     /// What the disk may not have yet. Whoever takes it sees to it.
     pub fn take_unsynced(&mut self) -> Option<Unsynced> {
         if !mem::take(&mut self.dirty) {
@@ -225,5 +233,73 @@ impl Log {
 
     pub fn close(&mut self) {
         self.closed = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use tempfile::TempDir;
+
+    use super::super::{Journal, Limits, NotDurable};
+    use super::*;
+    use crate::clock::Clock;
+
+    /// Can neither be written at a place nor synced, as if its disk had failed.
+    fn broken() -> Arc<File> {
+        let (_reader, writer) = std::io::pipe().unwrap();
+        Arc::new(File::from(OwnedFd::from(writer)))
+    }
+
+    fn segment(journal: &Journal) -> u64 {
+        locked(&journal.shared.log).active.segment.id.0
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_written_is_left_for_the_next() {
+        let directory = TempDir::new().unwrap();
+        let (journal, mut reader) = Journal::open(directory.path(), Limits::default(), Syncing::Os, Clock::system()).unwrap();
+        journal.append(Class::Ordinary, b"one").unwrap();
+        locked(&journal.shared.log).active.file = broken();
+        assert_eq!(journal.append(Class::Ordinary, b"refused").unwrap_err(), Refused::Trouble);
+        assert!(journal.standing().trouble.unwrap().contains("an entry cannot be written"));
+        // Refused for as long as there is no other file.
+        let second = loop {
+            match journal.append(Class::Ordinary, b"two") {
+                Ok(ticket) => break ticket,
+                Err(refused) => assert_eq!(refused, Refused::Trouble),
+            }
+            tokio::task::yield_now().await;
+        };
+        assert_eq!((second.number, segment(&journal), journal.standing().trouble), (2, 2, None));
+        let batch = reader.next(10, 1000).await.unwrap();
+        assert_eq!((batch.entries.iter().map(|entry| entry.number).collect::<Vec<_>>(), batch.lost), (vec![1, 2], vec![]));
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_does_not_take_is_not_called_durable_and_what_comes_after_is_elsewhere() {
+        let directory = TempDir::new().unwrap();
+        let (journal, mut reader) = Journal::open(directory.path(), Limits::default(), Syncing::Always, Clock::system()).unwrap();
+        journal.append(Class::Ordinary, b"one").unwrap().durable.wait().await.unwrap();
+        while locked(&journal.shared.log).next.is_none() {
+            tokio::task::yield_now().await;
+        }
+        let (first, second) = {
+            let mut log = locked(&journal.shared.log);
+            log.unsynced.push(broken());
+            log.dirty = true;
+            (log.durable(), log.durable())
+        };
+        journal.shared.syncer.wake();
+        assert_eq!((first.wait().await, second.wait().await), (Err(NotDurable), Err(NotDurable)));
+        assert!(journal.standing().trouble.unwrap().contains("the disk does not take"));
+        journal.append(Class::Ordinary, b"two").unwrap().durable.wait().await.unwrap();
+        assert_eq!((segment(&journal), journal.standing().trouble), (2, None));
+        let mut numbers = Vec::new();
+        while numbers.len() < 2 {
+            numbers.extend(reader.next(10, 1000).await.unwrap().entries.iter().map(|entry| entry.number));
+        }
+        assert_eq!(numbers, [1, 2]);
     }
 }

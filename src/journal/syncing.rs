@@ -105,9 +105,9 @@ impl Syncer {
         let _one_at_a_time = locked(&self.one_at_a_time);
         let Some(unsynced) = locked(&shared.log).take_unsynced() else { return false };
         // Each of them, also when one fails. A second try would be told that all is well: the system forgets what it could not write.
-        let failed = unsynced.files.iter().filter_map(|file| file.sync_data().err()).last();
-        let is_synced = failed.is_none();
-        match failed {
+        let mut failures: Vec<io::Error> = unsynced.files.iter().filter_map(|file| file.sync_data().err()).collect();
+        let is_synced = failures.is_empty();
+        match failures.pop() {
             None => shared.troubles.clear(Part::Sync),
             Some(error) => {
                 locked(&shared.log).spoil();

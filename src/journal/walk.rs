@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::cursor::Cursor;
@@ -107,7 +108,7 @@ impl Walk {
         let path = home.file(extent.segment.id);
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.blame(home, extent, extent.end, None);
+                self.blame(home, extent, self.cursor.offset..extent.end, None);
                 return Ok(Stop::Drained);
             }
             opened => opened?,
@@ -137,15 +138,15 @@ impl Walk {
                     self.cursor = Cursor { offset: scan.offset(), number: entry.number, ..self.cursor };
                     batch.entries.push(entry);
                 }
-                Found::Damage { number, .. } => self.blame(home, extent, scan.offset(), number),
+                Found::Damage { offset, number, .. } => self.blame(home, extent, offset..scan.offset(), number),
             }
         }
     }
 
-    /// From here to `end` nothing checks. What that cost, the next number tells.
-    fn blame(&mut self, home: &Home, extent: &Extent, end: u64, number: Option<u64>) {
+    /// Bytes that do not check. What that cost, the next number tells.
+    fn blame(&mut self, home: &Home, extent: &Extent, bytes: Range<u64>, number: Option<u64>) {
         let file = home.file(extent.segment.id);
-        let offset = self.cursor.offset;
+        let Range { start: offset, end } = bytes;
         // How a process ends that is killed while it writes.
         let is_torn = home.is_orphan && end >= extent.end && home.extent(extent.segment.id.next()).is_none();
         if !is_torn {

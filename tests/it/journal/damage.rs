@@ -123,11 +123,16 @@ proptest! {
 async fn after(change: impl FnOnce(&[PathBuf])) -> (TempDir, BTreeMap<u64, Vec<u8>>, Vec<Lost>, Vec<PathBuf>) {
     let directory = TempDir::new().unwrap();
     let (journal, reader) = bounded(directory.path(), 1024 * KIB);
-    while segments(&directory.path().join(journal.instance().to_string())).len() < 5 {
+    let files = || segments(&directory.path().join(journal.instance().to_string()));
+    let lengths = || files().iter().map(|file| fs::metadata(file).unwrap().len()).collect::<Vec<_>>();
+    while lengths().iter().filter(|length| **length > 0).count() < 4 {
         append(&journal, 10);
+        if lengths().iter().rfind(|length| **length > 0).is_some_and(|length| *length > 16 * KIB) {
+            // It grows until there is another, which is then left alone for one more.
+            eventually("the next one is begun", || async { lengths().ends_with(&[0, 0]) }).await;
+        }
     }
-    let appended = journal.standing().waiting;
-    let files = segments(&directory.path().join(journal.instance().to_string()));
+    let (appended, files) = (journal.standing().waiting, files());
     drop((journal, reader));
     change(&files);
     let (journal, _reader) = open(directory.path());

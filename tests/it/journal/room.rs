@@ -27,7 +27,7 @@ async fn it_never_outgrows_its_bound_and_strangers_never_get_the_last_fifth() {
     assert_eq!(refused, Refused::Full);
     let used = journal.standing().bytes;
     assert!(used <= bound && used + 1100 > bound, "{used}");
-    assert!(ordinary * 4 > strangers && ordinary * 4 < strangers + 8, "{ordinary}, {strangers}");
+    assert!(ordinary.abs_diff(strangers / 4) <= 2, "{ordinary}, {strangers}");
     let on_disk: u64 = segments(&directories(directory.path())[0]).iter().map(|file| fs::metadata(file).unwrap().len()).sum();
     assert_eq!(on_disk, used);
     // Everything that was taken is there, and with it written there is room again.
@@ -42,17 +42,14 @@ async fn full_it_goes_on_once_something_is_written() {
     let (journal, mut reader) = bounded(directory.path(), 256 * KIB);
     for _ in 0..3 {
         fill(&journal, Class::Ordinary);
-        while journal.standing().waiting > 0 {
-            let batch = next(&mut reader).await;
-            reader.written(&batch);
+        let end = tokio::time::Instant::now() + PATIENCE;
+        // One segment may have grown beyond its time; the call that finds the journal full sees to it that it can be let go of.
+        while journal.append(Class::Ordinary, &[1; 1000]).is_err() || journal.standing().bytes > 64 * KIB {
+            assert!(tokio::time::Instant::now() < end, "{:?}", journal.standing());
+            if let Ok(batch) = timeout(Duration::from_millis(1), reader.next(100, 1 << 16)).await {
+                reader.written(&batch.unwrap());
+            }
         }
-        eventually("there is room", || async {
-            // A reader that waits lets go of what it has read.
-            let waited = timeout(Duration::from_millis(1), reader.next(1, 1)).await;
-            assert!(waited.is_err(), "{waited:?}");
-            journal.standing().bytes < 64 * KIB
-        })
-        .await;
     }
     assert_eq!(journal.standing().trouble, None);
 }
@@ -106,8 +103,9 @@ async fn a_full_disk_is_said_and_is_over_when_it_is_over() {
     eventually("it works again", || async { journal.append(Class::Ordinary, &[1; 1000]).is_ok() && journal.standing().trouble.is_none() })
         .await;
     let number = journal.append(Class::Ordinary, b"at last").unwrap().number;
-    // And a crash now finds nothing in the way.
-    drop((journal, reader));
+    // And whoever adopts it finds nothing in the way.
+    reader.leave().await.unwrap();
+    drop(journal);
     let (journal, _reader) = open(&journals);
     let mut orphan = adopted(&journal, 1).await.remove(0);
     let (entries, lost) = drain(&mut orphan).await;
