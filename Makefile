@@ -22,7 +22,7 @@ bench:
 
 # Needs cargo-fuzz: cargo install cargo-fuzz
 fuzz:
-	cd fuzz && for target in envelope headers sql gate; do RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=60 || exit 1; done
+	cd fuzz && for target in envelope headers sql gate journal; do RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=60 || exit 1; done
 
 # Needs libclang; see oracle/README.md
 differ:

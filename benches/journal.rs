@@ -81,41 +81,53 @@ fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// 300 MB at 20,000 a second, while a reader takes them over: dozens of segments come and go.
+/// 200 MB at 20,000 a second, while a reader takes them over in batches as the writer does: dozens of segments come and go.
 fn report_slowest() {
-    const PACE: Duration = Duration::from_micros(50);
+    let directory = directory();
+    let file = File::create(directory.path().join("file")).unwrap();
+    paced("bare write of 1 KB", |turn| file.write_all_at(&ENTRY, u64::from(turn) * 1024).unwrap());
     for (name, syncing) in HOW {
-        let (directory, runtime) = (directory(), runtime());
+        let (directory, runtime) = (self::directory(), runtime());
         let (journal, mut reader) = open(&directory, syncing);
         let reading = runtime.spawn(async move {
             while let Some(batch) = reader.next(512, 1 << 20).await {
+                let is_behind = batch.entries.len() == 512;
                 reader.written(&batch);
+                if !is_behind {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
             }
         });
-        let began = Instant::now();
-        let mut took: Vec<Duration> = (0..300_000)
-            .map(|turn| {
-                while began.elapsed() < PACE * turn {
-                    std::hint::spin_loop();
-                }
-                let start = Instant::now();
-                black_box(journal.append(Class::Ordinary, &ENTRY).unwrap());
-                start.elapsed()
-            })
-            .collect();
+        paced(&format!("append of 1 KB, {name}"), |_| drop(black_box(journal.append(Class::Ordinary, &ENTRY).unwrap())));
         journal.close();
         runtime.block_on(reading).unwrap();
-        took.sort_unstable();
-        let at = |part: usize| took.get(took.len() * part / 10_000).copied().unwrap_or_default();
-        let slowest = took.last().copied().unwrap_or_default();
-        println!("append of 1 KB, {name}: p50 {:?}, p99 {:?}, p99.9 {:?}, slowest {slowest:?}", at(5_000), at(9_900), at(9_990));
     }
+}
+
+fn paced(what: &str, mut act: impl FnMut(u32)) {
+    const PACE: Duration = Duration::from_micros(50);
+    let began = Instant::now();
+    let mut took: Vec<Duration> = (0..200_000)
+        .map(|turn| {
+            while began.elapsed() < PACE * turn {
+                std::hint::spin_loop();
+            }
+            let start = Instant::now();
+            act(turn);
+            start.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    let at = |part: usize| took.get(took.len() * part / 10_000).copied().unwrap_or_default();
+    let slowest = took.last().copied().unwrap_or_default();
+    println!("{what}: p50 {:?}, p99 {:?}, p99.9 {:?}, slowest {slowest:?}", at(5_000), at(9_900), at(9_990));
 }
 
 /// 64 callers, each waiting until the disk has its entry.
 fn report_waiting() {
     const WAITERS: usize = 64;
     let (directory, runtime) = (directory(), runtime());
+    let alone = alone(&directory);
     let (journal, _reader) = open(&directory, Syncing::Always);
     let until = Instant::now() + Duration::from_secs(2);
     let waiters: Vec<_> = (0..WAITERS)
@@ -134,7 +146,6 @@ fn report_waiting() {
         .collect();
     let mut took: Vec<Duration> = waiters.into_iter().flat_map(|waiter| runtime.block_on(waiter).unwrap()).collect();
     took.sort_unstable();
-    let alone = alone();
     let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
     println!(
         "append of 1 KB until the disk has it, {WAITERS} callers at once: {} a second, p50 {:?}, p99 {:?}; one sync alone {alone:?}",
@@ -145,8 +156,7 @@ fn report_waiting() {
 }
 
 /// Half of so many syncs of 1 KB take less.
-fn alone() -> Duration {
-    let directory = directory();
+fn alone(directory: &TempDir) -> Duration {
     let file = File::create(directory.path().join("file")).unwrap();
     let mut took: Vec<Duration> = (0..100)
         .map(|turn| {

@@ -1,9 +1,9 @@
 //! The directory of one instance: whose it is (a lock), what lies in it (segments), and how far it has been taken over (the cursor).
 
 use std::collections::VecDeque;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,15 +14,12 @@ use uuid::Uuid;
 use super::cursor::{Cursor, SLOTS, Slots};
 use super::format::{HeaderFault, SegmentId};
 use super::room::Room;
-use super::{locked, scan};
+use super::{files, locked, scan};
 
 /// It is locked by the process whose journal this is, and says how far it has been read.
 const CURSOR_FILE: &str = "cursor";
-/// Where segments go in which something was lost, for whoever wants to look. The first ones; further ones are removed.
+/// Where segments go in which something was lost.
 const DAMAGED: &str = "damaged";
-const DAMAGED_KEPT: usize = 8;
-/// A directory is listed no further.
-const NAMES: usize = 100_000;
 
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -111,14 +108,14 @@ impl Home {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => return Ok(None),
             made => made?,
         };
-        if !is_locked(&cursor_file, &path)? {
+        if !files::lock(&cursor_file, &path.join(CURSOR_FILE))? {
             return Ok(None);
         }
         let home = Self::new(Place { instance, path, cursor_file, room }, Slots::default(), VecDeque::new(), Whose::Ours);
         // All the room it will ever need is taken now.
         home.cursor_file.write_all_at(&Slots::default().encode(instance), 0)?;
         home.cursor_file.sync_all()?;
-        sync_directory(journals)?;
+        files::sync_directory(journals)?;
         Ok(Some(home))
     }
 
@@ -130,14 +127,14 @@ impl Home {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Gone),
             opened => opened?,
         };
-        if !is_locked(&cursor_file, &path)? {
+        if !files::lock(&cursor_file, &path.join(CURSOR_FILE))? {
             return Ok(Found::Lives);
         }
         let mut segments = VecDeque::new();
         let mut begin = None;
         // Without a cursor it begins with the first segment that is left, and what came before is nobody's to judge.
         let mut is_headless = true;
-        for id in segment_ids(&path)? {
+        for id in files::segments(&path)? {
             let file = File::open(path.join(id.file_name()))?;
             let end = file.metadata()?.len();
             // Made ahead and never used.
@@ -203,7 +200,7 @@ impl Home {
             return Err(io::ErrorKind::NotFound.into());
         }
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(self.file(id))?;
-        sync_directory(&self.path)?;
+        files::sync_directory(&self.path)?;
         Ok(file)
     }
 
@@ -270,30 +267,28 @@ impl Home {
                 self.cursor_file.sync_data()?;
                 is_kept = true;
             }
-            let is_damaged = segment.damaged.load(Ordering::Acquire);
-            if !(is_damaged && self.set_aside(segment.id)?) {
-                remove(&self.file(segment.id))?;
+            let file = self.file(segment.id);
+            if !(segment.damaged.load(Ordering::Acquire) && self.set_aside(&file, segment.id)?) {
+                files::remove(&file)?;
             }
             locked(&self.segments).pop_front();
             self.room.give_back(segment.end.load(Ordering::Acquire));
         }
     }
 
-    /// Whether there was room for it.
-    fn set_aside(&self, id: SegmentId) -> io::Result<bool> {
+    fn set_aside(&self, file: &Path, id: SegmentId) -> io::Result<bool> {
         let Some(journals) = self.path.parent() else { return Ok(false) };
         let aside = journals.join(DAMAGED);
-        DirBuilder::new().recursive(true).mode(0o700).create(&aside)?;
-        if fs::read_dir(&aside)?.take(DAMAGED_KEPT).count() >= DAMAGED_KEPT {
-            return Ok(false);
+        let name = format!("{}-{}", self.instance, id.file_name());
+        let is_kept = files::set_aside(file, &aside, &name)?;
+        if is_kept {
+            tracing::warn!(
+                "{} is damaged; what can be read of it is taken over, and it is kept as {name} in {}",
+                file.display(),
+                aside.display()
+            );
         }
-        let to = aside.join(format!("{}-{}", self.instance, id.file_name()));
-        match fs::rename(self.file(id), &to) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
-            moved => moved?,
-        }
-        tracing::warn!("{} is damaged; what can be read of it is taken over, and it is kept as {}", self.file(id).display(), to.display());
-        Ok(true)
+        Ok(is_kept)
     }
 
     /// Removes the directory of an instance that has nothing left to give.
@@ -305,10 +300,10 @@ impl Home {
         }
         self.free_before(SegmentId(u64::MAX))?;
         // Made ahead and never used.
-        for id in segment_ids(&self.path)? {
-            remove(&self.file(id))?;
+        for id in files::segments(&self.path)? {
+            files::remove(&self.file(id))?;
         }
-        remove(&self.path.join(CURSOR_FILE))?;
+        files::remove(&self.path.join(CURSOR_FILE))?;
         tidied.removed = true;
         fs::remove_dir(&self.path)
     }
@@ -319,39 +314,4 @@ impl Drop for Home {
     fn drop(&mut self) {
         self.room.give_back(self.bytes());
     }
-}
-
-/// Locks it, and makes sure that it is still the file of that name: a dead instance's directory is removed by whoever has its lock.
-fn is_locked(file: &File, directory: &Path) -> io::Result<bool> {
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(false),
-        Err(TryLockError::Error(error)) => return Err(error),
-    }
-    let ours = file.metadata()?;
-    match fs::metadata(directory.join(CURSOR_FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        there => there.map(|there| (there.ino(), there.dev()) == (ours.ino(), ours.dev())),
-    }
-}
-
-fn segment_ids(path: &Path) -> io::Result<Vec<SegmentId>> {
-    let mut ids = Vec::new();
-    for name in fs::read_dir(path)?.take(NAMES) {
-        ids.extend(name?.file_name().to_str().and_then(SegmentId::of_file));
-    }
-    ids.sort_unstable();
-    Ok(ids)
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// What was made in it, or renamed, is there after a power cut too.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }

@@ -14,12 +14,10 @@ use super::cursor::Cursor;
 use super::helper::Helper;
 use super::home::{Found, Home};
 use super::standing::Part;
-use super::{JournalError, ORPHANS, Reader, Shared, locked};
+use super::{JournalError, ORPHANS, Reader, Shared, files, locked};
 
 /// Until what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// A directory is listed no further.
-const NAMES: usize = 100_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Keeper {
@@ -110,10 +108,9 @@ fn make_ahead(shared: &Shared) -> io::Result<()> {
 pub(super) fn adopt(shared: &Arc<Shared>) -> Result<Vec<Reader>, JournalError> {
     let failed = |error| JournalError { path: shared.journals.clone(), error };
     let mut instances = Vec::new();
-    for name in std::fs::read_dir(&shared.journals).map_err(failed)?.take(NAMES) {
-        let name = name.map_err(failed)?.file_name();
-        let instance = name.to_str().and_then(|name| Uuid::try_parse(name).ok().filter(|id| id.to_string() == name));
-        instances.extend(instance.filter(|id| *id != shared.home.instance));
+    for name in files::names(&shared.journals).map_err(failed)? {
+        let instance = Uuid::try_parse(&name).ok().filter(|id| id.to_string() == name && *id != shared.home.instance);
+        instances.extend(instance);
     }
     instances.sort_unstable();
     let mut orphans = Vec::new();

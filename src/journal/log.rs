@@ -95,9 +95,10 @@ pub(super) fn append(shared: &Shared, class: Class, at: Timestamp, payload: &[u8
     }
 }
 
-pub(super) fn lose(shared: &Shared) -> u64 {
+pub(super) fn lose(shared: &Shared, at: Timestamp) -> u64 {
     let mut log = locked(&shared.log);
     log.number = log.number.saturating_add(1);
+    log.mark(shared, at);
     shared.home.taken.store(log.number, Ordering::Release);
     log.number
 }
@@ -182,13 +183,24 @@ impl Log {
         }
     }
 
+    /// Notes when the last number was given away, if that is not known well enough by the one before.
     fn mark(&mut self, shared: &Shared, at: Timestamp) {
-        let is_only = shared.home.written.load(Ordering::Acquire) >= self.number.saturating_sub(1);
+        let before = self.number.saturating_sub(1);
+        let written = shared.home.written.load(Ordering::Acquire).min(before);
         let is_due = self.marks.back().is_none_or(|(_, last)| at.since(*last) >= MARK_EVERY);
-        if is_only || (is_due && self.marks.len() < MARKS) {
-            self.marks.push_back((self.number, at));
-            self.forget_marks(self.number.saturating_sub(1).min(shared.home.written.load(Ordering::Acquire)));
+        if written < before && !is_due {
+            return;
         }
+        if self.marks.len() >= MARKS {
+            // After an hour without a database, a second more or less is not what matters.
+            let mut is_kept = false;
+            self.marks.retain(|_| {
+                is_kept = !is_kept;
+                is_kept
+            });
+        }
+        self.marks.push_back((self.number, at));
+        self.forget_marks(written);
     }
 
     /// Since when what comes after `written` waits, or a little earlier.

@@ -14,6 +14,7 @@
 //! `syncing`) and on threads for blocking work.
 
 mod cursor;
+mod files;
 mod format;
 mod helper;
 mod home;
@@ -142,7 +143,7 @@ impl Journal {
 
     /// Gives a number to something that is not kept, so that its absence shows: readers get it as [`Why::Shed`].
     pub fn lose(&self) -> u64 {
-        let number = log::lose(&self.shared);
+        let number = log::lose(&self.shared, self.shared.clock.now());
         self.shared.home.changed.notify_one();
         self.shared.keeper.note();
         number
@@ -176,7 +177,7 @@ impl Drop for Shared {
 fn begin(journals: &Path, room: &Arc<Room>, syncing: Syncing) -> io::Result<(Home, Log)> {
     DirBuilder::new().recursive(true).mode(0o700).create(journals)?;
     if let Some(above) = journals.parent().filter(|above| !above.as_os_str().is_empty()) {
-        home::sync_directory(above)?;
+        files::sync_directory(above)?;
     }
     for _ in 0..TRIES {
         let Some(home) = Home::create(journals, Uuid::now_v7(), room)? else { continue };

@@ -14,7 +14,7 @@ pub struct Standing {
     pub limit: u64,
     /// Numbers of this process that are not written to the database.
     pub waiting: u64,
-    /// Since when the first of them waits, or up to a second earlier.
+    /// Since when the first of them waits, or a second earlier; after an hour of waiting a few seconds.
     pub oldest_unwritten: Option<Timestamp>,
     /// Journals of dead processes that are being read.
     pub orphans: usize,

@@ -12,6 +12,9 @@ use super::helper::Helper;
 use super::standing::Part;
 use super::{Shared, locked};
 
+/// Nothing is gained by asking a disk more often than it can answer.
+const LEAST: Duration = Duration::from_millis(1);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Syncing {
     /// When the system likes: entries survive the process, not the machine.
@@ -125,7 +128,7 @@ fn run(shared: &Weak<Shared>, syncing: Syncing) {
         let was_busy = journal.syncer.sync(&journal);
         drop(journal);
         match syncing {
-            Syncing::Interval(pause) => thread::park_timeout(pause),
+            Syncing::Interval(pause) => thread::park_timeout(pause.max(LEAST)),
             Syncing::Always | Syncing::Os if was_busy => {}
             Syncing::Always | Syncing::Os => thread::park(),
         }

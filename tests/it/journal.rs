@@ -189,6 +189,12 @@ async fn what_is_written_makes_room_and_what_is_not_waits() {
     let rest = next(&mut reader).await;
     reader.written(&rest);
     assert_eq!((journal.standing().waiting, journal.standing().oldest_unwritten), (0, None));
+    // What is not kept waits to be written down as well.
+    clock.advance(Duration::from_secs(1000));
+    journal.lose();
+    assert_eq!((journal.standing().waiting, journal.standing().oldest_unwritten), (1, Some(Timestamp::from_secs(1300))));
+    let rest = next(&mut reader).await;
+    reader.written(&rest);
     let end = tokio::time::Instant::now() + PATIENCE;
     while journal.standing().bytes > 64 * KIB {
         assert!(tokio::time::Instant::now() < end, "{:?}", journal.standing());
