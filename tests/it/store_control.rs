@@ -15,7 +15,7 @@ use eliza_gatekeeper::verdict::GateName;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::store_contract::{Bench, OPTIONS, now, on_both, record};
+use crate::store_contract::{Bench, OPTIONS, cleared, now, on_both, record};
 
 on_both!(
     a_flag_is_made_changed_and_audited,
@@ -36,6 +36,7 @@ on_both!(
     the_audit_is_never_let_go_of,
     entries_wait_for_somebodys_eye,
     entries_are_no_calls,
+    what_cannot_be_audited_is_not_done,
     high_risks_are_counted,
 );
 
@@ -562,6 +563,29 @@ async fn entries_are_no_calls(bench: Bench) {
     assert_eq!(bench.client_counts("select count(*) from api_call_logs").await, 1);
     assert_eq!(bench.client_counts("select cast(sum(total_calls) as bigint) from eliza_gatekeeper_stats").await, 1);
     assert_eq!(bench.client_counts("select count(*) from eliza_activity_log where not mentioned_to_user").await, 3);
+}
+
+async fn what_cannot_be_audited_is_not_done(bench: Bench) {
+    let bench = bench.migrated().await;
+    bench.store.write(&[record()]).await.unwrap();
+    let (bypass, alice) = (ActivityEntry::bypass(now(), "alice", "brain", "x"), Actor::named("alice"));
+    let log = async || bench.store.log_bypass(&bypass, &bypass.bypass_logged(&alice)).await;
+    let clear = async || bench.store.clear_limits("gemini-chat", &cleared("gemini-chat")).await;
+    let kept = async || {
+        let bypasses = bench.store.entries(EntryKind::ManualBypass, false, 9).await.unwrap().len();
+        (bypasses, bench.client_counts("select count(*) from rate_limits").await)
+    };
+    bench.client_runs("alter table security_audit rename to away").await;
+    assert!(log().await.is_err() && clear().await.is_err());
+    assert_eq!(kept().await, (0, 1));
+
+    bench.client_runs("alter table away rename to security_audit").await;
+    log().await.unwrap();
+    assert_eq!((clear().await.unwrap(), clear().await.unwrap()), (1, 0));
+    assert_eq!(kept().await, (1, 0));
+    let entries = bench.store.audit_entries(9).await.unwrap();
+    let told: Vec<_> = entries.iter().rev().map(|entry| (&*entry.action, &*entry.subject, entry.before.clone())).collect();
+    assert_eq!(told, [("bypass_logged", "brain", Value::Null), ("limits_cleared", "gemini-chat", json!({ "rows": 1 }))]);
 }
 
 async fn high_risks_are_counted(bench: Bench) {

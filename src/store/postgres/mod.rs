@@ -117,8 +117,8 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, read::limit_rows(&self.pool, identifier, start, most)))
     }
 
-    fn clear_limits<'a>(&'a self, identifier: &'a str) -> StoreFuture<'a, u64> {
-        Box::pin(within(ANSWER, write::clear_limits(&self.pool, identifier)))
+    fn clear_limits<'a>(&'a self, identifier: &'a str, entry: &'a AuditEntry) -> StoreFuture<'a, u64> {
+        Box::pin(within(ANSWER, audit::clear_limits(&self.pool, identifier, entry)))
     }
 
     fn signal_cursor(&self) -> StoreFuture<'_, SignalCursor> {
@@ -191,6 +191,10 @@ impl Store for Postgres {
 
     fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()> {
         Box::pin(within(ANSWER, audit::add_entries(&self.pool, entries)))
+    }
+
+    fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, audit::log_bypass(&self.pool, bypass, entry)))
     }
 
     fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>> {

@@ -1,4 +1,4 @@
-//! What people look back at: the audit, entries of the activity log that are no calls, security events.
+//! What people look back at: the audit, entries of the activity log that are no calls, security events; and what they change beside.
 
 use serde_json::Value;
 use sqlx::{SqliteConnection, SqlitePool};
@@ -10,7 +10,7 @@ use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::store::StoreError;
 use crate::store::batch::{plain, plain_json};
-use crate::store::control::{ActivityEntry, Review};
+use crate::store::control::{ActivityEntry, Review, limits_cleared};
 
 /// Within whatever transaction the change itself is in.
 pub(super) async fn add(connection: &mut SqliteConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
@@ -86,6 +86,11 @@ pub(super) async fn add_entries(writer: &SqlitePool, entries: &[ActivityEntry]) 
         return Ok(());
     }
     let mut tx = begin(writer).await?;
+    insert(&mut tx, entries).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn insert(connection: &mut SqliteConnection, entries: &[ActivityEntry]) -> sqlx::Result<()> {
     for entry in entries {
         sqlx::query(
             "insert into eliza_activity_log (id, created_at, updated_at, activity_type, status, title, description, metadata)
@@ -98,10 +103,29 @@ pub(super) async fn add_entries(writer: &SqlitePool, entries: &[ActivityEntry]) 
         .bind(plain(&entry.title))
         .bind(plain(&entry.description))
         .bind(plain_json(&entry.metadata.to_string()).into_owned())
-        .execute(&mut *tx)
+        .execute(&mut *connection)
         .await?;
     }
+    Ok(())
+}
+
+pub(super) async fn log_bypass(writer: &SqlitePool, bypass: &ActivityEntry, entry: &AuditEntry) -> Result<(), StoreError> {
+    let mut tx = begin(writer).await?;
+    insert(&mut tx, std::slice::from_ref(bypass)).await?;
+    add(&mut tx, std::slice::from_ref(entry)).await?;
     Ok(tx.commit().await?)
+}
+
+pub(super) async fn clear_limits(writer: &SqlitePool, identifier: &str, entry: &AuditEntry) -> Result<u64, StoreError> {
+    let mut tx = begin(writer).await?;
+    let cleared = sqlx::query("delete from rate_limits where identifier = ?").bind(identifier).execute(&mut *tx).await?;
+    let rows = cleared.rows_affected();
+    if rows == 0 {
+        return Ok(0);
+    }
+    add(&mut tx, &[limits_cleared(entry, rows)]).await?;
+    tx.commit().await?;
+    Ok(rows)
 }
 
 pub(super) async fn review(writer: &SqlitePool, id: Uuid, review: &Review, entry: &AuditEntry) -> Result<bool, StoreError> {

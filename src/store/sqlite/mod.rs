@@ -152,8 +152,8 @@ impl Store for Sqlite {
         Box::pin(within(ANSWER, read::limit_rows(&self.readers, identifier, start, most)))
     }
 
-    fn clear_limits<'a>(&'a self, identifier: &'a str) -> StoreFuture<'a, u64> {
-        Box::pin(within(ANSWER, write::clear_limits(&self.writer, identifier)))
+    fn clear_limits<'a>(&'a self, identifier: &'a str, entry: &'a AuditEntry) -> StoreFuture<'a, u64> {
+        Box::pin(within(ANSWER, audit::clear_limits(&self.writer, identifier, entry)))
     }
 
     fn signal_cursor(&self) -> StoreFuture<'_, SignalCursor> {
@@ -226,6 +226,10 @@ impl Store for Sqlite {
 
     fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()> {
         Box::pin(within(ANSWER, audit::add_entries(&self.writer, entries)))
+    }
+
+    fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, audit::log_bypass(&self.writer, bypass, entry)))
     }
 
     fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>> {
