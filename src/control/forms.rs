@@ -1,7 +1,5 @@
 //! What lies in the state directory, member by member: readable by people, and refused whole if it is not ours.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -46,8 +44,8 @@ struct Entry {
     after: Value,
 }
 
-/// `told`: of the rulings that have ended, those whose end has been told, by their gate and moment.
-pub(super) fn write_rulings<'r>(rulings: impl Iterator<Item = &'r Ruling>, told: &HashMap<GateName, Timestamp>) -> String {
+/// `is_told`: whether the ruling has ended, and its end has been told.
+pub(super) fn write_rulings<'r>(rulings: impl Iterator<Item = &'r Ruling>, is_told: impl Fn(&Ruling) -> bool) -> String {
     let mode = |mode: Option<GateMode>| mode.map(|mode| mode.as_str().to_owned());
     let rulings = rulings.map(|ruling| RulingForm {
         gate: ruling.gate.as_str().to_owned(),
@@ -57,7 +55,7 @@ pub(super) fn write_rulings<'r>(rulings: impl Iterator<Item = &'r Ruling>, told:
         reason: ruling.reason.clone(),
         actor: ruling.actor.clone(),
         at: ruling.at.to_string(),
-        ended: told.get(&ruling.gate) == Some(&ruling.at),
+        ended: is_told(ruling),
     });
     pretty(&Rulings { version: VERSION, rulings: rulings.collect() })
 }
@@ -130,7 +128,7 @@ mod tests {
             at,
         };
         let plain = Ruling { gate: GateName::Authenticate, mode: None, until: None, afterwards: None, ..timed.clone() };
-        let text = write_rulings([&timed, &plain].into_iter(), &HashMap::from([(timed.gate, at)]));
+        let text = write_rulings([&timed, &plain].into_iter(), |ruling| ruling.gate == timed.gate);
         assert_eq!(read_rulings(&text).unwrap(), [(timed, true), (plain, false)]);
     }
 
