@@ -64,15 +64,17 @@ pub(super) fn write_rulings<'r>(rulings: impl Iterator<Item = &'r Ruling>, is_to
 pub(super) fn read_rulings(text: &str) -> Result<Vec<(Ruling, bool)>, String> {
     let file: Rulings = serde_json::from_str(text).map_err(|error| error.to_string())?;
     of_this_version(file.version)?;
-    file.rulings.into_iter().map(ruling).collect()
+    file.rulings.into_iter().filter_map(|form| ruling(form).transpose()).collect()
 }
 
-fn ruling(form: RulingForm) -> Result<(Ruling, bool), String> {
+/// Gates that only a newer gatekeeper has are none of our business: after a way back to an older one, what was said of the others holds.
+fn ruling(form: RulingForm) -> Result<Option<(Ruling, bool)>, String> {
+    let Some(gate) = GateName::parse(&form.gate) else { return Ok(None) };
     let mode = |text: Option<String>| {
         text.map(|text| GateMode::parse(&text).ok_or_else(|| format!("{text:?} is neither enforce nor observe"))).transpose()
     };
     let ruling = Ruling {
-        gate: GateName::parse(&form.gate).ok_or_else(|| format!("there is no gate {:?}", form.gate))?,
+        gate,
         mode: mode(form.mode)?,
         until: form.until.as_deref().map(moment).transpose()?,
         afterwards: mode(form.afterwards)?,
@@ -80,7 +82,7 @@ fn ruling(form: RulingForm) -> Result<(Ruling, bool), String> {
         actor: form.actor,
         at: moment(&form.at)?,
     };
-    Ok((ruling, form.ended))
+    Ok(Some((ruling, form.ended)))
 }
 
 pub(super) fn write_entry(entry: &AuditEntry) -> String {
@@ -132,17 +134,28 @@ mod tests {
         assert_eq!(read_rulings(&text).unwrap(), [(timed, true), (plain, false)]);
     }
 
+    fn form(gate: &str, mode: &str, at: &str) -> Value {
+        json!({ "gate": gate, "mode": mode, "until": null, "afterwards": null, "reason": "", "actor": "", "at": at, "ended": false })
+    }
+
+    #[test]
+    fn a_gate_that_only_a_newer_gatekeeper_has_takes_no_other_with_it() {
+        let now = "2026-03-04T05:06:07Z";
+        // Its modes may be new, too.
+        let rulings = [form("moat", "half-full", now), form("sql_filter", "observe", now)];
+        let read = read_rulings(&json!({ "version": 1, "rulings": rulings }).to_string()).unwrap();
+        assert_eq!(read.iter().map(|(ruling, _)| ruling.gate).collect::<Vec<_>>(), [GateName::SqlFilter]);
+    }
+
     #[test]
     fn a_file_that_is_not_ours_is_refused_whole() {
-        let ruling = |gate: &str, mode: &str, at: &str| json!({ "gate": gate, "mode": mode, "until": null, "afterwards": null, "reason": "", "actor": "", "at": at, "ended": false });
         let now = "2026-03-04T05:06:07Z";
         for (version, rulings) in [
             (2, json!([])),
             (1, json!({})),
-            (1, json!([ruling("sql_filter", "off", now)])),
-            (1, json!([ruling("moat", "observe", now)])),
-            (1, json!([ruling("sql_filter", "observe", "yesterday")])),
-            (1, json!([ruling("sql_filter", "observe", now), {}])),
+            (1, json!([form("sql_filter", "off", now)])),
+            (1, json!([form("sql_filter", "observe", "yesterday")])),
+            (1, json!([form("sql_filter", "observe", now), {}])),
         ] {
             assert!(read_rulings(&json!({ "version": version, "rulings": rulings }).to_string()).is_err(), "{version} {rulings}");
         }
