@@ -394,6 +394,31 @@ async fn a_date_in_any_form_that_sqlite_takes_is_one() {
     assert_eq!(dates, ["2026-01-30T00:00:00Z", "2026-01-31T10:00:00Z", "2026-01-31T10:00:00Z", "2026-03-02T10:00:00Z"]);
 }
 
+#[tokio::test]
+async fn a_row_of_another_program_that_cannot_be_read_hides_none_of_ours() {
+    let bench = Bench::sqlite().await.migrated().await;
+    let (ours, call, bypass) = (entry(AuditAction::Reviewed, "x"), record(), ActivityEntry::bypass(now(), "alice", "brain", "x"));
+    bench.store.audit(std::slice::from_ref(&ours)).await.unwrap();
+    bench.store.write(std::slice::from_ref(&call)).await.unwrap();
+    bench.store.add_entries(std::slice::from_ref(&bypass)).await.unwrap();
+    let mut theirs = String::new();
+    for (n, created_at) in ["'next week'", "'2199-01-01 00:00:00'", "x'ff'"].into_iter().enumerate() {
+        theirs += &format!(
+            "insert into security_audit (id, created_at, actor, action, subject) values ('{n}', {created_at}, 'a', 'b', 'c');
+             insert into eliza_activity_log (id, created_at, activity_type, title)
+             values ('{n}', {created_at}, 'gatekeeper_call', 't'), ('{n}b', {created_at}, 'manual_bypass', 't');"
+        );
+    }
+    bench.client_runs(&theirs).await;
+    bench.client_runs("insert into rate_limits (identifier, endpoint, window_start) values ('x', 'y', 'next week')").await;
+    assert_eq!(bench.store.audit_entries(1).await.unwrap(), [ours]);
+    let calls = bench.store.calls(&CallQuery { most: 9, ..CallQuery::default() }).await.unwrap();
+    let bypasses = bench.store.entries(EntryKind::ManualBypass, false, 9).await.unwrap();
+    assert_eq!([&calls, &bypasses].map(|rows| rows.iter().map(|row| row.id).collect::<Vec<_>>()), [vec![call.id], vec![bypass.id]]);
+    let used = bench.store.limit_rows(None, now().minus(MINUTE), 9).await.unwrap();
+    assert_eq!(used.iter().map(|row| &*row.identifier).collect::<Vec<_>>(), ["gemini-chat"]);
+}
+
 async fn every_gate_keeps_its_row(bench: Bench) {
     let bench = bench.migrated().await;
     let table = bench.own("enforcement");

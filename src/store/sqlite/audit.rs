@@ -11,6 +11,11 @@ use crate::clock::Timestamp;
 use crate::store::StoreError;
 use crate::store::batch::{plain, plain_json};
 use crate::store::control::{ActivityEntry, Review, limits_cleared};
+use crate::store::rows::{or_pass_over, readable};
+
+const TABLE: &str = "security_audit";
+/// What other programs wrote and cannot be read is no entry: so many rows of it hide none that is.
+const UNREADABLE: i64 = 1000;
 
 /// Within whatever transaction the change itself is in.
 pub(super) async fn add(connection: &mut SqliteConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
@@ -56,14 +61,15 @@ struct Row {
 }
 
 pub(super) async fn newest(readers: &SqlitePool, most: u32) -> Result<Vec<AuditEntry>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows = sqlx::query(
         "select id, created_at, actor, action, subject, reason, before, after from security_audit
          order by created_at desc, id desc limit ?",
     )
-    .bind(i64::from(most))
+    .bind(i64::from(most) + UNREADABLE)
     .fetch_all(readers)
     .await?;
-    rows.into_iter().map(entry).collect()
+    let entries = readable(&rows, TABLE).filter_map(|row| or_pass_over(entry(row), TABLE));
+    Ok(entries.take(usize::try_from(most).unwrap_or(usize::MAX)).collect())
 }
 
 fn entry(row: Row) -> Result<AuditEntry, StoreError> {
