@@ -123,8 +123,8 @@ pub trait Store: Send + Sync + 'static {
     /// such entry that wants somebody's eye.
     fn review<'a>(&'a self, id: Uuid, review: &'a Review, entry: &'a AuditEntry) -> StoreFuture<'a, bool>;
 
-    /// Rows of `security_events` since `start` with a risk above `risk`.
-    fn security_events(&self, start: Timestamp, risk: u32) -> StoreFuture<'_, u64>;
+    /// Rows of `security_events` since `start` with a risk above `risk`, counted up to `most`.
+    fn security_events(&self, start: Timestamp, risk: u32, most: u32) -> StoreFuture<'_, u64>;
 
     /// Waits until somebody may have left a signal. A store that cannot tell waits for ever: signals are asked for regularly anyway.
     /// Nothing is lost by not waiting to the end.

@@ -615,15 +615,16 @@ async fn what_cannot_be_audited_is_not_done(bench: Bench) {
 
 async fn high_risks_are_counted(bench: Bench) {
     let bench = bench.migrated().await;
-    assert_eq!(bench.store.security_events(now().minus(MINUTE), 0).await.unwrap(), 0);
+    assert_eq!(bench.store.security_events(now().minus(MINUTE), 0, 9).await.unwrap(), 0);
     bench
         .client_runs(
             "insert into security_events (event_type, event_description, risk_score) values ('A', 'x', 71), ('B', 'y', 70), ('C', 'z', 100);
              insert into security_events (event_type, risk_score, created_at) values ('D', 100, '2020-01-01 00:00:00')",
         )
         .await;
-    assert_eq!(bench.store.security_events(now().minus(MINUTE), 70).await.unwrap(), 2);
-    assert_eq!(bench.store.security_events(Timestamp::from_secs(0), 70).await.unwrap(), 3);
+    assert_eq!(bench.store.security_events(now().minus(MINUTE), 70, 9).await.unwrap(), 2);
+    assert_eq!(bench.store.security_events(Timestamp::from_secs(0), 70, 9).await.unwrap(), 3);
+    assert_eq!(bench.store.security_events(Timestamp::from_secs(0), 70, 2).await.unwrap(), 2);
 }
 
 #[tokio::test]

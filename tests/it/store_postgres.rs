@@ -272,7 +272,7 @@ async fn a_gatekeeper_works_without_owning_anything() {
     store.log_bypass(&ActivityEntry::bypass(now(), "alice", "brain", "x"), &by(AuditAction::BypassLogged)).await.unwrap();
     assert_eq!(who(&store.signals_after(&cursor).await.unwrap().0), ["flags", "rulings", "blocks", "blocks"]);
     assert_eq!(store.audit_entries(9).await.unwrap().len(), 5);
-    assert_eq!(store.security_events(at, 0).await.unwrap(), 0);
+    assert_eq!(store.security_events(at, 0, 9).await.unwrap(), 0);
     assert!(woken(&store, Duration::from_secs(10)).await, "it may listen, too");
 }
 

@@ -205,8 +205,8 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, audit::review(&self.pool, id, review, entry)))
     }
 
-    fn security_events(&self, start: Timestamp, risk: u32) -> StoreFuture<'_, u64> {
-        Box::pin(within(ANSWER, audit::security_events(&self.pool, start, risk)))
+    fn security_events(&self, start: Timestamp, risk: u32, most: u32) -> StoreFuture<'_, u64> {
+        Box::pin(within(ANSWER, audit::security_events(&self.pool, start, risk, most)))
     }
 
     fn signalled(&self) -> BoxFuture<'_, ()> {

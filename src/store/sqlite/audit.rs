@@ -160,11 +160,13 @@ pub(super) async fn review(writer: &SqlitePool, id: Uuid, review: &Review, entry
     Ok(true)
 }
 
-pub(super) async fn security_events(readers: &SqlitePool, start: Timestamp, risk: u32) -> Result<u64, StoreError> {
-    let count: i64 = sqlx::query_scalar("select count(*) from security_events where created_at >= ? and risk_score > ?")
-        .bind(text(start))
-        .bind(i64::from(risk))
-        .fetch_one(readers)
-        .await?;
+pub(super) async fn security_events(readers: &SqlitePool, start: Timestamp, risk: u32, most: u32) -> Result<u64, StoreError> {
+    let count: i64 =
+        sqlx::query_scalar("select count(*) from (select 1 from security_events where created_at >= ? and risk_score > ? limit ?)")
+            .bind(text(start))
+            .bind(i64::from(risk))
+            .bind(i64::from(most))
+            .fetch_one(readers)
+            .await?;
     Ok(count.unsigned_abs())
 }

@@ -240,8 +240,8 @@ impl Store for Sqlite {
         Box::pin(within(ANSWER, audit::review(&self.writer, id, review, entry)))
     }
 
-    fn security_events(&self, start: Timestamp, risk: u32) -> StoreFuture<'_, u64> {
-        Box::pin(within(ANSWER, audit::security_events(&self.readers, start, risk)))
+    fn security_events(&self, start: Timestamp, risk: u32, most: u32) -> StoreFuture<'_, u64> {
+        Box::pin(within(ANSWER, audit::security_events(&self.readers, start, risk, most)))
     }
 
     fn signalled(&self) -> BoxFuture<'_, ()> {
