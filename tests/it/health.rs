@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use eliza_gatekeeper::audit::Actor;
@@ -460,4 +461,25 @@ async fn events_that_cannot_be_counted_any_more_are_not_over() {
     eventually("nobody waits for the answer", || async { operator::number(&house.database, &first).await == 0 }).await;
     sqlx::raw_sql("rollback").execute(&mut forgotten).await.unwrap();
     eventually("they are counted again", &counted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn metrics_that_are_asked_for_at_once_are_whole() {
+    let house = Arc::new(House::open().await);
+    let targets = |metrics: &str| metrics.lines().filter(|line| line.starts_with("gatekeeper_breaker_")).count();
+    let all = targets(&house.metrics().await);
+    assert!(all > 0);
+    let askers = (0..8).map(|_| {
+        let house = Arc::clone(&house);
+        tokio::spawn(async move {
+            let mut seen = BTreeSet::new();
+            for _ in 0..50 {
+                seen.insert(targets(&house.metrics().await));
+            }
+            seen
+        })
+    });
+    for seen in join_all(askers.collect::<Vec<_>>()).await {
+        assert_eq!(seen.unwrap(), BTreeSet::from([all]));
+    }
 }
