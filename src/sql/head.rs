@@ -400,6 +400,9 @@ fn alter(mut c: Cursor<'_>) -> bool {
     if c.eat(k::ON) {
         c.name();
     }
+    if kind == k::POLICY && ends(&c) {
+        return true;
+    }
     // Of an operator class its index method; of a policy its condition.
     if c.is(k::USING) && c.shape(1) == Some(Shape::Word) {
         c.advance(2);
@@ -604,6 +607,7 @@ fn set(mut c: Cursor<'_>) -> bool {
     match c.kw(0) {
         k::TRANSACTION | k::CHARACTERISTICS | k::CONSTRAINTS | k::AUTHORIZATION => return c.peek(1).is_some(),
         k::TIME => return c.kw(1) == k::ZONE,
+        k::NAMES if ends(&Cursor { at: c.at + 1, ..c }) => return true,
         k::ROLE | k::NAMES | k::CATALOG | k::SCHEMA => {
             return c.peek(1).is_some() && (ends_within(c, 2) || c.is_operator(1, "=") || c.kw(1) == k::TO);
         }

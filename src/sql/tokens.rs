@@ -55,7 +55,7 @@ impl<'a> Tokens<'a> {
             if tokens.list.last().is_some_and(|before| before.shape == Shape::Dot) {
                 token.kw = Kw::NONE;
             }
-            if token.shape == Shape::Literal && tokens.ends_in_uescape() {
+            if matches!(token.shape, Shape::Literal | Shape::Escaped | Shape::Dollar) && tokens.ends_in_uescape() {
                 tokens.list.pop();
                 if let Some(named) = tokens.list.last_mut() {
                     named.end = token.end;

@@ -22,6 +22,8 @@ pub(super) enum Truth {
     Row,
     /// The row decides, if a constant that is not worked out does not say no beforehand.
     RowAtMost,
+    /// The row decides, if a constant that is not worked out does not say yes beforehand.
+    RowAtLeast,
 }
 
 impl Truth {
@@ -29,8 +31,8 @@ impl Truth {
         match self {
             Self::True => Self::False,
             Self::False => Self::True,
-            // What may be false for every row may now be true for every row.
-            Self::RowAtMost => Self::Fixed,
+            Self::RowAtMost => Self::RowAtLeast,
+            Self::RowAtLeast => Self::RowAtMost,
             other => other,
         }
     }
@@ -43,16 +45,19 @@ impl Truth {
             // Never true; but its opposite may be.
             (Self::Null, Self::Row) | (Self::Row, Self::Null) => Self::Row,
             (Self::Null, _) | (_, Self::Null) => Self::RowAtMost,
-            (Self::Fixed, Self::Fixed) => Self::Fixed,
-            (Self::Row, Self::Row) => Self::Row,
-            (Self::Row | Self::RowAtMost | Self::Fixed, _) => Self::RowAtMost,
+            (Self::Fixed | Self::RowAtLeast, Self::Fixed) | (Self::Fixed, Self::RowAtLeast) => Self::Fixed,
+            (Self::RowAtLeast, Self::RowAtLeast) => Self::RowAtLeast,
+            (Self::Row, Self::Row | Self::RowAtLeast) | (Self::RowAtLeast, Self::Row) => Self::Row,
+            (Self::Row | Self::RowAtMost | Self::Fixed | Self::RowAtLeast, _) => Self::RowAtMost,
         }
     }
 
     fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::True, _) | (_, Self::True) => Self::True,
+            (Self::Fixed, Self::Row) | (Self::Row, Self::Fixed) => Self::RowAtLeast,
             (Self::Fixed, _) | (_, Self::Fixed) => Self::Fixed,
+            (Self::RowAtLeast, _) | (_, Self::RowAtLeast) => Self::RowAtLeast,
             (Self::RowAtMost, _) | (_, Self::RowAtMost) => Self::RowAtMost,
             (Self::Row, _) | (_, Self::Row) => Self::Row,
             (Self::Null, _) | (_, Self::Null) => Self::Null,
@@ -158,13 +163,29 @@ fn roughly(reader: &mut Reader, mut condition: Cursor<'_>, depth: usize) -> Trut
             // What stands in parentheses may be joined by ORs as well.
             None => match parenthesized(part) {
                 Some(inside) => roughly(reader, inside, depth + 1),
-                None if looks_at_something(part) => Truth::Row,
+                None if looks_at_something(part) && !joins_what_looks_at_nothing(reader, part, depth) => Truth::Row,
                 None => Truth::Fixed,
             },
         };
         all = all.or(truth);
     }
     all
+}
+
+/// Whether an OR in any of its parentheses joins what looks at no row.
+fn joins_what_looks_at_nothing(reader: &mut Reader, mut part: Cursor<'_>, depth: usize) -> bool {
+    while !part.is_end() {
+        match part.group() {
+            Some(inside) if inside.here().iter().any(|token| token.kw == k::OR) => {
+                if matches!(roughly(reader, inside, depth + 1), Truth::True | Truth::Fixed | Truth::RowAtLeast) {
+                    return true;
+                }
+            }
+            Some(_) => {}
+            None => part.advance(1),
+        }
+    }
+    false
 }
 
 /// What stands in the parentheses that are all there is.
@@ -272,9 +293,9 @@ impl<'t> Expression<'t, '_> {
         loop {
             let operand = self.since(from);
             if self.rest.eat(k::ISNULL) {
-                value = Value::Truth(is_null(&value, operand));
+                value = Value::Truth(self.is_null(&value, operand));
             } else if self.rest.eat(k::NOTNULL) {
-                value = Value::Truth(is_null(&value, operand).not());
+                value = Value::Truth(self.is_null(&value, operand).not());
             } else if self.rest.eat(k::IS) {
                 let not = self.rest.eat(k::NOT);
                 let truth = self.is(&value, operand)?;
@@ -291,12 +312,26 @@ impl<'t> Expression<'t, '_> {
         }
     }
 
+    fn is_null(&mut self, value: &Value<'t>, operand: Cursor<'t>) -> Truth {
+        match value {
+            Value::Truth(Truth::Null) => Truth::True,
+            Value::Truth(Truth::True | Truth::False) | Value::Number(_) | Value::Text(_) => Truth::False,
+            Value::Truth(Truth::Fixed | Truth::RowAtMost | Truth::RowAtLeast) => Truth::Fixed,
+            Value::Truth(Truth::Row) => {
+                let column = operand.here().last().map_or("", |token| operand.text_of(token));
+                let is_system = operand.here().len() <= 3 && SYSTEM_COLUMNS.iter().any(|name| column.eq_ignore_ascii_case(name));
+                let never = is_system || self.reader.may_look(operand.here().len()) && is_never_null(operand);
+                if never { Truth::False } else { Truth::Row }
+            }
+        }
+    }
+
     fn is(&mut self, value: &Value<'t>, operand: Cursor<'t>) -> Option<Truth> {
         let kw = self.rest.kw(0);
         self.rest.advance(1);
         let truth = value.truth();
         Some(match kw {
-            k::NULL => is_null(value, operand),
+            k::NULL => self.is_null(value, operand),
             k::TRUE => match truth {
                 Truth::Null => Truth::False,
                 other => other,
@@ -309,16 +344,21 @@ impl<'t> Expression<'t, '_> {
                 Truth::Null => Truth::True,
                 Truth::True | Truth::False => Truth::False,
                 Truth::RowAtMost => Truth::Fixed,
+                // Where a constant says yes it is known.
+                Truth::RowAtLeast => Truth::RowAtMost,
                 other => other,
             },
             k::DISTINCT => {
                 self.rest.eat(k::FROM).then_some(())?;
                 let from = self.rest.at;
-                let other = self.sum()?;
-                let same = equal(value, &other, operand, self.since(from));
-                match same {
-                    Truth::Null => Truth::Fixed,
-                    other => other.not(),
+                let other = self.comparison()?;
+                let null = Value::Truth(Truth::Null);
+                if *value == null {
+                    self.is_null(&other, self.since(from)).not()
+                } else if other == null {
+                    self.is_null(value, operand).not()
+                } else {
+                    equal(value, &other, operand, self.since(from)).not()
                 }
             }
             // IS JSON, IS NORMALIZED, IS DOCUMENT.
@@ -843,7 +883,7 @@ impl<'t> Expression<'t, '_> {
             list.advance(1);
             match self.all_of(item)? {
                 Value::Truth(Truth::Null) => {}
-                Value::Truth(Truth::Row | Truth::RowAtMost | Truth::Fixed) => return None,
+                Value::Truth(Truth::Row | Truth::RowAtMost | Truth::RowAtLeast | Truth::Fixed) => return None,
                 value => return Some(value),
             }
         }
@@ -917,20 +957,40 @@ fn is_query(mut group: Cursor<'_>) -> bool {
 }
 
 fn is_all(value: &Value<'_>) -> bool {
-    matches!(value.truth(), Truth::True | Truth::Fixed)
+    matches!(value.truth(), Truth::True | Truth::Fixed | Truth::RowAtLeast)
 }
 
-fn is_null(value: &Value<'_>, operand: Cursor<'_>) -> Truth {
-    match value {
-        Value::Truth(Truth::Null) => Truth::True,
-        Value::Truth(Truth::True | Truth::False) | Value::Number(_) | Value::Text(_) => Truth::False,
-        Value::Truth(Truth::Fixed | Truth::RowAtMost) => Truth::Fixed,
-        Value::Truth(Truth::Row) => {
-            let column = operand.here().last().map_or("", |token| operand.text_of(token));
-            let is_system = operand.here().len() <= 3 && SYSTEM_COLUMNS.iter().any(|name| column.eq_ignore_ascii_case(name));
-            if is_system { Truth::False } else { Truth::Row }
-        }
+/// Whether it is TRUE or FALSE for every row: it asks `IS …`, or whether something exists.
+fn is_never_null(mut operand: Cursor<'_>) -> bool {
+    while let Some(inside) = parenthesized(operand) {
+        operand = inside;
     }
+    // Not one question, but more of them, or one within something else.
+    let mut rest = operand;
+    let mut asks_last = false;
+    while rest.eat(k::NOT) {}
+    if rest.is(k::EXISTS) && rest.shape(1) == Some(Shape::Open) {
+        rest.advance(2);
+        rest.at = rest.at.saturating_sub(1);
+        return parenthesized(rest).is_some();
+    }
+    while !rest.is_end() {
+        match rest.kw(0) {
+            k::CASE | k::AND | k::OR => return false,
+            k::ISNULL | k::NOTNULL => asks_last = true,
+            k::IS => {
+                let asked = if rest.kw(1) == k::NOT { rest.kw(2) } else { rest.kw(1) };
+                if asked == k::DISTINCT {
+                    return true;
+                }
+                asks_last = matches!(asked, k::NULL | k::TRUE | k::FALSE | k::UNKNOWN);
+            }
+            _ if rest.shape(0) == Some(Shape::Operator) => asks_last = false,
+            _ => {}
+        }
+        rest.skip();
+    }
+    asks_last
 }
 
 fn compare(operator: &str, a: &Value<'_>, b: &Value<'_>, left: Cursor<'_>, right: Cursor<'_>) -> Truth {

@@ -231,7 +231,7 @@ fn carried(cursor: Cursor<'_>) -> Option<Kind> {
         let mut group = own;
         if let Some(inside) = group.group() {
             let main = if inside.is(k::WITH) { main_statement(inside).unwrap_or(inside) } else { inside };
-            if let Some(kind) = of(main.kw(0)) {
+            if let Some(kind) = of(main.kw(0)).filter(|_| head::begins(&main)) {
                 return Some(kind);
             }
         }

@@ -76,7 +76,7 @@ impl Reader {
 
     fn role_options(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>, names: Vec<Name>, kind: Kind) -> Option<Kind> {
         rest.eat(k::WITH);
-        let mut powerful = false;
+        let (mut powerful, mut grants) = (false, false);
         while !head::ends(&rest) {
             let word = rest.word(0).to_ascii_lowercase();
             rest.advance(1);
@@ -104,9 +104,14 @@ impl Reader {
                 }
                 "role" | "admin" | "user" => {
                     roles(&mut rest)?;
+                    // A role that is there already is granted to others.
+                    grants |= kind == Kind::Alter;
                 }
                 _ => return None,
             }
+        }
+        if grants {
+            self.note(Act::Grant, kind, names.clone(), cursor);
         }
         if powerful {
             self.note(Act::RolePrivilege, kind, names, cursor);
