@@ -198,7 +198,8 @@ fn behaviour(rest: &mut Cursor<'_>) -> Reach {
 /// word for a name, so that prose is told from options by there being none that means anything.
 fn is_option_of_a_database(mut rest: Cursor<'_>) -> bool {
     while !head::ends(&rest) {
-        let is_plain = ["allow_connections", "is_template"].iter().any(|option| rest.word(0).trim_matches('"').eq_ignore_ascii_case(option));
+        let is_plain =
+            ["allow_connections", "is_template"].iter().any(|option| rest.word(0).trim_matches('"').eq_ignore_ascii_case(option));
         if is_plain || matches!(rest.kw(0), k::CONNECTION | k::TABLESPACE) {
             return true;
         }
