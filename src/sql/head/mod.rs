@@ -5,16 +5,29 @@ mod rows;
 mod schema;
 mod session;
 
-use super::lexer::Shape;
+use super::lexer::{Shape, Token};
 use super::tokens::{Cursor, k};
+use super::words::Kw;
 use rows::{copy, delete, insert, merge, select, update, with};
 pub use schema::kind_of_object;
 use schema::{alter, comment, create, drop, rights, truncate};
 use session::{declare, explain, fetch, maintain, prepare, set, transaction};
 pub use session::{explain_options, set_scope};
 
-/// How many tokens a head needs at most to be known for one. Names of many parts and long lists of columns stand in none that counts.
+/// How many tokens tell mostly whether a statement begins.
 pub const LONGEST: usize = 64;
+
+/// Whether more than the first tokens are needed to tell: a list of columns, rights or roles can be of any length.
+pub fn may_be_cut(cursor: &Cursor<'_>) -> bool {
+    let Some(first) = cursor.peek(0) else { return true };
+    let is_open = |token: &Token, at: usize| matches!(token.shape, Shape::Open | Shape::OpenBracket) && token.pair as usize == at;
+    match first.shape {
+        Shape::Open => true,
+        Shape::Word if matches!(first.kw, k::GRANT | k::REVOKE | k::COMMENT) => true,
+        Shape::Word if first.kw != Kw::NONE => cursor.here().iter().zip(cursor.at..).any(|(token, at)| is_open(token, at)),
+        _ => false,
+    }
+}
 
 /// Whether a statement begins here.
 pub fn begins(cursor: &Cursor<'_>) -> bool {
@@ -38,9 +51,7 @@ pub fn begins(cursor: &Cursor<'_>) -> bool {
         k::WITH => with(c),
         k::VALUES => c.shape(0) == Some(Shape::Open),
         k::TABLE => {
-            c.eat(k::ONLY);
-            c.name().is_some() && {
-                c.eat_operator("*");
+            c.relation().is_some() && {
                 ends(&c) || matches!(c.kw(0), k::ORDER | k::LIMIT | k::OFFSET | k::FETCH | k::UNION | k::EXCEPT | k::INTERSECT | k::FOR)
             }
         }

@@ -45,7 +45,7 @@ pub(super) fn select(mut c: Cursor<'_>) -> bool {
 
 /// `double precision '1'`, `timestamp with time zone 'x'`, `interval '1' day`.
 fn is_literal_after_type(c: &Cursor<'_>) -> bool {
-    matches!(c.kw(0), k::PRECISION | k::VARYING | k::WITH | k::WITHOUT)
+    matches!(c.kw(0), k::PRECISION | k::VARYING | k::CHARACTER | k::CHAR | k::WITH | k::WITHOUT)
 }
 
 fn is_clause(kw: Kw) -> bool {

@@ -52,7 +52,7 @@ pub(super) fn set(mut c: Cursor<'_>) -> bool {
     set_scope(&mut c);
     match c.kw(0) {
         k::TRANSACTION | k::CHARACTERISTICS | k::CONSTRAINTS | k::AUTHORIZATION => return c.peek(1).is_some(),
-        k::TIME => return c.kw(1) == k::ZONE,
+        k::TIME if c.kw(1) == k::ZONE => return true,
         k::NAMES if ends(&Cursor { at: c.at + 1, ..c }) => return true,
         k::ROLE | k::NAMES | k::CATALOG | k::SCHEMA => {
             return c.peek(1).is_some() && (ends_within(c, 2) || c.is_operator(1, "=") || c.kw(1) == k::TO);

@@ -3,6 +3,7 @@
 use super::schema::roles;
 use super::{Reader, head};
 use crate::sql::act::Act;
+use crate::sql::decode;
 use crate::sql::finding::{Kind, Name};
 use crate::sql::lexer::Shape;
 use crate::sql::tokens::{Cursor, k};
@@ -78,7 +79,8 @@ impl Reader {
         rest.eat(k::WITH);
         let (mut powerful, mut grants) = (false, false);
         while !head::ends(&rest) {
-            let word = rest.word(0).to_ascii_lowercase();
+            // In quotes they are the same options.
+            let word = rest.peek(0).map(|token| decode::name(token.shape, rest.text_of(token))).unwrap_or_default();
             rest.advance(1);
             match word.as_str() {
                 "superuser" | "createrole" | "createdb" | "replication" | "bypassrls" => powerful = true,

@@ -2,6 +2,7 @@
 
 use super::{Reader, head};
 use crate::sql::act::{Act, Dropped, Reach};
+use crate::sql::decode;
 use crate::sql::finding::{Kind, Name};
 use crate::sql::lexer::Shape;
 use crate::sql::tokens::{Cursor, k};
@@ -198,9 +199,8 @@ fn behaviour(rest: &mut Cursor<'_>) -> Reach {
 /// word for a name, so that prose is told from options by there being none that means anything.
 fn is_option_of_a_database(mut rest: Cursor<'_>) -> bool {
     while !head::ends(&rest) {
-        let is_plain =
-            ["allow_connections", "is_template"].iter().any(|option| rest.word(0).trim_matches('"').eq_ignore_ascii_case(option));
-        if is_plain || matches!(rest.kw(0), k::CONNECTION | k::TABLESPACE) {
+        let option = rest.peek(0).map(|token| decode::name(token.shape, rest.text_of(token))).unwrap_or_default();
+        if matches!(option.as_str(), "allow_connections" | "is_template" | "connection_limit" | "tablespace") || rest.is(k::CONNECTION) {
             return true;
         }
         rest.advance(1);

@@ -132,20 +132,21 @@ impl<'t> Expression<'t, '_> {
         let truth = value.truth();
         Some(match kw {
             k::NULL => self.is_null(value, operand),
+            // Of what a constant may decide, it is not known whether that constant is NULL.
             k::TRUE => match truth {
                 Truth::Null => Truth::False,
+                Truth::RowAtLeast => Truth::Fixed,
                 other => other,
             },
             k::FALSE => match truth {
                 Truth::Null => Truth::False,
+                Truth::RowAtMost => Truth::Fixed,
                 other => other.not(),
             },
             k::UNKNOWN => match truth {
                 Truth::Null => Truth::True,
                 Truth::True | Truth::False => Truth::False,
-                Truth::RowAtMost => Truth::Fixed,
-                // Where a constant says yes it is known.
-                Truth::RowAtLeast => Truth::RowAtMost,
+                Truth::RowAtMost | Truth::RowAtLeast => Truth::Fixed,
                 other => other,
             },
             k::DISTINCT => {
@@ -158,7 +159,10 @@ impl<'t> Expression<'t, '_> {
                 } else if other == null {
                     self.is_null(value, operand).not()
                 } else {
-                    equal(value, &other, operand, self.since(from)).not()
+                    match equal(value, &other, operand, self.since(from)).not() {
+                        Truth::RowAtMost | Truth::RowAtLeast => Truth::Fixed,
+                        other => other,
+                    }
                 }
             }
             // IS JSON, IS NORMALIZED, IS DOCUMENT.
@@ -230,10 +234,8 @@ impl<'t> Expression<'t, '_> {
                 let low = self.sum()?;
                 self.rest.eat(k::AND).then_some(())?;
                 let high = self.sum()?;
-                match (&value, &low, &high) {
-                    (Value::Number(value), Value::Number(low), Value::Number(high)) => Truth::of(Some(low <= value && value <= high)),
-                    _ => value.with(&low).with(&high).truth(),
-                }
+                let nowhere = Cursor { end: self.rest.at, ..self.rest };
+                compare(">=", &value, &low, operand, nowhere).and(compare("<=", &value, &high, operand, nowhere))
             }
             k::IN => {
                 let group = self.rest.group()?;
@@ -244,10 +246,14 @@ impl<'t> Expression<'t, '_> {
                     self.rest.eat(k::TO).then_some(())?;
                 }
                 let pattern = self.sum()?;
-                if self.rest.eat(k::ESCAPE) {
+                let escapes = self.rest.eat(k::ESCAPE);
+                if escapes {
                     self.sum()?;
                 }
                 match &pattern {
+                    Value::Text(pattern) if !pattern.contains(['%', '_', '\\']) && kw == k::LIKE && !escapes => {
+                        equal(&value, &Value::Text(pattern.clone()), operand, operand)
+                    }
                     // What matches everything.
                     Value::Text(pattern) if !pattern.is_empty() && pattern.bytes().all(|byte| byte == b'%') => Truth::True,
                     pattern => value.with(pattern).truth(),

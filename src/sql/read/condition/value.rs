@@ -106,6 +106,8 @@ pub(super) fn equal(a: &Value<'_>, b: &Value<'_>, left: Cursor<'_>, right: Curso
         (Value::Truth(truth @ (True | False)), Value::Text(text)) | (Value::Text(text), Value::Truth(truth @ (True | False))) => {
             Truth::of(said_to_be(text).map(|said| said == (*truth == True)))
         }
+        (Value::Truth(truth), Value::Truth(True)) | (Value::Truth(True), Value::Truth(truth)) => *truth,
+        (Value::Truth(truth), Value::Truth(False)) | (Value::Truth(False), Value::Truth(truth)) => truth.not(),
         _ if a.is_row() && b.is_row() && is_same(left, right) => True,
         _ => a.with(b).truth(),
     }
