@@ -1,6 +1,7 @@
 //! Keys, as operators make, change and end them: by the program, beside a gatekeeper that runs. A change takes effect within a second;
 //! a key is good for what it was made for and nothing else; its text is shown once and kept nowhere.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use eliza_gatekeeper::clock::{Clock, ManualClock};
@@ -197,8 +198,7 @@ async fn a_key_is_shown_once_and_kept_nowhere(database: Database) {
         let bytes: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
         assert!(!kept.contains(&key) && !kept.contains(&bytes), "in a table");
         assert!(!ended.err.contains(&key) && !ended.out.contains(&key), "in the log");
-        for file in std::fs::read_dir(program.folder()).unwrap() {
-            let path = file.unwrap().path();
+        for path in files_below(program.folder()) {
             let bytes = std::fs::read(&path).unwrap();
             assert!(!bytes.windows(key.len()).any(|window| window == key.as_bytes()), "in {}", path.display());
         }
@@ -214,4 +214,10 @@ async fn b07_the_previous_key_is_good_beside_the_current_and_records_tell_them_a
     }
     let house = House::plan().in_place_of(&house.close().await).open().await;
     list_agents(&house, "the-key-before-this-one-0a1b").await.expect(401);
+}
+
+/// Every file there is in the folder, and in those within.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
