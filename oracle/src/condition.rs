@@ -1,6 +1,6 @@
 //! What a condition comes to, told from its syntax tree. Folds only what PostgreSQL is sure to fold likewise.
 
-use pg_query::protobuf::{AExprKind, BoolExprType, BoolTestType, NullTestType};
+use pg_query::protobuf::{AExprKind, BoolExprType, BoolTestType, NullTestType, SubLinkType};
 
 use crate::tree::Tree;
 
@@ -25,7 +25,23 @@ pub fn choice(condition: &Tree) -> Choice {
         (Value::Truth(true), _) => Choice::All,
         // What is false by arithmetic that nobody writes, a judge need not work out.
         (Value::Fixed | Value::Same, _) | (_, Value::Fixed | Value::Same | Value::Truth(true)) => Choice::Unsure,
+        _ if condition.any(&may_look_at_no_row) => Choice::Unsure,
         _ => Choice::Some,
+    }
+}
+
+/// Of what is not worked out here: what a query, a parameter, chance or a comparison with itself comes to can be the same for every row.
+fn may_look_at_no_row(tree: &Tree) -> bool {
+    match tree.name() {
+        "SubLink" | "ParamRef" | "FuncCall" => true,
+        name if name.starts_with("Xml") || name.starts_with("Json") => true,
+        "AExpr" => {
+            let (left, right) = (tree.get("lexpr"), tree.get("rexpr"));
+            let is_between = [AExprKind::AexprBetween, AExprKind::AexprNotBetween].iter().any(|kind| tree.get("kind").is(*kind as i32));
+            is_between || !left.is_nothing() && left == right
+        }
+        "BoolExpr" => tree.get("args").items().iter().any(|arg| arg.get("boolop").is(BoolExprType::NotExpr as i32)),
+        _ => false,
     }
 }
 
@@ -100,6 +116,17 @@ fn said(text: &str) -> Option<bool> {
         _ if begins("true", 1) || begins("yes", 1) || text == "on" => Some(true),
         _ if begins("false", 1) || begins("no", 1) || begins("off", 2) => Some(false),
         _ => None,
+    }
+}
+
+/// A question whether something is NULL, true, false, known, distinct or there.
+fn is_never_null(tree: &Tree) -> bool {
+    match tree.name() {
+        "NullTest" | "BooleanTest" => true,
+        "SubLink" => tree.get("sub_link_type").is(SubLinkType::ExistsSublink as i32),
+        "AExpr" => [AExprKind::AexprDistinct, AExprKind::AexprNotDistinct].iter().any(|kind| tree.get("kind").is(*kind as i32)),
+        "BoolExpr" => tree.get("args").items().iter().all(is_never_null),
+        _ => false,
     }
 }
 
@@ -201,6 +228,7 @@ impl Folder {
                 let same = match (self.value(left), self.value(right)) {
                     (Value::Null, Value::Null) => Value::Truth(true),
                     (Value::Null, other) | (other, Value::Null) if other.is_known() => Value::Truth(false),
+                    (Value::Null, Value::Row) | (Value::Row, Value::Null) => Value::Row,
                     (a, b) => self.operate("=", &a, &b),
                 };
                 if kind == AExprKind::AexprNotDistinct { same } else { not(same) }
@@ -313,8 +341,11 @@ impl Folder {
     }
 
     fn null_test(&self, tree: &Tree) -> Value {
-        let is_null = match self.value(tree.get("arg")) {
+        let asked = tree.get("arg");
+        let is_null = match self.value(asked) {
             Value::Null => Value::Truth(true),
+            // It is true or false for every row, and a judge may see that.
+            Value::Row if is_never_null(asked) => Value::Fixed,
             Value::Row => Value::Row,
             Value::Same | Value::Never | Value::Fixed => Value::Fixed,
             _ => Value::Truth(false),

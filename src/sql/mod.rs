@@ -22,6 +22,7 @@ use lexer::Backslash;
 use prose::Found;
 use read::{Deed, Reader};
 use rules::Literals;
+use split::Statements;
 use tokens::{Cursor, Tokens};
 
 pub use act::Act;
@@ -71,10 +72,9 @@ fn read_as(text: &str, field: Field, backslash: Backslash) -> Judgement {
         Found::Sql(tokens) => tokens,
     };
     let mut reader = Reader::new(tokens.list.len(), backslash);
-    let mut cursor = tokens.cursor();
-    while !cursor.is_end() {
-        let statement = split::next_statement(&mut cursor);
-        let broken = tokens.broken.filter(|_| cursor.is_end());
+    let mut statements = Statements::of(tokens.cursor());
+    while let Some(statement) = statements.next() {
+        let broken = tokens.broken.filter(|_| statements.is_end());
         if statement.is_end() && broken.is_none() {
             continue;
         }

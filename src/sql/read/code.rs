@@ -201,33 +201,44 @@ impl Reader {
 
     /// A block of PL/pgSQL, or a body of SQL: wherever a statement can stand, what stands there is read.
     fn block(&mut self, mut cursor: Cursor<'_>) {
-        let mut may_begin = true;
+        // Behind IN, a loop's query ends at its LOOP.
+        let mut place = Place::Statement;
         while !cursor.is_end() {
             let executes = cursor.is(k::EXECUTE) && !matches!(cursor.kw(1), k::FUNCTION | k::PROCEDURE);
-            if may_begin && (executes || !is_control(cursor) && head::begins(&cursor)) {
-                let mut rest = cursor;
-                let statement = rest.until(|c| c.shape(0) == Some(Shape::Semicolon) || c.is_loop());
+            if place != Place::Within && (executes || !is_control(cursor) && head::is_verb(cursor.kw(0))) {
+                let statement = if place == Place::Query { query_of_loop(cursor) } else { up_to_semicolon(cursor) };
                 if !self.may_look(statement.here().len()) {
                     self.unreadable(Unreadable::TooDeep, cursor);
                     return;
                 }
                 if executes {
                     self.executed(statement);
-                    cursor.at = rest.at;
-                } else if self.statement(statement).is_some() {
-                    cursor.at = rest.at;
+                    cursor.at = statement.end;
+                } else if self.statement_of_block(statement).is_some() {
+                    cursor.at = statement.end;
                 }
             }
-            may_begin = match cursor.peek(0) {
-                Some(token) if token.shape == Shape::Semicolon => true,
-                Some(token) if token.shape == Shape::Operator => cursor.text_of(token) == ">>",
-                Some(token) => {
-                    matches!(token.kw, k::BEGIN | k::THEN | k::ELSE | k::ATOMIC | k::IN | k::FOR | k::DECLARE)
-                        || ["loop", "query"].iter().any(|word| cursor.text_of(token).eq_ignore_ascii_case(word))
+            place = match cursor.peek(0) {
+                Some(token) if token.shape == Shape::Semicolon => Place::Statement,
+                Some(token) if token.shape == Shape::Operator && cursor.text_of(token) == ">>" => Place::Statement,
+                Some(token) if token.kw == k::IN => Place::Query,
+                Some(token)
+                    if matches!(token.kw, k::BEGIN | k::THEN | k::ELSE | k::ATOMIC | k::FOR | k::DECLARE)
+                        || ["loop", "query"].iter().any(|word| cursor.text_of(token).eq_ignore_ascii_case(word)) =>
+                {
+                    Place::Statement
                 }
-                None => false,
+                _ => Place::Within,
             };
             cursor.skip();
+        }
+    }
+
+    /// PL/pgSQL takes `INTO x` out of a statement, wherever it stands, before it runs it.
+    fn statement_of_block(&mut self, statement: Cursor<'_>) -> Option<Kind> {
+        match without_into(statement) {
+            Some(tokens) => self.statement(Cursor { text: statement.text, tokens: &tokens, at: 0, end: tokens.len() }),
+            None => self.statement(statement),
         }
     }
 
@@ -259,6 +270,64 @@ impl Reader {
             self.note(Act::Dynamic(Hidden::Executed), Kind::Run, Vec::new(), statement);
         }
     }
+}
+
+/// Where in a block of code something stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Statement,
+    /// Behind IN.
+    Query,
+    Within,
+}
+
+fn up_to_semicolon(mut cursor: Cursor<'_>) -> Cursor<'_> {
+    cursor.until(|c| c.shape(0) == Some(Shape::Semicolon))
+}
+
+/// Up to the LOOP that ends the query. LOOP is no reserved word of SQL: as long as what stands before it is no statement, it is a name.
+fn query_of_loop(cursor: Cursor<'_>) -> Cursor<'_> {
+    let whole = up_to_semicolon(cursor);
+    let mut rest = whole;
+    for _ in 0..NAMED_LOOP {
+        rest.until(|c| c.is_loop());
+        let query = Cursor { end: rest.at, ..whole };
+        if rest.is_end() || whole.is(k::EXECUTE) || head::begins(&query) {
+            return query;
+        }
+        rest.advance(1);
+    }
+    whole
+}
+
+/// Tables, columns and so on called `loop` in the head of one query.
+const NAMED_LOOP: usize = 8;
+
+/// The tokens of a statement without `INTO [STRICT] x, y.z`, if that stands in it and does not say where to insert.
+fn without_into(statement: Cursor<'_>) -> Option<Vec<Token>> {
+    let mut rest = statement;
+    loop {
+        let before = rest.until(|c| c.is(k::INTO)).here().last().map(|token| token.kw);
+        if rest.is_end() {
+            return None;
+        }
+        if !before.is_none_or(|kw| matches!(kw, k::INSERT | k::MERGE)) {
+            break;
+        }
+        rest.advance(1);
+    }
+    let from = rest.at;
+    rest.advance(1);
+    if rest.word(0).eq_ignore_ascii_case("strict") {
+        rest.advance(1);
+    }
+    while rest.name().is_some() && rest.eat_shape(Shape::Comma) {}
+    let (first, cut) = (statement.at, rest.at - from);
+    // Parentheses know where their partners stand.
+    let moved =
+        |pair: usize| u32::try_from(if pair >= rest.at { pair - cut - first } else { pair.saturating_sub(first) }).unwrap_or(u32::MAX);
+    let kept = (statement.at..from).chain(rest.at..statement.end);
+    Some(kept.filter_map(|at| statement.tokens.get(at)).map(|token| Token { pair: moved(token.pair as usize), ..*token }).collect())
 }
 
 /// Whether what a literal says is meant to be run as SQL.
