@@ -6,6 +6,7 @@
 mod batch;
 pub mod control;
 mod fault;
+pub mod ledger;
 mod postgres;
 mod rows;
 mod sqlite;
@@ -20,9 +21,10 @@ use crate::audit::AuditEntry;
 pub use crate::call::Count as Counted;
 use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
-use crate::identity::{KeyHash, KeyId};
+use crate::identity::{KeyHash, KeyId, Origin};
 use crate::switches::Flag;
 use control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
+use ledger::{Batch, Gap, Loss};
 
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -63,8 +65,23 @@ pub trait Store: Send + Sync + 'static {
     fn ping(&self) -> StoreFuture<'_, ()>;
     fn pool(&self) -> PoolState;
 
-    /// One transaction for the whole batch: log rows, stats and counts, or none of them. A record that is already there changes nothing.
-    fn write<'a>(&'a self, batch: &'a [CallRecord]) -> StoreFuture<'a, ()>;
+    /// One transaction for the whole batch: log rows, stats and counts, losses and how far each instance has come, or none of them. A
+    /// record that is already there changes nothing.
+    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()>;
+    fn write<'a>(&'a self, calls: &'a [CallRecord]) -> StoreFuture<'a, ()> {
+        self.write_batch(Batch { calls, ..Batch::default() })
+    }
+
+    /// Notes a run of a gatekeeper, so that its numbers are watched from the first on.
+    fn announce(&self, instance: Uuid, started_at: Timestamp) -> StoreFuture<'_, ()>;
+    /// Notes that a run has ended, and the last number it has given; 0 if none.
+    fn ended(&self, instance: Uuid, last: u64, at: Timestamp) -> StoreFuture<'_, ()>;
+    /// Notes numbers that will never have a row, and why.
+    fn lost<'a>(&'a self, losses: &'a [Loss]) -> StoreFuture<'a, ()> {
+        self.write_batch(Batch { losses, ..Batch::default() })
+    }
+    /// Numbers without a row, explained or not, of the newest instances first.
+    fn gaps(&self, most: u32) -> StoreFuture<'_, Vec<Gap>>;
 
     /// Sums of `rate_limits` per identifier and endpoint from `start` on.
     fn counts_since(&self, start: Timestamp) -> StoreFuture<'_, Vec<EndpointCount>>;
@@ -112,7 +129,9 @@ pub trait Store: Send + Sync + 'static {
     fn audit_entries(&self, most: u32) -> StoreFuture<'_, Vec<AuditEntry>>;
 
     /// Writes rows of the activity log that are no calls; one that is there already changes nothing.
-    fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()>;
+    fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()> {
+        self.write_batch(Batch { entries, ..Batch::default() })
+    }
     /// Entries of a kind, newest first: all of them, or those that still want somebody's eye (bypasses that are open, fixes that failed,
     /// not reviewed).
     fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>>;
@@ -142,6 +161,8 @@ pub trait Store: Send + Sync + 'static {
 pub struct CallRecord {
     /// `eliza_activity_log.id` and `api_call_logs.id`.
     pub id: Uuid,
+    /// None of a record that no journal has numbered.
+    pub origin: Option<Origin>,
     /// `created_at` of both, fixed here and never by the database.
     pub at: Timestamp,
     pub activity_type: ActivityType,

@@ -52,5 +52,6 @@ mod sql_policy;
 mod store_adoption;
 mod store_contract;
 mod store_control;
+mod store_ledger;
 mod store_postgres;
 mod upstream;

@@ -162,6 +162,7 @@ pub fn record() -> CallRecord {
     let at = now();
     CallRecord {
         id: Uuid::now_v7(),
+        origin: None,
         at,
         activity_type: ActivityType::Call,
         activity_status: ActivityStatus::Completed,

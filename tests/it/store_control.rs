@@ -509,6 +509,7 @@ async fn the_audit_is_never_let_go_of(bench: Bench) {
 fn fix(status: &'static str, at: Timestamp) -> ActivityEntry {
     ActivityEntry {
         id: Uuid::now_v7(),
+        origin: None,
         at,
         kind: EntryKind::AutoFix,
         status,

@@ -189,7 +189,15 @@ async fn the_logs_are_for_nobody_but_their_keepers() {
     store.write(&[record()]).await.unwrap();
 
     let public = ["eliza_activity_log", "api_call_logs", "rate_limits", "eliza_gatekeeper_stats"];
-    let internal = ["gatekeeper.call_stats", "gatekeeper.keys", "gatekeeper.signals", "gatekeeper.migrations"];
+    let internal = [
+        "gatekeeper.call_stats",
+        "gatekeeper.keys",
+        "gatekeeper.signals",
+        "gatekeeper.migrations",
+        "gatekeeper.instances",
+        "gatekeeper.losses",
+        "gatekeeper_log_gaps",
+    ];
     let control = ["feature_flags", "security_audit", "security_events", "gatekeeper.enforcement", "gatekeeper.blocks"];
     let guests = ["conversation_messages", "conversation_sessions", "memory_contexts", "system_health_summary"];
     for role in ["anon", "authenticated", "reporting"] {
@@ -220,6 +228,9 @@ async fn the_logs_are_for_nobody_but_their_keepers() {
     for (table, rows) in control.iter().zip([0, 0, 0, 7, 0]).chain(guests.iter().zip([0, 0, 0, 1])) {
         assert_eq!(number(&service, &format!("select count(*) from {table}")).await, rows, "{table}");
     }
+    for table in &internal[4..] {
+        assert_eq!(number(&service, &format!("select count(*) from {table}")).await, 0, "{table}");
+    }
     assert_eq!(number(&service, "select messages_last_hour from system_health_summary").await, 0);
     for change in ["update security_audit set actor = 'nobody'", "delete from security_audit", "truncate security_audit"] {
         assert!(sqlx::query(change).execute(&service).await.is_err(), "what is in the audit stays: {change}");
@@ -239,6 +250,10 @@ async fn a_gatekeeper_works_without_owning_anything() {
     assert!(store.migrations().await.unwrap().iter().all(|migration| migration.applied));
     let cursor = store.signal_cursor().await.unwrap();
     store.write(&[limited("a"), CallRecord { at: now().minus(40 * DAY), ..record() }]).await.unwrap();
+    let instance = Uuid::now_v7();
+    store.announce(instance, now()).await.unwrap();
+    store.ended(instance, 2, now()).await.unwrap();
+    assert_eq!(store.gaps(9).await.unwrap().len(), 1);
     store.clear_limits("a").await.unwrap();
     assert_eq!(who(&store.signals_after(&cursor).await.unwrap().0), ["a"]);
     let key = StoredKey {

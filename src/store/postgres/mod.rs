@@ -3,6 +3,7 @@
 mod audit;
 mod control;
 mod keys;
+mod ledger;
 mod listen;
 mod maintain;
 mod moment;
@@ -18,14 +19,15 @@ use uuid::Uuid;
 
 use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
 use super::{
-    CallQuery, CallRecord, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor,
-    Store, StoreError, StoreFuture, StoredKey,
+    CallQuery, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor, Store,
+    StoreError, StoreFuture, StoredKey,
 };
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
 use crate::identity::KeyId;
-use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
+use crate::store::control::{EntryKind, FlagChange, Review, StoredBlock};
+use crate::store::ledger::{Batch, Gap};
 use crate::switches::Flag;
 use listen::Ear;
 
@@ -105,8 +107,20 @@ impl Store for Postgres {
         PoolState { size: self.pool.size(), pool_size: self.pool_size, most: self.pool.options().get_max_connections(), idle }
     }
 
-    fn write<'a>(&'a self, batch: &'a [CallRecord]) -> StoreFuture<'a, ()> {
+    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()> {
         Box::pin(within(ANSWER, write::write(&self.pool, batch)))
+    }
+
+    fn announce(&self, instance: Uuid, started_at: Timestamp) -> StoreFuture<'_, ()> {
+        Box::pin(within(ANSWER, ledger::announce(&self.pool, instance, started_at)))
+    }
+
+    fn ended(&self, instance: Uuid, last: u64, at: Timestamp) -> StoreFuture<'_, ()> {
+        Box::pin(within(ANSWER, ledger::ended(&self.pool, instance, last, at)))
+    }
+
+    fn gaps(&self, most: u32) -> StoreFuture<'_, Vec<Gap>> {
+        Box::pin(within(HOUSEWORK, ledger::gaps(&self.pool, most)))
     }
 
     fn counts_since(&self, start: Timestamp) -> StoreFuture<'_, Vec<EndpointCount>> {
@@ -187,10 +201,6 @@ impl Store for Postgres {
 
     fn audit_entries(&self, most: u32) -> StoreFuture<'_, Vec<AuditEntry>> {
         Box::pin(within(ANSWER, audit::newest(&self.pool, most)))
-    }
-
-    fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, audit::add_entries(&self.pool, entries)))
     }
 
     fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>> {
