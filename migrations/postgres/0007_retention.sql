@@ -301,6 +301,9 @@ begin
 end
 $$;
 
+-- Rows of a day that has no partition yet would wait as long as this.
+alter function gatekeeper.make_partitions(date, integer) set lock_timeout = '100ms';
+
 -- What gatekeepers before this migration call, by the routines of today.
 create or replace function gatekeeper.drop_partitions(activity_before timestamptz, api_calls_before timestamptz) returns integer
     language plpgsql security definer set search_path = pg_catalog, pg_temp

@@ -7,12 +7,12 @@ mod batch;
 pub mod control;
 mod fault;
 pub mod ledger;
+mod maintain;
 mod postgres;
 mod rows;
 mod sqlite;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -22,9 +22,11 @@ pub use crate::call::Count as Counted;
 use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
 use crate::identity::{KeyHash, KeyId, Origin};
+pub use crate::retention::Keep;
 use crate::switches::Flag;
 use control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 use ledger::{Batch, Gap, Loss};
+pub use maintain::{Maintained, Retained, TableAge};
 
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -150,8 +152,11 @@ pub trait Store: Send + Sync + 'static {
     fn calls<'a>(&'a self, query: &'a CallQuery) -> StoreFuture<'a, Vec<CallRow>>;
     fn call(&self, id: Uuid) -> StoreFuture<'_, Option<CallRow>>;
 
-    /// Makes room ahead (partitions) and lets go of what is older than policy keeps, in bounded steps. Stats are never let go of.
+    /// Makes room ahead (partitions), archives and lets go of what is older than policy keeps: in bounded steps, each a transaction that
+    /// nobody waits for. Stats are never let go of.
     fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained>;
+    /// How old the tables' rows have grown, and which should be gone by now. A table that is not there is not named.
+    fn ages<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Vec<TableAge>>;
 
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -350,44 +355,4 @@ pub struct PoolState {
     pub pool_size: u32,
     pub most: u32,
     pub idle: u32,
-}
-
-/// How long each kind of row is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keep {
-    pub activity: Duration,
-    pub api_calls: Duration,
-    pub rate_limits: Duration,
-}
-
-/// The moments before which rows are too old.
-#[derive(Clone, Copy)]
-struct Cutoffs {
-    activity: Timestamp,
-    api_calls: Timestamp,
-    rate_limits: Timestamp,
-    signals: Timestamp,
-}
-
-impl Cutoffs {
-    fn at(now: Timestamp, keep: &Keep) -> Self {
-        Self {
-            activity: now.minus(keep.activity),
-            api_calls: now.minus(keep.api_calls),
-            // The longest window is an aligned day: what was counted today still counts, however short policy keeps it.
-            rate_limits: now.minus(keep.rate_limits).min(now.floor(86_400)),
-            signals: now.minus(SIGNALS_KEPT),
-        }
-    }
-}
-
-/// Whoever was away longer reads everything afresh.
-const SIGNALS_KEPT: Duration = Duration::from_secs(86_400);
-
-/// What one round of maintenance let go of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Maintained {
-    pub partitions_made: u32,
-    pub partitions_dropped: u32,
-    pub rows_deleted: u64,
 }

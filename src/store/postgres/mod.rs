@@ -9,6 +9,7 @@ mod maintain;
 mod moment;
 mod read;
 mod signals;
+mod tables;
 mod write;
 
 use futures_util::future::BoxFuture;
@@ -20,7 +21,7 @@ use uuid::Uuid;
 use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
 use super::{
     CallQuery, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor, Store,
-    StoreError, StoreFuture, StoredKey,
+    StoreError, StoreFuture, StoredKey, TableAge,
 };
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
@@ -229,6 +230,10 @@ impl Store for Postgres {
 
     fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained> {
         Box::pin(within(HOUSEWORK, maintain::maintain(&self.pool, now, keep)))
+    }
+
+    fn ages<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Vec<TableAge>> {
+        Box::pin(within(HOUSEWORK, maintain::ages(&self.pool, now, keep)))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

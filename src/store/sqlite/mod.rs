@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
 use super::{
     CallQuery, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor, Store,
-    StoreError, StoreFuture, StoredKey,
+    StoreError, StoreFuture, StoredKey, TableAge,
 };
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
@@ -264,6 +264,10 @@ impl Store for Sqlite {
 
     fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained> {
         Box::pin(within(HOUSEWORK, maintain::maintain(&self.writer, now, keep)))
+    }
+
+    fn ages<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Vec<TableAge>> {
+        Box::pin(within(HOUSEWORK, maintain::ages(&self.readers, now, keep)))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
