@@ -17,7 +17,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool, Row};
 use uuid::Uuid;
 
-use crate::store_contract::{OPTIONS, counted, deleted, dropped, keep, now, record};
+use crate::store_contract::{OPTIONS, cleared, counted, deleted, dropped, keep, now, record};
 use crate::support::postgres::{self, Cluster, url_as};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -253,7 +253,7 @@ async fn a_gatekeeper_works_without_owning_anything() {
     store.announce(instance, now()).await.unwrap();
     store.ended(instance, 2, now()).await.unwrap();
     assert_eq!(store.gaps(9).await.unwrap().len(), 1);
-    store.clear_limits("a").await.unwrap();
+    store.clear_limits("a", &cleared("a")).await.unwrap();
     assert_eq!(who(&store.signals_after(&cursor).await.unwrap().0), ["a"]);
     let key = StoredKey {
         id: KeyId::new("k"),
@@ -283,10 +283,10 @@ async fn a_gatekeeper_works_without_owning_anything() {
     let (id, kind, subject, reason, actor) = (Uuid::now_v7(), BlockKind::Source, "a".into(), String::new(), String::new());
     store.insert_block(&StoredBlock { id, kind, subject, reason, actor, at, until: None }, &by(AuditAction::BlockAdded)).await.unwrap();
     assert!(store.end_block(id, now(), &by(AuditAction::BlockEnded)).await.unwrap());
-    store.add_entries(&[ActivityEntry::bypass(now(), "alice", "brain", "x")]).await.unwrap();
+    store.log_bypass(&ActivityEntry::bypass(now(), "alice", "brain", "x"), &by(AuditAction::BypassLogged)).await.unwrap();
     assert_eq!(who(&store.signals_after(&cursor).await.unwrap().0), ["flags", "rulings", "blocks", "blocks"]);
-    assert_eq!(store.audit_entries(9).await.unwrap().len(), 3);
-    assert_eq!(store.security_events(at, 0).await.unwrap(), 0);
+    assert_eq!(store.audit_entries(9).await.unwrap().len(), 5);
+    assert_eq!(store.security_events(at, 0, 9).await.unwrap(), 0);
     assert!(woken(&store, Duration::from_secs(10)).await, "it may listen, too");
 }
 

@@ -27,7 +27,7 @@ use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
 use crate::identity::KeyId;
-use crate::store::control::{EntryKind, FlagChange, Review, StoredBlock};
+use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 use crate::store::ledger::{Batch, Gap};
 use crate::switches::Flag;
 use listen::Ear;
@@ -132,8 +132,8 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, read::limit_rows(&self.pool, identifier, start, most)))
     }
 
-    fn clear_limits<'a>(&'a self, identifier: &'a str) -> StoreFuture<'a, u64> {
-        Box::pin(within(ANSWER, write::clear_limits(&self.pool, identifier)))
+    fn clear_limits<'a>(&'a self, identifier: &'a str, entry: &'a AuditEntry) -> StoreFuture<'a, u64> {
+        Box::pin(within(ANSWER, audit::clear_limits(&self.pool, identifier, entry)))
     }
 
     fn signal_cursor(&self) -> StoreFuture<'_, SignalCursor> {
@@ -204,6 +204,10 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, audit::newest(&self.pool, most)))
     }
 
+    fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, audit::log_bypass(&self.pool, bypass, entry)))
+    }
+
     fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>> {
         Box::pin(within(ANSWER, read::entries(&self.pool, kind, open_only, most)))
     }
@@ -212,8 +216,8 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, audit::review(&self.pool, id, review, entry)))
     }
 
-    fn security_events(&self, start: Timestamp, risk: u32) -> StoreFuture<'_, u64> {
-        Box::pin(within(ANSWER, audit::security_events(&self.pool, start, risk)))
+    fn security_events(&self, start: Timestamp, risk: u32, most: u32) -> StoreFuture<'_, u64> {
+        Box::pin(within(ANSWER, audit::security_events(&self.pool, start, risk, most)))
     }
 
     fn signalled(&self) -> BoxFuture<'_, ()> {

@@ -28,7 +28,7 @@ use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
 use crate::identity::KeyId;
-use crate::store::control::{EntryKind, FlagChange, Review, StoredBlock};
+use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 use crate::store::ledger::{Batch, Gap};
 use crate::switches::Flag;
 
@@ -166,8 +166,8 @@ impl Store for Sqlite {
         Box::pin(within(ANSWER, read::limit_rows(&self.readers, identifier, start, most)))
     }
 
-    fn clear_limits<'a>(&'a self, identifier: &'a str) -> StoreFuture<'a, u64> {
-        Box::pin(within(ANSWER, write::clear_limits(&self.writer, identifier)))
+    fn clear_limits<'a>(&'a self, identifier: &'a str, entry: &'a AuditEntry) -> StoreFuture<'a, u64> {
+        Box::pin(within(ANSWER, audit::clear_limits(&self.writer, identifier, entry)))
     }
 
     fn signal_cursor(&self) -> StoreFuture<'_, SignalCursor> {
@@ -238,6 +238,10 @@ impl Store for Sqlite {
         Box::pin(within(ANSWER, audit::newest(&self.readers, most)))
     }
 
+    fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, audit::log_bypass(&self.writer, bypass, entry)))
+    }
+
     fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>> {
         Box::pin(within(ANSWER, read::entries(&self.readers, kind, open_only, most)))
     }
@@ -246,8 +250,8 @@ impl Store for Sqlite {
         Box::pin(within(ANSWER, audit::review(&self.writer, id, review, entry)))
     }
 
-    fn security_events(&self, start: Timestamp, risk: u32) -> StoreFuture<'_, u64> {
-        Box::pin(within(ANSWER, audit::security_events(&self.readers, start, risk)))
+    fn security_events(&self, start: Timestamp, risk: u32, most: u32) -> StoreFuture<'_, u64> {
+        Box::pin(within(ANSWER, audit::security_events(&self.readers, start, risk, most)))
     }
 
     fn signalled(&self) -> BoxFuture<'_, ()> {
