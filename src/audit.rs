@@ -51,6 +51,7 @@ pub enum AuditAction {
     LogLevelChanged,
     BypassLogged,
     Reviewed,
+    RetentionRun,
 }
 
 impl AuditAction {
@@ -67,6 +68,7 @@ impl AuditAction {
             Self::LogLevelChanged => "log_level_changed",
             Self::BypassLogged => "bypass_logged",
             Self::Reviewed => "reviewed",
+            Self::RetentionRun => "retention_run",
         }
     }
 }

@@ -104,6 +104,13 @@ impl Endpoint {
     }
 }
 
+/// Where a record was first written down: by which run of a gatekeeper, and as its how-manieth, from 1. Every record has its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    pub instance: Uuid,
+    pub seq: u64,
+}
+
 /// Where something that decides is written down: `limits.toml:12`, or the row of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place(Arc<str>);

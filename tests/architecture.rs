@@ -11,7 +11,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-const VOCABULARY: &[&str] = &["audit", "blocklist", "call", "clock", "enforcement", "identity", "intake", "switches", "verdict", "wording"];
+const VOCABULARY: &[&str] =
+    &["audit", "blocklist", "call", "clock", "enforcement", "identity", "intake", "retention", "switches", "verdict", "wording"];
 /// Each module, and what of ours it may import beside the vocabulary and itself.
 const TABLE: &[(&str, &[&str])] = &[
     ("audit", &[]),
@@ -21,6 +22,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("enforcement", &[]),
     ("identity", &[]),
     ("intake", &[]),
+    ("retention", &[]),
     ("switches", &[]),
     ("verdict", &[]),
     ("wording", &[]),

@@ -24,6 +24,7 @@ mod openapi;
 mod ops;
 mod output;
 mod policy;
+mod retention;
 mod serve;
 mod setup;
 mod way;
@@ -101,6 +102,9 @@ enum Command {
     /// The database's schema.
     #[command(subcommand)]
     Db(db::Command),
+    /// Rows that policy keeps no longer.
+    #[command(subcommand)]
+    Retention(retention::Command),
     /// Ask a running gatekeeper how it is.
     Health(health::Options),
     /// Whether the gates' denials stand, in a running gatekeeper.
@@ -164,6 +168,7 @@ async fn run(arguments: Arguments) -> Exit {
         Command::Limits(command) => limits::run(&output, command).await,
         Command::Calls(command) => calls::run(&output, policies, command).await,
         Command::Db(command) => db::run(&output, command).await,
+        Command::Retention(command) => retention::run(&output, policies, command).await,
         Command::Health(options) => health::run(&output, options).await,
         Command::Enforce(command) => enforce::run(&output, command).await,
         Command::Policy(command) => policy::run(&output, policies, command).await,

@@ -7,6 +7,7 @@ mod glob;
 mod limits;
 mod patterns;
 mod reach;
+mod retention;
 mod schema;
 mod service;
 mod sources;
@@ -56,7 +57,8 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
     let schema = schema::compile(own.schema, shipped_sections.schema, &target_names, &targets, &mut report);
     let limits = service::limits(layered(own.limits, shipped_sections.limits, file::Limits::or), &sources, &mut report);
     let longest = limits.as_ref().and_then(|limits| limits.window_lengths.last()).copied().unwrap_or_default();
-    let retention = service::retention(layered(own.retention, shipped_sections.retention, file::Retention::or), longest, &mut report);
+    let kept = layered(own.retention, shipped_sections.retention, file::Retention::or);
+    let retention = retention::compile(kept, &own.tables, &shipped_sections.tables, longest, &mut report);
     let body = service::body(layered(own.body, shipped_sections.body, file::Body::or), &mut report);
     let cors = service::cors(layered(own.cors, shipped_sections.cors, file::Cors::or), &mut report);
 

@@ -15,6 +15,7 @@ use crate::blocklist::{Block, Subject};
 use crate::call::Path;
 use crate::clock::Timestamp;
 use crate::identity::{Action, NamePattern, Place};
+use crate::retention::{Age, Archive, Keep, Only, OnlyValue, Scheduled, TableKeep};
 use crate::sql::Backslashes;
 use crate::sql::rules::Tier;
 
@@ -42,15 +43,60 @@ pub fn describe(policy: &Policy) -> Value {
             "read_timeout": in_words(body.read_timeout),
             "max_hops": body.max_hops,
         },
-        "retention": {
-            "activity": in_words(retention.activity),
-            "api_calls": in_words(retention.api_calls),
-            "rate_limits": in_words(retention.rate_limits),
-        },
+        "retention": of_retention(retention),
         "cors": { "origins": cors.origins },
         "secrets": secrets,
         "warnings": warnings,
     })
+}
+
+fn of_retention(keep: &Keep) -> Value {
+    let Keep { activity, api_calls, rate_limits, tables } = keep;
+    json!({
+        "activity": age(activity.here),
+        "activity_archive": archive(activity.archive),
+        "api_calls": age(api_calls.here),
+        "api_calls_archive": archive(api_calls.archive),
+        "rate_limits": in_words(*rate_limits),
+        "tables": tables.iter().map(table).collect::<Vec<_>>(),
+    })
+}
+
+fn table(kept: &TableKeep) -> Value {
+    let TableKeep { table, by, only, span, scheduled } = kept;
+    let only: serde_json::Map<_, _> = only
+        .iter()
+        .map(|Only { column, values }| {
+            let values = values.iter().map(|value| match value {
+                OnlyValue::Is(is) => json!(is),
+                OnlyValue::Number(number) => json!(number),
+                OnlyValue::Text(text) => json!(text),
+            });
+            (column.clone(), values.collect())
+        })
+        .collect();
+    json!({
+        "name": table,
+        "by": by,
+        "keep": age(span.here),
+        "archive": archive(span.archive),
+        "only": only,
+        "scheduled": *scheduled == Scheduled::Daily,
+    })
+}
+
+fn age(age: Age) -> String {
+    match age {
+        Age::Days(age) => in_words(age),
+        Age::Forever => "forever".into(),
+    }
+}
+
+fn archive(archive: Archive) -> String {
+    match archive {
+        Archive::None => "off".into(),
+        Archive::Until(until) => age(until),
+    }
 }
 
 fn source(source: &Source) -> Value {

@@ -100,7 +100,9 @@ section! {
     /// `[retention]`
     Retention {
         activity: Text,
+        activity_archive: Text,
         api_calls: Text,
+        api_calls_archive: Text,
         rate_limits: Text,
     }
 }
@@ -154,6 +156,24 @@ pub struct Block {
     pub sources: Vec<Text>,
     pub reason: Text,
     pub until: Option<Moment>,
+}
+
+/// `[[table]]`: of another program.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    pub name: Text,
+    pub by: Text,
+    pub keep: Text,
+    pub archive: Option<Text>,
+    #[serde(default)]
+    pub only: BTreeMap<Text, Spanned<toml::Value>>,
+    #[serde(default = "yes")]
+    pub scheduled: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// `[[sql.code]]`

@@ -21,6 +21,7 @@ use http::Uri;
 use crate::blocklist::Block;
 use crate::clock::Timestamp;
 use crate::identity::{Action, NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
+use crate::retention::Keep;
 
 pub use objects::ObjectPattern;
 pub use sql::{Mode, ModeOverride, Reach, RuleSetting, Shown, SqlException, SqlPattern, SqlPolicy};
@@ -40,7 +41,8 @@ pub struct Policy {
     /// Whom policy keeps out, in file order.
     pub blocks: Vec<Block>,
     pub body: BodyPolicy,
-    pub retention: Retention,
+    /// Stats are kept for ever: they are small and hold no payload.
+    pub retention: Keep,
     pub cors: Cors,
     /// What is doubtful but not wrong: shown by `check` and logged at start.
     pub warnings: Vec<String>,
@@ -269,14 +271,6 @@ pub struct BodyPolicy {
     pub read_timeout: Duration,
     /// Gatekeepers a call may pass through.
     pub max_hops: u8,
-}
-
-/// How long rows are kept. Stats are kept for ever: they are small and hold no payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retention {
-    pub activity: Duration,
-    pub api_calls: Duration,
-    pub rate_limits: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,6 +30,7 @@ pub struct Sections {
     pub schema: Option<Spanned<file::Schema>>,
     pub body: Option<Spanned<file::Body>>,
     pub retention: Option<Spanned<file::Retention>>,
+    pub tables: Vec<Spanned<file::Table>>,
     pub cors: Option<Spanned<file::Cors>>,
 }
 
@@ -57,6 +58,7 @@ impl Sections {
             "block" => list("block", value, &mut self.blocks, report),
             "exception" => list("exception", value, &mut self.exceptions, report),
             "rule" => list("rule", value, &mut self.rules, report),
+            "table" => list("table", value, &mut self.tables, report),
             "pattern" => list("pattern", value, &mut self.patterns, report),
             "tiers" => self.take_tiers(name.span(), value, report),
             "target_defaults" => single(name, value, &mut self.target_defaults, report),
@@ -70,7 +72,7 @@ impl Sections {
                 name.span(),
                 format!(
                     "unknown section `{other}`: there are [[source]], [limits], [tiers.NAME], [[override]], [target_defaults], [[target]], [[block]], \
-                     [sql], [[rule]], [[pattern]], [[exception]], [schema], [body], [retention] and [cors]"
+                     [sql], [[rule]], [[pattern]], [[exception]], [schema], [body], [retention], [[table]] and [cors]"
                 ),
             ),
         }

@@ -73,6 +73,7 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
 
     CallRecord {
         id: notes.id.0,
+        origin: None,
         at: notes.at,
         activity_type: kind.activity,
         activity_status: kind.status,
@@ -104,6 +105,7 @@ pub fn folded_strangers(network: Option<Network>, minute: Timestamp, count: u32)
     let message = format!("{count} more calls without valid credentials from {network} in the minute of {minute}");
     CallRecord {
         id: CallId::new().0,
+        origin: None,
         at: minute,
         activity_type: ActivityType::Denied,
         activity_status: ActivityStatus::Blocked,

@@ -128,7 +128,7 @@ fn auto_fix(fix: &Fix, state: &FixState, at: Timestamp) -> ActivityEntry {
         }
     };
     let title = format!("{sign} Auto-fix {status}: {source} \u{2192} {target}");
-    ActivityEntry { id: Uuid::now_v7(), at, kind: EntryKind::AutoFix, status, title, description, metadata }
+    ActivityEntry { id: Uuid::now_v7(), origin: None, at, kind: EntryKind::AutoFix, status, title, description, metadata }
 }
 
 /// Runs until it is told to stop and the queue is empty, however long the database is away.

@@ -8,6 +8,7 @@ use crate::audit::{Actor, AuditAction, AuditEntry};
 use crate::blocklist::Subject;
 use crate::call::legible;
 use crate::clock::Timestamp;
+use crate::identity::Origin;
 use crate::switches::Flag;
 use crate::verdict::BlockedWhat;
 
@@ -151,6 +152,8 @@ fn state(Flag { name, enabled, kill_switch, rollout_percentage }: &Flag) -> Valu
 #[derive(Clone, Debug, PartialEq)]
 pub struct ActivityEntry {
     pub id: Uuid,
+    /// None of an entry that no journal has numbered.
+    pub origin: Option<Origin>,
     pub at: Timestamp,
     pub kind: EntryKind,
     /// `open`, `reviewed`; `triggered`, `succeeded`, `failed`.
@@ -167,6 +170,7 @@ impl ActivityEntry {
         let [by, target, reason] = [by, target, reason].map(|words| legible(words.trim(), WORDS));
         Self {
             id: Uuid::now_v7(),
+            origin: None,
             at,
             kind: EntryKind::ManualBypass,
             status: "open",

@@ -21,6 +21,11 @@ pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = Result
     tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(StoreError::Away(format!("no answer within {} s", limit.as_secs()))))
 }
 
+/// A lock was not had in the time that was given to wait for it.
+pub(super) fn is_lock_missed(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("55P03"))
+}
+
 /// Whose fault an error is.
 enum Fault {
     /// The database's, or the way to it: the same question may do better later.

@@ -6,12 +6,13 @@
 mod batch;
 pub mod control;
 mod fault;
+pub mod ledger;
+mod maintain;
 mod postgres;
 mod rows;
 mod sqlite;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -20,9 +21,12 @@ use crate::audit::AuditEntry;
 pub use crate::call::Count as Counted;
 use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
-use crate::identity::{KeyHash, KeyId};
+use crate::identity::{KeyHash, KeyId, Origin};
+pub use crate::retention::Keep;
 use crate::switches::Flag;
 use control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
+use ledger::{Batch, Gap, Loss};
+pub use maintain::{Maintained, Retained, TableAge};
 
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -63,8 +67,23 @@ pub trait Store: Send + Sync + 'static {
     fn ping(&self) -> StoreFuture<'_, ()>;
     fn pool(&self) -> PoolState;
 
-    /// One transaction for the whole batch: log rows, stats and counts, or none of them. A record that is already there changes nothing.
-    fn write<'a>(&'a self, batch: &'a [CallRecord]) -> StoreFuture<'a, ()>;
+    /// One transaction for the whole batch: log rows, stats and counts, losses and how far each instance has come, or none of them. A
+    /// record that is already there changes nothing.
+    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()>;
+    fn write<'a>(&'a self, calls: &'a [CallRecord]) -> StoreFuture<'a, ()> {
+        self.write_batch(Batch { calls, ..Batch::default() })
+    }
+
+    /// Notes a run of a gatekeeper, so that its numbers are watched from the first on.
+    fn announce(&self, instance: Uuid, started_at: Timestamp) -> StoreFuture<'_, ()>;
+    /// Notes that a run has ended, and the last number it has given; 0 if none.
+    fn ended(&self, instance: Uuid, last: u64, at: Timestamp) -> StoreFuture<'_, ()>;
+    /// Notes numbers that will never have a row, and why.
+    fn lost<'a>(&'a self, losses: &'a [Loss]) -> StoreFuture<'a, ()> {
+        self.write_batch(Batch { losses, ..Batch::default() })
+    }
+    /// Numbers without a row, explained or not, of the newest instances first.
+    fn gaps(&self, most: u32) -> StoreFuture<'_, Vec<Gap>>;
 
     /// Sums of `rate_limits` per identifier and endpoint from `start` on.
     fn counts_since(&self, start: Timestamp) -> StoreFuture<'_, Vec<EndpointCount>>;
@@ -113,7 +132,9 @@ pub trait Store: Send + Sync + 'static {
     fn audit_entries(&self, most: u32) -> StoreFuture<'_, Vec<AuditEntry>>;
 
     /// Writes rows of the activity log that are no calls; one that is there already changes nothing.
-    fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()>;
+    fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()> {
+        self.write_batch(Batch { entries, ..Batch::default() })
+    }
     /// Writes a bypass, and keeps the entry about it: both or neither.
     fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()>;
     /// Entries of a kind, newest first: all of them, or those that still want somebody's eye (bypasses that are open, fixes that failed,
@@ -134,8 +155,11 @@ pub trait Store: Send + Sync + 'static {
     fn calls<'a>(&'a self, query: &'a CallQuery) -> StoreFuture<'a, Vec<CallRow>>;
     fn call(&self, id: Uuid) -> StoreFuture<'_, Option<CallRow>>;
 
-    /// Makes room ahead (partitions) and lets go of what is older than policy keeps, in bounded steps. Stats are never let go of.
+    /// Makes room ahead (partitions), archives and lets go of what is older than policy keeps: in bounded steps, each a transaction that
+    /// nobody waits for. Stats are never let go of.
     fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained>;
+    /// How old the tables' rows have grown, and which should be gone by now. A table that is not there is not named.
+    fn ages<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Vec<TableAge>>;
 
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -145,6 +169,8 @@ pub trait Store: Send + Sync + 'static {
 pub struct CallRecord {
     /// `eliza_activity_log.id` and `api_call_logs.id`.
     pub id: Uuid,
+    /// None of a record that no journal has numbered.
+    pub origin: Option<Origin>,
     /// `created_at` of both, fixed here and never by the database.
     pub at: Timestamp,
     pub activity_type: ActivityType,
@@ -332,44 +358,4 @@ pub struct PoolState {
     pub pool_size: u32,
     pub most: u32,
     pub idle: u32,
-}
-
-/// How long each kind of row is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keep {
-    pub activity: Duration,
-    pub api_calls: Duration,
-    pub rate_limits: Duration,
-}
-
-/// The moments before which rows are too old.
-#[derive(Clone, Copy)]
-struct Cutoffs {
-    activity: Timestamp,
-    api_calls: Timestamp,
-    rate_limits: Timestamp,
-    signals: Timestamp,
-}
-
-impl Cutoffs {
-    fn at(now: Timestamp, keep: &Keep) -> Self {
-        Self {
-            activity: now.minus(keep.activity),
-            api_calls: now.minus(keep.api_calls),
-            // The longest window is an aligned day: what was counted today still counts, however short policy keeps it.
-            rate_limits: now.minus(keep.rate_limits).min(now.floor(86_400)),
-            signals: now.minus(SIGNALS_KEPT),
-        }
-    }
-}
-
-/// Whoever was away longer reads everything afresh.
-const SIGNALS_KEPT: Duration = Duration::from_secs(86_400);
-
-/// What one round of maintenance let go of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Maintained {
-    pub partitions_made: u32,
-    pub partitions_dropped: u32,
-    pub rows_deleted: u64,
 }

@@ -38,6 +38,12 @@ pub struct FixLabel {
     pub outcome: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct RoundLabel {
+    /// `done` or `failed`.
+    pub outcome: &'static str,
+}
+
 macro_rules! metrics {
     ($($field:ident: $kind:ty = $make:expr, $name:literal, $help:literal;)*) => {
         #[derive(Debug)]
@@ -75,6 +81,8 @@ metrics! {
     records_dropped: Counter<u64, AtomicU64> = Counter::default(), "records_dropped", "Records lost: the queue was full, or the database refused them";
     records_waiting: Gauge = Gauge::default(), "records_waiting", "Records on their way to the database";
     strangers_folded: Counter<u64, AtomicU64> = Counter::default(), "strangers_folded", "Failed authentications recorded as a count, not one by one";
+    retention_rounds: Family<RoundLabel, Counter<u64, AtomicU64>> = Family::default(), "retention_rounds", "Rounds of letting go of old rows, by how they ended";
+    retention_overdue: Gauge = Gauge::default(), "retention_overdue_tables", "Tables with rows that policy should have let go of by now";
     database_up: Gauge = Gauge::default(), "database_up", "Whether the database answered the last time it was asked";
     database_latency: Gauge<f64, AtomicU64> = Gauge::default(), "database_latency_seconds", "How long its last answer took";
     pool_checked_out: Gauge = Gauge::default(), "database_pool_checked_out", "Connections to the database in use";

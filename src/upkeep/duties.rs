@@ -12,10 +12,9 @@ use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::strangers::Folded;
 use crate::health::{Database, MOST_EVENTS, Pool, RISK, SECURITY_WINDOW, SecurityEvents, StoreSeen};
 use crate::record::compose::folded_strangers;
-use crate::store::{Keep, PoolState, Signal, SignalCursor, StoreError};
+use crate::store::{PoolState, Signal, SignalCursor, StoreError};
 
 const SIGNALS: Duration = Duration::from_millis(250);
-const MAINTENANCE: Duration = Duration::from_secs(3600);
 /// What could not be read is not asked for at every look.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 /// What is asked once a second must not pile up.
@@ -195,32 +194,5 @@ pub(super) async fn tell_database(gatekeeper: &Gatekeeper) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "the database is not told of the last changes yet"),
         Err(_) => tracing::debug!("the database is not told of the last changes yet"),
-    }
-}
-
-pub(super) async fn maintain(
-    gatekeeper: Arc<Gatekeeper>,
-    mut is_up: watch::Receiver<Option<SignalCursor>>,
-    mut stopping: watch::Receiver<bool>,
-) {
-    if is_up.wait_for(Option::is_some).await.is_err() {
-        return;
-    }
-    let mut tick = interval(MAINTENANCE);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = told_to_stop(&mut stopping) => return,
-            _ = tick.tick() => {}
-        }
-        let retention = gatekeeper.pipeline.live.current().policy.retention;
-        let keep = Keep { activity: retention.activity, api_calls: retention.api_calls, rate_limits: retention.rate_limits };
-        tokio::select! {
-            () = told_to_stop(&mut stopping) => return,
-            maintained = gatekeeper.store.maintain(gatekeeper.pipeline.clock.now(), &keep) => match maintained {
-                Ok(done) => tracing::info!(rows = done.rows_deleted, made = done.partitions_made, dropped = done.partitions_dropped, "the database is tidied"),
-                Err(error) => tracing::warn!(%error, "the database could not be tidied; trying again in an hour"),
-            }
-        }
     }
 }

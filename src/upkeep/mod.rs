@@ -4,6 +4,7 @@
 
 mod bring_up;
 mod duties;
+mod housekeeping;
 mod lookout;
 
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use crate::record::writer::write_all;
 use crate::settings::Migrate;
 use crate::store::SignalCursor;
 use bring_up::{BringUpError, keep_bringing_up};
-use duties::{follow_signals, maintain, record_strangers, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
+use duties::{follow_signals, record_strangers, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
+use housekeeping::keep_house;
 use lookout::{look_for_platform, look_for_targets};
 
 const HEALTH: Duration = Duration::from_secs(1);
@@ -115,7 +117,7 @@ impl Upkeep {
         every(&mut tasks, gatekeeper, REMINDER, &stopping, |gatekeeper| async move { gatekeeper.control.remind_of_enforcement() });
         tasks.spawn(watch_policies(Arc::clone(gatekeeper), stopping.clone()));
         tasks.spawn(run_errands(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
-        tasks.spawn(maintain(Arc::clone(gatekeeper), is_up, stopping));
+        tasks.spawn(keep_house(Arc::clone(gatekeeper), is_up, stopping));
         Ok(Self { stop, tasks, writer, fixes })
     }
 

@@ -575,6 +575,7 @@ async fn a_fix_that_failed_waits_for_somebody(database: Database) {
     let program = desk.operator;
     let fix = |status: &'static str| ActivityEntry {
         id: Uuid::new_v4(),
+        origin: None,
         at: Clock::system().now(),
         kind: EntryKind::AutoFix,
         status,

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use eliza_gatekeeper::audit::{Actor, AuditAction, AuditEntry};
 use eliza_gatekeeper::store::control::{ActivityEntry, FlagChange, Review};
-use eliza_gatekeeper::store::{CallQuery, Keep, Signal, Store, StoreError, open};
+use eliza_gatekeeper::store::{CallQuery, Signal, Store, StoreError, open};
 use eliza_gatekeeper::switches::Flag;
 use sqlx::{AssertSqlSafe, PgPool};
 
-use crate::store_contract::{OPTIONS, now, record};
+use crate::store_contract::{OPTIONS, deleted, dropped, keep, now, record};
 use crate::support::postgres::{self, url_as};
 
 const FIRST_DAYS: &str = include_str!("legacy/20251013.sql");
@@ -140,11 +140,11 @@ async fn a_later_log_keeps_its_trigger_its_publication_and_its_own_columns() {
 async fn what_was_adopted_ages_like_the_rest() {
     let after = left(FIRST_DAYS).await.adopted().await;
     let stats = after.stats().await;
-    let keep = Keep { activity: 30 * DAY, api_calls: 30 * DAY, rate_limits: DAY };
-    assert_eq!(after.store.maintain(now(), &keep).await.unwrap().rows_deleted, 1, "the row of 40 days ago");
+    let keep = keep(30, 30, 1);
+    assert_eq!(deleted(&after.store.maintain(now(), &keep).await.unwrap()), 1, "the row of 40 days ago");
     assert_eq!(after.number("select count(*) from eliza_activity_log").await, 6);
     let done = after.store.maintain(now().plus(31 * DAY), &keep).await.unwrap();
-    assert_eq!(done.partitions_dropped, 4, "former days and the first day, of both logs");
+    assert_eq!(dropped(&done), 4, "former days and the first day, of both logs");
     assert_eq!(after.number("select count(*) from eliza_activity_log").await, 0);
     assert_eq!(after.stats().await, stats);
 }
@@ -171,7 +171,7 @@ async fn whoever_owns_the_tables_can_adopt_them() {
         let store = open(&url, OPTIONS).await.unwrap();
         store.migrate().await.unwrap();
         store.write(&[record()]).await.unwrap();
-        let keep = Keep { activity: 30 * DAY, api_calls: 30 * DAY, rate_limits: DAY };
+        let keep = keep(30, 30, 1);
         assert_eq!(store.maintain(now().plus(DAY), &keep).await.unwrap().partitions_made, 2);
     }
 }
@@ -233,7 +233,7 @@ async fn a_function_over_the_logs_rows_keeps_nothing_from_growing_old() {
     let left = left(FIRST_DAYS).await;
     left.run("create function public.latest() returns setof public.eliza_activity_log language plpgsql as 'begin end'").await;
     let left = left.adopted().await;
-    let keep = Keep { activity: 30 * DAY, api_calls: 30 * DAY, rate_limits: DAY };
+    let keep = keep(30, 30, 1);
     let far = now().plus(400 * DAY);
     left.store.maintain(far, &keep).await.unwrap();
     assert_eq!(left.number("select count(*) from eliza_activity_log").await, 0);
@@ -376,7 +376,7 @@ async fn a_log_that_allows_certain_words_allows_ours_too() {
         let insert = format!("insert into eliza_activity_log (activity_type, title, status) values ('theirs', {wrong})");
         assert!(sqlx::query(AssertSqlSafe(insert)).execute(&left.client).await.is_err(), "{wrong}");
     }
-    let keep = Keep { activity: 30 * DAY, api_calls: 30 * DAY, rate_limits: DAY };
+    let keep = keep(30, 30, 1);
     assert_eq!(left.store.maintain(now().plus(DAY), &keep).await.unwrap().partitions_made, 2);
 }
 

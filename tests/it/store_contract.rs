@@ -8,9 +8,10 @@ use std::time::Duration;
 use eliza_gatekeeper::audit::{Actor, AuditAction, AuditEntry};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
 use eliza_gatekeeper::identity::{KeyHash, KeyId};
+use eliza_gatekeeper::retention::Span;
 use eliza_gatekeeper::store::{
-    ActivityStatus, ActivityType, ApiStatus, CallQuery, CallRecord, Counted, EndpointCount, Keep, OpenOptions, Signal, SignalCursor,
-    StatsKey, StatsOutcome, Store, StoreError, StoredKey, open,
+    ActivityStatus, ActivityType, ApiStatus, CallQuery, CallRecord, Counted, EndpointCount, Keep, Maintained, OpenOptions, Signal,
+    SignalCursor, StatsKey, StatsOutcome, Store, StoreError, StoredKey, open,
 };
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
@@ -163,6 +164,7 @@ pub fn record() -> CallRecord {
     let at = now();
     CallRecord {
         id: Uuid::now_v7(),
+        origin: None,
         at,
         activity_type: ActivityType::Call,
         activity_status: ActivityStatus::Completed,
@@ -178,6 +180,26 @@ pub fn record() -> CallRecord {
         stats: StatsKey { source: "gemini-chat".into(), target: "python-executor".into(), outcome: StatsOutcome::Successful },
         counted: Some(counted(at, "gemini-chat", "python-executor:run")),
     }
+}
+
+/// So many days of each, and no archive.
+pub const fn keep(activity: u32, api_calls: u32, rate_limits: u32) -> Keep {
+    const fn days(days: u32) -> Duration {
+        Duration::from_secs(86_400 * days as u64)
+    }
+    Keep { activity: Span::of(days(activity)), api_calls: Span::of(days(api_calls)), rate_limits: days(rate_limits), tables: Vec::new() }
+}
+
+/// Single rows that are gone for good, of all tables.
+pub fn deleted(done: &Maintained) -> u64 {
+    assert_eq!(done.troubles().collect::<Vec<_>>(), []);
+    done.tables.iter().map(|retained| retained.rows_deleted).sum()
+}
+
+/// Days that are gone for good, of both logs.
+pub fn dropped(done: &Maintained) -> u32 {
+    assert_eq!(done.troubles().collect::<Vec<_>>(), []);
+    done.tables.iter().map(|retained| retained.partitions_dropped).sum()
 }
 
 pub fn counted(at: Timestamp, identifier: &str, endpoint: &str) -> Counted {
@@ -563,9 +585,9 @@ async fn old_rows_go_and_stats_stay(bench: Bench) {
     let stats = bench.stats().await;
     let cursor = bench.store.signal_cursor().await.unwrap();
 
-    let keep = Keep { activity: 30 * DAY, api_calls: 4 * DAY, rate_limits: 3 * DAY };
+    let keep = keep(30, 4, 3);
     let done = bench.store.maintain(now(), &keep).await.unwrap();
-    assert_eq!(done.rows_deleted, 3 + 4 + 4);
+    assert_eq!(deleted(&done), 3 + 4 + 4);
     assert_eq!(bench.client_counts("select count(*) from eliza_activity_log").await, 3);
     assert_eq!(bench.client_counts("select count(*) from api_call_logs").await, 2);
     assert_eq!(bench.client_counts("select count(*) from rate_limits").await, 2);
@@ -573,7 +595,7 @@ async fn old_rows_go_and_stats_stay(bench: Bench) {
     assert_eq!(bench.heard_since(&cursor).await, [], "retention is no operator");
 
     let again = bench.store.maintain(now(), &keep).await.unwrap();
-    assert_eq!(again.rows_deleted, 0);
+    assert_eq!(deleted(&again), 0);
 
     bench.client_runs("delete from rate_limits where true").await;
     assert_eq!(bench.heard_since(&cursor).await.len(), 1);
@@ -589,8 +611,7 @@ async fn counts_of_today_are_kept_whatever_policy_says(bench: Bench) {
     let today = now().floor(86_400);
     let at = |at: Timestamp| CallRecord { at, counted: Some(counted(at, "a", "t:x")), ..record() };
     bench.store.write(&[at(today), at(today.minus(MINUTE))]).await.unwrap();
-    let keep = Keep { activity: DAY, api_calls: DAY, rate_limits: Duration::ZERO };
-    bench.store.maintain(now(), &keep).await.unwrap();
+    bench.store.maintain(now(), &keep(1, 1, 0)).await.unwrap();
     assert_eq!(counts_of(&bench.store, today.minus(DAY)).await, [("a t:x".into(), 1)]);
 }
 
@@ -626,7 +647,7 @@ async fn gatekeepers_may_start_at_once(bench: Bench) {
     for written in futures_util::future::join_all(stores.iter().zip(&batches).map(|(store, batch)| store.write(batch))).await {
         written.unwrap();
     }
-    let keep = Keep { activity: 30 * DAY, api_calls: 30 * DAY, rate_limits: 3 * DAY };
+    let keep = keep(30, 30, 3);
     for maintained in futures_util::future::join_all(stores.iter().map(|store| store.maintain(now(), &keep))).await {
         maintained.unwrap();
     }

@@ -9,13 +9,13 @@ use eliza_gatekeeper::audit::{Actor, AuditAction, AuditEntry};
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::enforcement::{GateMode, Ruling};
 use eliza_gatekeeper::store::control::{ActivityEntry, BlockKind, EntryKind, FlagChange, Review, StoredBlock};
-use eliza_gatekeeper::store::{CallQuery, Keep, Signal, SignalCursor, Store, StoreError, open};
+use eliza_gatekeeper::store::{CallQuery, Signal, SignalCursor, Store, StoreError, open};
 use eliza_gatekeeper::switches::Flag;
 use eliza_gatekeeper::verdict::GateName;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::store_contract::{Bench, OPTIONS, cleared, now, on_both, record};
+use crate::store_contract::{Bench, OPTIONS, cleared, keep, now, on_both, record};
 
 on_both!(
     a_flag_is_made_changed_and_audited,
@@ -526,8 +526,7 @@ async fn the_audit_is_never_let_go_of(bench: Bench) {
     let old = AuditEntry { at: now().minus(300 * 1440 * MINUTE), ..entry(AuditAction::LimitsCleared, "old") };
     bench.store.audit(&[old]).await.unwrap();
     bench.client_runs("insert into security_events (event_type, risk_score, created_at) values ('x', 90, '2020-01-01 00:00:00')").await;
-    let keep = Keep { activity: MINUTE, api_calls: MINUTE, rate_limits: MINUTE };
-    bench.store.maintain(now().plus(60 * 1440 * MINUTE), &keep).await.unwrap();
+    bench.store.maintain(now().plus(60 * 1440 * MINUTE), &keep(1, 1, 1)).await.unwrap();
     assert_eq!(bench.store.audit_entries(9).await.unwrap().len(), 1);
     assert_eq!(bench.client_counts("select count(*) from security_events").await, 1);
 }
@@ -535,6 +534,7 @@ async fn the_audit_is_never_let_go_of(bench: Bench) {
 fn fix(status: &'static str, at: Timestamp) -> ActivityEntry {
     ActivityEntry {
         id: Uuid::now_v7(),
+        origin: None,
         at,
         kind: EntryKind::AutoFix,
         status,

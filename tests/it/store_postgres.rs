@@ -17,11 +17,11 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool, Row};
 use uuid::Uuid;
 
-use crate::store_contract::{OPTIONS, cleared, counted, now, record};
+use crate::store_contract::{OPTIONS, cleared, counted, deleted, dropped, keep, now, record};
 use crate::support::postgres::{self, Cluster, url_as};
 
 const DAY: Duration = Duration::from_secs(86_400);
-const MONTH: Keep = Keep { activity: Duration::from_secs(30 * 86_400), api_calls: Duration::from_secs(30 * 86_400), rate_limits: DAY };
+const MONTH: Keep = keep(30, 30, 1);
 
 async fn migrated() -> (Arc<dyn Store>, PgPool, String) {
     let url = postgres::database();
@@ -150,7 +150,7 @@ async fn room_is_made_ahead_for_rows_that_are_already_there() {
     other.rollback().await.unwrap();
 
     let done = store.maintain(now().plus(2 * DAY), &MONTH).await.unwrap();
-    assert_eq!((done.partitions_made, done.partitions_dropped), (4, 0), "two days more, of two tables");
+    assert_eq!((done.partitions_made, dropped(&done)), (4, 0), "two days more, of two tables");
     let left = "select count(*) from gatekeeper.eliza_activity_log_default";
     assert_eq!(number(&client, left).await, 0);
     assert_eq!(number(&client, "select count(*) from gatekeeper.api_call_logs_default").await, 0);
@@ -170,9 +170,8 @@ async fn old_days_go_as_a_whole() {
     assert_eq!(number(&client, partitions).await, 9);
 
     // The first days are older than the logs are kept, and their partitions go; later ones are made.
-    let keep = Keep { activity: 30 * DAY, api_calls: 60 * DAY, rate_limits: DAY };
-    let done = store.maintain(now().plus(33 * DAY), &keep).await.unwrap();
-    assert_eq!((done.partitions_made, done.partitions_dropped), (16, 3));
+    let done = store.maintain(now().plus(33 * DAY), &keep(30, 60, 1)).await.unwrap();
+    assert_eq!((done.partitions_made, dropped(&done)), (16, 3));
     assert_eq!(number(&client, "select count(*) from eliza_activity_log").await, 1);
     assert_eq!(number(&client, "select count(*) from api_call_logs").await, 2);
     assert_eq!(number(&client, "select total_calls from eliza_gatekeeper_stats").await, 2);
@@ -189,7 +188,15 @@ async fn the_logs_are_for_nobody_but_their_keepers() {
     store.write(&[record()]).await.unwrap();
 
     let public = ["eliza_activity_log", "api_call_logs", "rate_limits", "eliza_gatekeeper_stats"];
-    let internal = ["gatekeeper.call_stats", "gatekeeper.keys", "gatekeeper.signals", "gatekeeper.migrations"];
+    let internal = [
+        "gatekeeper.call_stats",
+        "gatekeeper.keys",
+        "gatekeeper.signals",
+        "gatekeeper.migrations",
+        "gatekeeper.instances",
+        "gatekeeper.losses",
+        "gatekeeper_log_gaps",
+    ];
     let control = ["feature_flags", "security_audit", "security_events", "gatekeeper.enforcement", "gatekeeper.blocks"];
     let guests = ["conversation_messages", "conversation_sessions", "memory_contexts", "system_health_summary"];
     for role in ["anon", "authenticated", "reporting"] {
@@ -220,6 +227,9 @@ async fn the_logs_are_for_nobody_but_their_keepers() {
     for (table, rows) in control.iter().zip([0, 0, 0, 7, 0]).chain(guests.iter().zip([0, 0, 0, 1])) {
         assert_eq!(number(&service, &format!("select count(*) from {table}")).await, rows, "{table}");
     }
+    for table in &internal[4..] {
+        assert_eq!(number(&service, &format!("select count(*) from {table}")).await, 0, "{table}");
+    }
     assert_eq!(number(&service, "select messages_last_hour from system_health_summary").await, 0);
     for change in ["update security_audit set actor = 'nobody'", "delete from security_audit", "truncate security_audit"] {
         assert!(sqlx::query(change).execute(&service).await.is_err(), "what is in the audit stays: {change}");
@@ -239,6 +249,10 @@ async fn a_gatekeeper_works_without_owning_anything() {
     assert!(store.migrations().await.unwrap().iter().all(|migration| migration.applied));
     let cursor = store.signal_cursor().await.unwrap();
     store.write(&[limited("a"), CallRecord { at: now().minus(40 * DAY), ..record() }]).await.unwrap();
+    let instance = Uuid::now_v7();
+    store.announce(instance, now()).await.unwrap();
+    store.ended(instance, 2, now()).await.unwrap();
+    assert_eq!(store.gaps(9).await.unwrap().len(), 1);
     store.clear_limits("a", &cleared("a")).await.unwrap();
     assert_eq!(who(&store.signals_after(&cursor).await.unwrap().0), ["a"]);
     let key = StoredKey {
@@ -257,7 +271,7 @@ async fn a_gatekeeper_works_without_owning_anything() {
     store.insert_key(&key).await.unwrap();
     assert_eq!(owner.keys().await.unwrap().len(), 1);
     let done = store.maintain(now().plus(DAY), &MONTH).await.unwrap();
-    assert_eq!((done.partitions_made, done.rows_deleted), (2, 5), "a row of each log, and the count and the two signals of a day ago");
+    assert_eq!((done.partitions_made, deleted(&done)), (2, 4), "a row of each log, and the two signals of a day ago");
 
     let cursor = store.signal_cursor().await.unwrap();
     let by = |action| AuditEntry::new(now(), &Actor::named("alice"), action, "x");

@@ -1,4 +1,4 @@
-//! The sections about the gatekeeper itself: its bounds, how long it keeps rows, whom browsers may call it from.
+//! The sections about the gatekeeper itself: its bounds, whom browsers may call it from.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::url;
 use crate::policy::file;
 use crate::policy::problems::Report;
-use crate::policy::{Allowance, BodyPolicy, Cors, Limits, Retention, Source, Sources, values};
+use crate::policy::{Allowance, BodyPolicy, Cors, Limits, Source, Sources, values};
 
 /// A caller may hold a connection, and its share of memory, so long.
 const LONGEST_READ: Duration = Duration::from_secs(600);
@@ -56,30 +56,6 @@ pub fn body(section: file::Body, report: &mut Report<'_>) -> Option<BodyPolicy> 
         hops => Some(hops),
     });
     Some(BodyPolicy { max_bytes: max_bytes?, read_timeout: read_timeout?, max_hops: max_hops? })
-}
-
-/// Counts of rows are what limits know after a restart, so none may go before its longest window is over.
-/// A slip of the unit must not cost the history.
-const SHORTEST_KEPT: Duration = Duration::from_secs(86_400);
-
-pub fn retention(section: file::Retention, longest_window: u32, report: &mut Report<'_>) -> Option<Retention> {
-    let mut kept = |text: Option<file::Text>| {
-        report.parsed(&text?, |text| match values::duration(text)? {
-            kept if kept < SHORTEST_KEPT => Err(format!("`{text}` would let go of what was recorded today: write at least 1d")),
-            kept => Ok(kept),
-        })
-    };
-    let (activity, api_calls) = (kept(section.activity), kept(section.api_calls));
-    let longest = Duration::from_secs(u64::from(longest_window));
-    let rate_limits = section.rate_limits.and_then(|text| {
-        report.parsed(&text, |text| match values::duration(text)? {
-            kept if kept < longest => {
-                Err(format!("`{text}` is shorter than the longest window in use: write at least {}", values::in_words(longest)))
-            }
-            kept => Ok(kept),
-        })
-    });
-    Some(Retention { activity: activity?, api_calls: api_calls?, rate_limits: rate_limits? })
 }
 
 pub fn cors(section: file::Cors, report: &mut Report<'_>) -> Option<Cors> {

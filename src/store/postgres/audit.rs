@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::store::StoreError;
 use crate::store::batch::{plain, plain_json};
 use crate::store::control::{ActivityEntry, Review, limits_cleared};
+use crate::store::ledger::number;
 
 /// Within whatever transaction the change itself is in. An adopted table may have no unique key, so what is there is looked for.
 pub(super) async fn add(connection: &mut PgConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
@@ -82,19 +83,16 @@ pub(super) async fn newest(pool: &PgPool, most: u32) -> Result<Vec<AuditEntry>, 
         .collect())
 }
 
-pub(super) async fn add_entries(pool: &PgPool, entries: &[ActivityEntry]) -> Result<(), StoreError> {
+pub(super) async fn insert(connection: &mut PgConnection, entries: &[ActivityEntry]) -> sqlx::Result<()> {
     if entries.is_empty() {
         return Ok(());
     }
-    Ok(insert(&mut *pool.acquire().await?, entries).await?)
-}
-
-async fn insert(connection: &mut PgConnection, entries: &[ActivityEntry]) -> sqlx::Result<()> {
     sqlx::query(
-        "insert into public.eliza_activity_log (id, created_at, updated_at, activity_type, status, title, description, metadata)
-         select id, at, at, activity_type, status, title, description, metadata::jsonb
-         from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-              as given (id, at, activity_type, status, title, description, metadata)
+        "insert into public.eliza_activity_log
+             (id, created_at, updated_at, activity_type, status, title, description, metadata, instance, seq)
+         select id, at, at, activity_type, status, title, description, metadata::jsonb, instance, seq
+         from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::bigint[])
+              as given (id, at, activity_type, status, title, description, metadata, instance, seq)
          on conflict (id, created_at) do nothing",
     )
     .bind(entries.iter().map(|e| e.id).collect::<Vec<_>>())
@@ -104,6 +102,8 @@ async fn insert(connection: &mut PgConnection, entries: &[ActivityEntry]) -> sql
     .bind(entries.iter().map(|e| plain(&e.title)).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| plain(&e.description)).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| plain_json(&e.metadata.to_string()).into_owned()).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.origin.map(|origin| origin.instance)).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.origin.map(|origin| number(origin.seq))).collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())

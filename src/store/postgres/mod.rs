@@ -3,11 +3,13 @@
 mod audit;
 mod control;
 mod keys;
+mod ledger;
 mod listen;
 mod maintain;
 mod moment;
 mod read;
 mod signals;
+mod tables;
 mod write;
 
 use futures_util::future::BoxFuture;
@@ -18,14 +20,15 @@ use uuid::Uuid;
 
 use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
 use super::{
-    CallQuery, CallRecord, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor,
-    Store, StoreError, StoreFuture, StoredKey,
+    CallQuery, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor, Store,
+    StoreError, StoreFuture, StoredKey, TableAge,
 };
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
 use crate::identity::KeyId;
 use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
+use crate::store::ledger::{Batch, Gap};
 use crate::switches::Flag;
 use listen::Ear;
 
@@ -105,8 +108,20 @@ impl Store for Postgres {
         PoolState { size: self.pool.size(), pool_size: self.pool_size, most: self.pool.options().get_max_connections(), idle }
     }
 
-    fn write<'a>(&'a self, batch: &'a [CallRecord]) -> StoreFuture<'a, ()> {
+    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()> {
         Box::pin(within(ANSWER, write::write(&self.pool, batch)))
+    }
+
+    fn announce(&self, instance: Uuid, started_at: Timestamp) -> StoreFuture<'_, ()> {
+        Box::pin(within(ANSWER, ledger::announce(&self.pool, instance, started_at)))
+    }
+
+    fn ended(&self, instance: Uuid, last: u64, at: Timestamp) -> StoreFuture<'_, ()> {
+        Box::pin(within(ANSWER, ledger::ended(&self.pool, instance, last, at)))
+    }
+
+    fn gaps(&self, most: u32) -> StoreFuture<'_, Vec<Gap>> {
+        Box::pin(within(HOUSEWORK, ledger::gaps(&self.pool, most)))
     }
 
     fn counts_since(&self, start: Timestamp) -> StoreFuture<'_, Vec<EndpointCount>> {
@@ -189,10 +204,6 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, audit::newest(&self.pool, most)))
     }
 
-    fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, audit::add_entries(&self.pool, entries)))
-    }
-
     fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
         Box::pin(within(ANSWER, audit::log_bypass(&self.pool, bypass, entry)))
     }
@@ -223,6 +234,10 @@ impl Store for Postgres {
 
     fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained> {
         Box::pin(within(HOUSEWORK, maintain::maintain(&self.pool, now, keep)))
+    }
+
+    fn ages<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Vec<TableAge>> {
+        Box::pin(within(HOUSEWORK, maintain::ages(&self.pool, now, keep)))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -1,4 +1,4 @@
-//! Records in, four statements a batch whatever its size, one transaction.
+//! Records in: a few statements a batch whatever its size, one transaction.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -7,38 +7,45 @@ use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::moment::Moment;
+use super::{audit, ledger};
 use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
+use crate::store::ledger::{Batch, number};
 use crate::store::{CallRecord, Counted, StoreError, fault};
 
-pub(super) async fn write(pool: &PgPool, batch: &[CallRecord]) -> Result<(), StoreError> {
-    let records = batch::distinct(batch);
-    if records.is_empty() {
+pub(super) async fn write(pool: &PgPool, batch: Batch<'_>) -> Result<(), StoreError> {
+    if batch.is_empty() {
         return Ok(());
     }
-    write_distinct(pool, records).await.map_err(fault::of_records)
+    write_distinct(pool, batch, batch::distinct(batch.calls)).await.map_err(fault::of_records)
 }
 
-async fn write_distinct(pool: &PgPool, mut records: Vec<&CallRecord>) -> sqlx::Result<()> {
+async fn write_distinct(pool: &PgPool, batch: Batch<'_>, mut records: Vec<&CallRecord>) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
-    let fresh = add_activity(&mut tx, &records).await?;
-    if fresh.len() < records.len() {
-        records.retain(|record| fresh.contains(&(record.id, record.at)));
+    if !records.is_empty() {
+        let fresh = add_activity(&mut tx, &records).await?;
+        if fresh.len() < records.len() {
+            records.retain(|record| fresh.contains(&(record.id, record.at)));
+        }
     }
     if !records.is_empty() {
         add_api_calls(&mut tx, &records).await?;
         add_stats(&mut tx, &batch::sum_stats(&records)).await?;
         add_counts(&mut tx, &batch::sum_counts(&records)).await?;
     }
+    audit::insert(&mut tx, batch.entries).await?;
+    ledger::add_losses(&mut tx, batch.losses).await?;
+    ledger::note_reached(&mut tx, batch).await?;
     tx.commit().await
 }
 
 /// Which of the records were not there yet.
 async fn add_activity(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<HashSet<RecordKey>> {
     let added: Vec<(Uuid, Moment)> = sqlx::query_as(
-        "insert into public.eliza_activity_log (id, created_at, updated_at, activity_type, status, title, description, metadata)
-         select id, at, at, activity_type, status, title, description, metadata::jsonb
-         from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
-              as given (id, at, activity_type, status, title, description, metadata)
+        "insert into public.eliza_activity_log
+             (id, created_at, updated_at, activity_type, status, title, description, metadata, instance, seq)
+         select id, at, at, activity_type, status, title, description, metadata::jsonb, instance, seq
+         from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::bigint[])
+              as given (id, at, activity_type, status, title, description, metadata, instance, seq)
          on conflict (id, created_at) do nothing
          returning id, created_at",
     )
@@ -49,6 +56,8 @@ async fn add_activity(connection: &mut PgConnection, records: &[&CallRecord]) ->
     .bind(column(records, |r| plain(&r.title)))
     .bind(column(records, |r| plain(&r.description)))
     .bind(column(records, |r| plain_json(&r.metadata)))
+    .bind(column(records, |r| r.origin.map(|origin| origin.instance)))
+    .bind(column(records, |r| r.origin.map(|origin| number(origin.seq))))
     .fetch_all(connection)
     .await?;
     Ok(added.into_iter().map(|(id, at)| (id, at.0)).collect())

@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::store::StoreError;
 use crate::store::batch::{plain, plain_json};
 use crate::store::control::{ActivityEntry, Review, limits_cleared};
+use crate::store::ledger::number;
 use crate::store::rows::{or_pass_over, readable};
 
 const TABLE: &str = "security_audit";
@@ -87,20 +88,12 @@ fn entry(row: Row) -> Result<AuditEntry, StoreError> {
     })
 }
 
-pub(super) async fn add_entries(writer: &SqlitePool, entries: &[ActivityEntry]) -> Result<(), StoreError> {
-    if entries.is_empty() {
-        return Ok(());
-    }
-    let mut tx = begin(writer).await?;
-    insert(&mut tx, entries).await?;
-    Ok(tx.commit().await?)
-}
-
-async fn insert(connection: &mut SqliteConnection, entries: &[ActivityEntry]) -> sqlx::Result<()> {
+pub(super) async fn insert(connection: &mut SqliteConnection, entries: &[ActivityEntry]) -> sqlx::Result<()> {
     for entry in entries {
         sqlx::query(
-            "insert into eliza_activity_log (id, created_at, updated_at, activity_type, status, title, description, metadata)
-             values (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7) on conflict (id, created_at) do nothing",
+            "insert into eliza_activity_log
+                 (id, created_at, updated_at, activity_type, status, title, description, metadata, instance, seq)
+             values (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) on conflict (id, created_at) do nothing",
         )
         .bind(entry.id.hyphenated())
         .bind(text(entry.at))
@@ -109,6 +102,8 @@ async fn insert(connection: &mut SqliteConnection, entries: &[ActivityEntry]) ->
         .bind(plain(&entry.title))
         .bind(plain(&entry.description))
         .bind(plain_json(&entry.metadata.to_string()).into_owned())
+        .bind(entry.origin.map(|origin| origin.instance.hyphenated()))
+        .bind(entry.origin.map(|origin| number(origin.seq)))
         .execute(&mut *connection)
         .await?;
     }

@@ -3,6 +3,7 @@
 mod audit;
 mod control;
 mod keys;
+mod ledger;
 mod maintain;
 mod moment;
 mod read;
@@ -20,14 +21,15 @@ use uuid::Uuid;
 
 use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
 use super::{
-    CallQuery, CallRecord, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor,
-    Store, StoreError, StoreFuture, StoredKey,
+    CallQuery, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor, Store,
+    StoreError, StoreFuture, StoredKey, TableAge,
 };
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
 use crate::identity::KeyId;
 use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
+use crate::store::ledger::{Batch, Gap};
 use crate::switches::Flag;
 
 /// How long a writer of another process is waited for.
@@ -140,8 +142,20 @@ impl Store for Sqlite {
         }
     }
 
-    fn write<'a>(&'a self, batch: &'a [CallRecord]) -> StoreFuture<'a, ()> {
+    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()> {
         Box::pin(within(ANSWER, write::write(&self.writer, batch)))
+    }
+
+    fn announce(&self, instance: Uuid, started_at: Timestamp) -> StoreFuture<'_, ()> {
+        Box::pin(within(ANSWER, ledger::announce(&self.writer, instance, started_at)))
+    }
+
+    fn ended(&self, instance: Uuid, last: u64, at: Timestamp) -> StoreFuture<'_, ()> {
+        Box::pin(within(ANSWER, ledger::ended(&self.writer, instance, last, at)))
+    }
+
+    fn gaps(&self, most: u32) -> StoreFuture<'_, Vec<Gap>> {
+        Box::pin(within(HOUSEWORK, ledger::gaps(&self.readers, most)))
     }
 
     fn counts_since(&self, start: Timestamp) -> StoreFuture<'_, Vec<EndpointCount>> {
@@ -224,10 +238,6 @@ impl Store for Sqlite {
         Box::pin(within(ANSWER, audit::newest(&self.readers, most)))
     }
 
-    fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, audit::add_entries(&self.writer, entries)))
-    }
-
     fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
         Box::pin(within(ANSWER, audit::log_bypass(&self.writer, bypass, entry)))
     }
@@ -258,6 +268,10 @@ impl Store for Sqlite {
 
     fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained> {
         Box::pin(within(HOUSEWORK, maintain::maintain(&self.writer, now, keep)))
+    }
+
+    fn ages<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Vec<TableAge>> {
+        Box::pin(within(HOUSEWORK, maintain::ages(&self.readers, now, keep)))
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

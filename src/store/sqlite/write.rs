@@ -5,19 +5,20 @@ use std::collections::HashSet;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
-use super::begin;
 use super::moment::{parse, text};
+use super::{audit, begin, ledger};
 use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
+use crate::store::ledger::{Batch, number};
 use crate::store::{CallRecord, Counted, StoreError, fault};
 
 /// Rows in one statement: beyond this it gets no faster, and statements of one length are prepared once.
 const ROWS: usize = 256;
 
-pub(super) async fn write(writer: &SqlitePool, batch: &[CallRecord]) -> Result<(), StoreError> {
-    let mut records = batch::distinct(batch);
-    if records.is_empty() {
+pub(super) async fn write(writer: &SqlitePool, batch: Batch<'_>) -> Result<(), StoreError> {
+    if batch.is_empty() {
         return Ok(());
     }
+    let mut records = batch::distinct(batch.calls);
     let mut tx = begin(writer).await.map_err(fault::of_records)?;
     let mut fresh = HashSet::with_capacity(records.len());
     for rows in records.chunks(ROWS) {
@@ -26,16 +27,23 @@ pub(super) async fn write(writer: &SqlitePool, batch: &[CallRecord]) -> Result<(
     if fresh.len() < records.len() {
         records.retain(|record| fresh.contains(&(record.id, record.at)));
     }
-    for rows in records.chunks(ROWS) {
-        add_api_calls(&mut tx, rows).await.map_err(fault::of_records)?;
-    }
-    for rows in batch::sum_stats(&records).chunks(ROWS) {
-        add_stats(&mut tx, rows).await.map_err(fault::of_records)?;
-    }
-    for rows in batch::sum_counts(&records).chunks(ROWS) {
-        add_counts(&mut tx, rows).await.map_err(fault::of_records)?;
-    }
+    add_the_rest(&mut tx, batch, &records).await.map_err(fault::of_records)?;
     tx.commit().await.map_err(fault::of_records)
+}
+
+async fn add_the_rest(connection: &mut SqliteConnection, batch: Batch<'_>, records: &[&CallRecord]) -> sqlx::Result<()> {
+    for rows in records.chunks(ROWS) {
+        add_api_calls(connection, rows).await?;
+    }
+    for rows in batch::sum_stats(records).chunks(ROWS) {
+        add_stats(connection, rows).await?;
+    }
+    for rows in batch::sum_counts(records).chunks(ROWS) {
+        add_counts(connection, rows).await?;
+    }
+    audit::insert(connection, batch.entries).await?;
+    ledger::add_losses(connection, batch.losses).await?;
+    ledger::note_reached(connection, batch).await
 }
 
 /// Notes in `fresh` which of the records were not there yet.
@@ -45,7 +53,8 @@ async fn add_activity(
     fresh: &mut HashSet<RecordKey>,
 ) -> Result<(), StoreError> {
     let mut insert = QueryBuilder::<Sqlite>::new(
-        "insert into eliza_activity_log (id, created_at, updated_at, activity_type, status, title, description, metadata) ",
+        "insert into eliza_activity_log
+             (id, created_at, updated_at, activity_type, status, title, description, metadata, instance, seq) ",
     );
     insert.push_values(records, |mut row, record| {
         let at = text(record.at);
@@ -56,7 +65,9 @@ async fn add_activity(
             .push_bind(record.activity_status.as_str())
             .push_bind(plain(&record.title))
             .push_bind(plain(&record.description))
-            .push_bind(plain_json(&record.metadata));
+            .push_bind(plain_json(&record.metadata))
+            .push_bind(record.origin.map(|origin| origin.instance.hyphenated()))
+            .push_bind(record.origin.map(|origin| number(origin.seq)));
     });
     insert.push(" on conflict (id, created_at) do nothing returning id, created_at");
     let added: Vec<(String, String)> =

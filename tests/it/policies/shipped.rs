@@ -7,6 +7,7 @@ use eliza_gatekeeper::call::Path;
 use eliza_gatekeeper::policy::Counted;
 use eliza_gatekeeper::policy::load::Origin;
 use eliza_gatekeeper::policy::{BodyShape, Credentials, Fail, Mode, Shown};
+use eliza_gatekeeper::retention::{Age, Archive, Keep, Scheduled, Span};
 use eliza_gatekeeper::sql::Backslashes;
 use eliza_gatekeeper::sql::rules::{RULES, Tier};
 
@@ -39,8 +40,19 @@ fn the_shipped_policies_list_what_the_original_knew() {
 fn the_shipped_settings_are_those_the_readme_states() {
     let policy = given([]).load_from(&Origin::Shipped).unwrap();
     assert_eq!((policy.body.max_bytes, policy.body.read_timeout, policy.body.max_hops), (10 << 20, Duration::from_secs(30), 8));
-    let month = Duration::from_secs(30 * 86_400);
-    assert_eq!((policy.retention.activity, policy.retention.api_calls, policy.retention.rate_limits), (month, month, month));
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    let log = Span { here: Age::Days(days(30)), archive: Archive::Until(Age::Days(days(90))) };
+    let Keep { activity, api_calls, rate_limits, tables } = &policy.retention;
+    assert_eq!((*activity, *api_calls, *rate_limits), (log, log, days(30)));
+    // The runbook's monthly cleaning: by hand, and never of the audit.
+    let told: Vec<_> = tables.iter().map(|kept| (kept.table.as_str(), kept.by.as_str(), kept.span, kept.scheduled)).collect();
+    let archived = Span { here: Age::Days(days(90)), archive: Archive::Until(Age::Forever) };
+    let expected = [
+        ("webhook_logs", "created_at", Span::of(days(30)), Scheduled::ByHand),
+        ("conversation_sessions", "updated_at", Span::of(days(90)), Scheduled::ByHand),
+        ("ops_mission_steps", "updated_at", archived, Scheduled::ByHand),
+    ];
+    assert_eq!(told, expected);
     assert_eq!(policy.cors.origins, ["*"]);
     let limits = &policy.limits;
     assert_eq!((limits.endpoints_per_source, limits.buckets, limits.stranger_records_per_minute), (64, 100_000, 100));
@@ -136,7 +148,7 @@ fn the_examples_in_the_shipped_files_work_when_they_are_uncommented() {
 #[test]
 fn the_readme_explains_every_key() {
     let readme = std::fs::read_to_string(root().join("policies/README.md")).unwrap();
-    let lists = ["[source]", "[target]", "[override]", "[block]", "[sql.code]", "[rule]", "[pattern]", "[exception]"];
+    let lists = ["[source]", "[target]", "[override]", "[block]", "[sql.code]", "[rule]", "[pattern]", "[exception]", "[table]"];
     let sections = lists.into_iter().chain(["tiers.x", "limits", "target_defaults", "sql", "schema", "body", "retention", "cors"]);
     for section in sections {
         let asked = given([("p.toml", format!("[{section}]\nasked = 1\n").as_str())]).problems();
@@ -179,4 +191,36 @@ fn the_policy_for_measurements_refuses_nothing() {
     let target = policy.targets.find("brain").unwrap();
     assert_eq!(target.url.as_ref().unwrap(), "http://127.0.0.1:18080/t/brain");
     assert!(matches!(target.credentials, Credentials::None));
+}
+
+#[test]
+fn an_archive_that_is_no_longer_than_its_log_is_none_and_said_to_be() {
+    for (text, archives, said) in [
+        ("activity = '180d'", false, Some("nothing of activity is archived: 180d")),
+        ("activity = '90d'\nactivity_archive = '90d'", false, Some("nothing of activity is archived: 90d")),
+        ("activity = 'forever'", false, None),
+        ("activity_archive = 'off'", false, None),
+        ("activity = '180d'\nactivity_archive = 'forever'", true, None),
+    ] {
+        let policy = shipped_with(&[("service.toml", &format!("[retention]\n{text}\n"))]).load().unwrap();
+        assert_eq!(policy.retention.activity.archive != Archive::None, archives, "{text}");
+        assert_eq!(policy.warnings.len(), usize::from(said.is_some()), "{:?}", policy.warnings);
+        assert!(said.is_none_or(|said| policy.warnings[0].contains(said)), "{:?}", policy.warnings);
+    }
+}
+
+#[test]
+fn of_other_programs_tables_what_a_directory_says_counts_whole() {
+    let own =
+        "[[table]]\nname = 'webhook_logs'\nby = 'received_at'\nkeep = 'forever'\n[[table]]\nname = 'events'\nby = 'at'\nkeep = '7d'\n";
+    let policy = shipped_with(&[("service.toml", own)]).load().unwrap();
+    let told: Vec<_> = policy.retention.tables.iter().map(|kept| (kept.table.as_str(), kept.by.as_str(), kept.scheduled)).collect();
+    let expected = [
+        ("webhook_logs", "received_at", Scheduled::Daily),
+        ("events", "at", Scheduled::Daily),
+        ("conversation_sessions", "updated_at", Scheduled::ByHand),
+        ("ops_mission_steps", "updated_at", Scheduled::ByHand),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(policy.retention.tables[0].span.here, Age::Forever);
 }

@@ -1,0 +1,174 @@
+-- That no record is lost, shown: each row of the activity log that a gatekeeper writes says which run of which gatekeeper made it and as
+-- its how-manieth. The view tells which numbers have no row. (Its index comes in 0007, so that nobody waits for it behind these locks.)
+
+set local search_path = pg_catalog;
+set local client_min_messages = warning;
+set local statement_timeout = 0;
+set local lock_timeout = '10s';
+
+-- 1. The log. Columns without a default rewrite nothing; rows of other programs have neither.
+
+alter table public.eliza_activity_log
+    add column if not exists instance uuid,
+    add column if not exists seq bigint;
+
+do $$
+declare
+    wrong text;
+begin
+    select string_agg(format('public.eliza_activity_log.%s should be %s and not %s', attname, kind, format_type(atttypid, atttypmod)), '; ')
+    into wrong
+    from (values ('instance', 'uuid'), ('seq', 'bigint')) as needed (name, kind)
+    join pg_attribute on attrelid = 'public.eliza_activity_log'::regclass and attname = name and not attisdropped
+    where format_type(atttypid, atttypmod) <> kind;
+    if wrong is not null then
+        raise exception 'columns in the way that the gatekeeper cannot adopt: %', wrong
+            using hint = 'Rename them: the gatekeeper then makes its own.';
+    end if;
+end
+$$;
+
+-- 2. Who counts, and how far.
+
+create table gatekeeper.instances (
+    instance   uuid        primary key,
+    started_at timestamptz not null,
+    -- The highest number known.
+    through    bigint      not null default 0 check (through >= 0),
+    -- Below this, retention has let go of rows.
+    kept_from  bigint      not null default 1 check (kept_from >= 1),
+    ended_at   timestamptz
+);
+
+-- Numbers that will never have a row.
+create table gatekeeper.losses (
+    instance  uuid        not null,
+    first_seq bigint      not null check (first_seq >= 1),
+    last_seq  bigint      not null,
+    reason    text        not null,
+    at        timestamptz not null default now(),
+    primary key (instance, first_seq, last_seq),
+    check (last_seq >= first_seq)
+);
+
+alter table gatekeeper.instances enable row level security;
+alter table gatekeeper.losses enable row level security;
+
+-- 3. Every hole: numbers without a row, as far as losses explain them and as far as nothing does.
+
+create view public.gatekeeper_log_gaps as
+with numbers as (
+    select instance, seq from public.eliza_activity_log where instance is not null
+    union all
+    select instance, kept_from - 1 from gatekeeper.instances
+    union all
+    select instance, through + 1 from gatekeeper.instances
+), steps as (
+    select instance, seq, lead(seq) over (partition by instance order by seq) as next from numbers
+), holes as (
+    select instance, seq + 1 as first_seq, next - 1 as last_seq, started_at
+    from steps join gatekeeper.instances using (instance)
+    where next > seq + 1 and seq + 1 >= kept_from
+), explained as (
+    select instance, holes.first_seq as hole, started_at, reason, at,
+           greatest(losses.first_seq, holes.first_seq) as first_seq, least(losses.last_seq, holes.last_seq) as last_seq
+    from holes join gatekeeper.losses using (instance)
+    where losses.first_seq <= holes.last_seq and losses.last_seq >= holes.first_seq
+), unexplained as (
+    -- What lies before each explained part, and before the end of the hole.
+    select instance, started_at,
+           1 + coalesce(max(last_seq) over (partition by instance, hole order by first_seq, last_seq
+                                            rows between unbounded preceding and 1 preceding), hole - 1) as first_seq,
+           first_seq - 1 as last_seq
+    from (
+        select instance, started_at, first_seq as hole, last_seq + 1 as first_seq, last_seq + 1 as last_seq from holes
+        union all
+        select instance, started_at, hole, first_seq, last_seq from explained
+    ) as parts
+)
+select instance, first_seq, last_seq, last_seq - first_seq + 1 as missing, reason, at as lost_at, started_at from explained
+union all
+select instance, first_seq, last_seq, last_seq - first_seq + 1, null, null, started_at from unexplained where last_seq >= first_seq;
+
+comment on view public.gatekeeper_log_gaps is
+    'Numbers of records that have no row in eliza_activity_log. Where reason is null, nobody knows why.';
+
+do $$
+begin
+    if current_setting('server_version_num')::integer >= 150000 then
+        alter view public.gatekeeper_log_gaps set (security_invoker = true);
+    end if;
+end
+$$;
+
+-- 4. Who may see and change what.
+
+create or replace function gatekeeper.admit(who name) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+    place  text;
+    rights text;
+begin
+    execute format('grant usage on schema public, gatekeeper to %I', who);
+    execute format('grant select on public.eliza_gatekeeper_stats, public.gatekeeper_log_gaps, gatekeeper.migrations to %I', who);
+    execute format(
+        'grant execute on function gatekeeper.partitions, gatekeeper.make_partitions, gatekeeper.drop_partitions, '
+        'gatekeeper.delete_old_rows, gatekeeper.answer to %I', who
+    );
+    foreach place in array array[
+        'public.eliza_activity_log', 'public.api_call_logs', 'public.rate_limits',
+        'gatekeeper.call_stats', 'gatekeeper.keys', 'gatekeeper.signals', 'gatekeeper.enforcement', 'gatekeeper.blocks',
+        'gatekeeper.instances', 'gatekeeper.losses'
+    ] loop
+        -- Not TRIGGER: whoever may hang a trigger on a table can have it run with the rights of the routines above.
+        execute format('revoke all on table %s from %I', place, who);
+        execute format('grant select, insert, update, delete, truncate on table %s to %I', place, who);
+        execute format('drop policy if exists %I on %s', 'gatekeeper admits ' || who, place);
+        execute format('create policy %I on %s to %I using (true) with check (true)', 'gatekeeper admits ' || who, place, who);
+    end loop;
+    -- Tables that may be others' too: rights are added and never taken. What is in the audit is not for changing.
+    for place, rights in
+        select * from (values
+            ('public.feature_flags', 'select, insert, update, delete'),
+            ('public.security_audit', 'select, insert'),
+            ('public.security_events', 'select, insert')
+        ) as shared (place, rights)
+        union all
+        select format('public.%I', relname), 'select, insert, update, delete' from pg_class
+        where relnamespace = 'public'::regnamespace and relkind = 'r'
+          and relname in ('conversation_sessions', 'conversation_messages', 'memory_contexts')
+          and obj_description(oid, 'pg_class') like 'Made by the gatekeeper%'
+    loop
+        execute format('grant %s on table %s to %I', rights, place, who);
+        execute format('drop policy if exists %I on %s', 'gatekeeper admits ' || who, place);
+        execute format('create policy %I on %s to %I using (true) with check (true)', 'gatekeeper admits ' || who, place, who);
+    end loop;
+    if obj_description(to_regclass('public.system_health_summary'), 'pg_class') like 'Made by the gatekeeper%' then
+        execute format('grant select on public.system_health_summary to %I', who);
+    end if;
+    execute format('drop policy if exists %I on gatekeeper.migrations', 'gatekeeper admits ' || who);
+    execute format('create policy %I on gatekeeper.migrations for select to %I using (true)', 'gatekeeper admits ' || who, who);
+end
+$$;
+
+do $$
+declare
+    made     regclass;
+    holder   oid;
+    admitted name;
+begin
+    -- What we make is for nobody until gatekeeper.admit says so, whatever default privileges give away.
+    foreach made in array array['gatekeeper.instances', 'gatekeeper.losses', 'public.gatekeeper_log_gaps']::regclass[] loop
+        for holder in select distinct grantee from pg_class cross join aclexplode(relacl) where oid = made and grantee <> relowner loop
+            execute format('revoke all on %s from %s', made, case holder when 0 then 'public' else quote_ident(pg_get_userbyid(holder)) end);
+        end loop;
+    end loop;
+    for admitted in
+        select rolname from pg_policy join pg_roles on pg_roles.oid = any (polroles)
+        where polrelid = 'gatekeeper.keys'::regclass and polname::text like 'gatekeeper admits %'
+    loop
+        perform gatekeeper.admit(admitted);
+    end loop;
+end
+$$;
