@@ -29,6 +29,7 @@ pub mod upstream;
 
 // What is kept of it.
 pub mod record;
+pub mod seal;
 pub mod store;
 
 // Around it.
