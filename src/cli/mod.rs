@@ -3,6 +3,7 @@
 
 mod arguments;
 mod audit;
+mod audit_key;
 mod block;
 mod bypass;
 mod calls;
@@ -26,6 +27,7 @@ mod output;
 mod policy;
 mod serve;
 mod setup;
+mod verify;
 mod way;
 
 use std::path::PathBuf;

@@ -3,12 +3,14 @@
 //! One trait, two databases, one behaviour: `tests/it/store_contract.rs` holds both to it. What is shared is here;
 //! `sqlite` and `postgres` hold SQL and nothing else.
 
+pub mod audit_log;
 mod batch;
 pub mod control;
 mod fault;
 mod postgres;
 mod rows;
 mod sqlite;
+pub mod verify;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,9 @@ pub use crate::call::Count as Counted;
 use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
 use crate::identity::{KeyHash, KeyId};
+use crate::seal::Sealer;
 use crate::switches::Flag;
+use audit_log::AuditLog;
 use control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -48,15 +52,24 @@ pub struct OpenOptions {
 
 /// The store that `url` names: `sqlite://…` or `postgres://…`. Nothing is connected yet, so the database may be away.
 pub async fn open(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(url, options, None).await
+}
+
+/// The same, sealing what is audited.
+pub async fn open_sealing(url: &str, options: OpenOptions, sealer: Sealer) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(url, options, Some(Arc::new(sealer))).await
+}
+
+async fn open_with(url: &str, options: OpenOptions, sealer: Option<Arc<Sealer>>) -> Result<Arc<dyn Store>, StoreError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("sqlite") => Ok(Arc::new(sqlite::Sqlite::open(url, options).await?)),
-        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::Postgres::open(url, options)?)),
+        Some("sqlite") => Ok(Arc::new(sqlite::Sqlite::open(url, options, sealer).await?)),
+        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::Postgres::open(url, options, sealer)?)),
         // The URL itself is never repeated: it may hold a password.
         _ => Err(StoreError::Refused("DATABASE_URL must begin with sqlite:// or postgres://".into())),
     }
 }
 
-pub trait Store: Send + Sync + 'static {
+pub trait Store: AuditLog + Send + Sync + 'static {
     /// Applies what is missing of the embedded migrations.
     fn migrate(&self) -> StoreFuture<'_, ()>;
     fn migrations(&self) -> StoreFuture<'_, Vec<Migration>>;
@@ -161,6 +174,17 @@ pub struct CallRecord {
     pub times: u32,
     pub stats: StatsKey,
     pub counted: Option<Counted>,
+    pub audit: AuditClass,
+}
+
+/// Whether a call is kept for good, sealed, beside its rows in the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditClass {
+    Ordinary,
+    /// Refused by the SQL filter or the schema validator.
+    Blocked,
+    /// It would have been, had denials stood.
+    LetThrough,
 }
 
 /// Where the call goes in the hourly rollup behind `eliza_gatekeeper_stats`. Both names come from bounded sets.

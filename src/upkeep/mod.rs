@@ -2,6 +2,7 @@
 //!
 //! Every task here only ever waits for the database; no call waits for any of them.
 
+mod audit_log;
 mod bring_up;
 mod duties;
 mod lookout;
@@ -20,6 +21,7 @@ use crate::record::entries::write_entries;
 use crate::record::writer::write_all;
 use crate::settings::Migrate;
 use crate::store::SignalCursor;
+use audit_log::{publish, publish_heads, seal_entries};
 use bring_up::{BringUpError, keep_bringing_up};
 use duties::{follow_signals, maintain, record_strangers, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
 use lookout::{look_for_platform, look_for_targets};
@@ -115,6 +117,8 @@ impl Upkeep {
         every(&mut tasks, gatekeeper, REMINDER, &stopping, |gatekeeper| async move { gatekeeper.control.remind_of_enforcement() });
         tasks.spawn(watch_policies(Arc::clone(gatekeeper), stopping.clone()));
         tasks.spawn(run_errands(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
+        tasks.spawn(seal_entries(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
+        tasks.spawn(publish_heads(Arc::clone(gatekeeper), stopping.clone()));
         tasks.spawn(maintain(Arc::clone(gatekeeper), is_up, stopping));
         Ok(Self { stop, tasks, writer, fixes })
     }
@@ -133,6 +137,7 @@ impl Upkeep {
             self.writer.abort();
             self.fixes.abort();
         }
+        publish(gatekeeper, 0).await;
         let lost = gatekeeper.metrics.records_waiting.get();
         if lost > 0 {
             tracing::error!(records = lost, "the database stayed away: these records are lost");

@@ -8,8 +8,8 @@ use std::time::Duration;
 use eliza_gatekeeper::clock::{Clock, Timestamp};
 use eliza_gatekeeper::identity::{KeyHash, KeyId};
 use eliza_gatekeeper::store::{
-    ActivityStatus, ActivityType, ApiStatus, CallQuery, CallRecord, Counted, EndpointCount, Keep, OpenOptions, Signal, SignalCursor,
-    StatsKey, StatsOutcome, Store, StoreError, StoredKey, open,
+    ActivityStatus, ActivityType, ApiStatus, AuditClass, CallQuery, CallRecord, Counted, EndpointCount, Keep, OpenOptions, Signal,
+    SignalCursor, StatsKey, StatsOutcome, Store, StoreError, StoredKey, open,
 };
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
@@ -176,6 +176,7 @@ pub fn record() -> CallRecord {
         times: 1,
         stats: StatsKey { source: "gemini-chat".into(), target: "python-executor".into(), outcome: StatsOutcome::Successful },
         counted: Some(counted(at, "gemini-chat", "python-executor:run")),
+        audit: AuditClass::Ordinary,
     }
 }
 

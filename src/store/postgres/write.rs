@@ -6,19 +6,22 @@ use std::collections::HashSet;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::audit_log;
 use super::moment::Moment;
+use crate::seal::Sealer;
+use crate::store::audit_log::of_calls;
 use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
 use crate::store::{CallRecord, Counted, StoreError, fault};
 
-pub(super) async fn write(pool: &PgPool, batch: &[CallRecord]) -> Result<(), StoreError> {
+pub(super) async fn write(pool: &PgPool, sealer: Option<&Sealer>, batch: &[CallRecord]) -> Result<(), StoreError> {
     let records = batch::distinct(batch);
     if records.is_empty() {
         return Ok(());
     }
-    write_distinct(pool, records).await.map_err(fault::of_records)
+    write_distinct(pool, sealer, records).await.map_err(fault::of_records)
 }
 
-async fn write_distinct(pool: &PgPool, mut records: Vec<&CallRecord>) -> sqlx::Result<()> {
+async fn write_distinct(pool: &PgPool, sealer: Option<&Sealer>, mut records: Vec<&CallRecord>) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
     let fresh = add_activity(&mut tx, &records).await?;
     if fresh.len() < records.len() {
@@ -29,7 +32,7 @@ async fn write_distinct(pool: &PgPool, mut records: Vec<&CallRecord>) -> sqlx::R
         add_stats(&mut tx, &batch::sum_stats(&records)).await?;
         add_counts(&mut tx, &batch::sum_counts(&records)).await?;
     }
-    tx.commit().await
+    audit_log::commit(tx, sealer, of_calls(&records)).await
 }
 
 /// Which of the records were not there yet.

@@ -1,19 +1,26 @@
 //! What people look back at: the audit, entries of the activity log that are no calls, security events.
 
 use serde_json::Value;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use uuid::Uuid;
 
-use super::begin;
 use super::moment::{parse, text};
+use super::{audit_log, begin};
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
+use crate::seal::Sealer;
 use crate::store::StoreError;
+use crate::store::audit_log::of_entries;
 use crate::store::batch::{plain, plain_json};
 use crate::store::control::{ActivityEntry, Review};
 
-/// Within whatever transaction the change itself is in.
-pub(super) async fn add(connection: &mut SqliteConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
+/// Commits a change with the entries about it, and their seals.
+pub(super) async fn commit(mut tx: Transaction<'_, Sqlite>, sealer: Option<&Sealer>, entries: &[AuditEntry]) -> sqlx::Result<()> {
+    add(&mut tx, entries).await?;
+    audit_log::commit(tx, sealer, of_entries(entries)).await
+}
+
+async fn add(connection: &mut SqliteConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
     let json = |value: &Value| (!value.is_null()).then(|| plain_json(&value.to_string()).into_owned());
     for entry in entries {
         sqlx::query(
@@ -34,13 +41,11 @@ pub(super) async fn add(connection: &mut SqliteConnection, entries: &[AuditEntry
     Ok(())
 }
 
-pub(super) async fn write(writer: &SqlitePool, entries: &[AuditEntry]) -> Result<(), StoreError> {
+pub(super) async fn write(writer: &SqlitePool, sealer: Option<&Sealer>, entries: &[AuditEntry]) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());
     }
-    let mut tx = begin(writer).await?;
-    add(&mut tx, entries).await?;
-    Ok(tx.commit().await?)
+    Ok(commit(begin(writer).await?, sealer, entries).await?)
 }
 
 #[derive(sqlx::FromRow)]
@@ -81,6 +86,39 @@ fn entry(row: Row) -> Result<AuditEntry, StoreError> {
     })
 }
 
+/// Entries in our form: what another program put there may be of any.
+macro_rules! unsealed {
+    ($what:literal, $rest:literal) => {
+        concat!(
+            "select ",
+            $what,
+            " from security_audit as entry
+             where id glob '????????-????-????-????-????????????' and created_at glob '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] *'
+               and not exists (select 1 from gatekeeper_audit_log as log where log.id = entry.id) ",
+            $rest
+        )
+    };
+}
+
+/// Those that nobody has sealed, the oldest first, from behind a moment and an id on.
+pub(super) async fn unsealed(connection: &mut SqliteConnection, from: (Timestamp, Uuid), most: usize) -> sqlx::Result<Vec<AuditEntry>> {
+    let rows: Vec<Row> = sqlx::query_as(unsealed!(
+        "id, created_at, actor, action, subject, reason, before, after",
+        "and (created_at, id) > (?1, ?2) order by created_at, id limit ?3"
+    ))
+    .bind(text(from.0))
+    .bind(from.1.hyphenated())
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| entry(row).ok()).collect())
+}
+
+pub(super) async fn count_unsealed(readers: &SqlitePool) -> Result<u64, StoreError> {
+    let count: i64 = sqlx::query_scalar(unsealed!("count(*)", "")).fetch_one(readers).await?;
+    Ok(count.unsigned_abs())
+}
+
 pub(super) async fn add_entries(writer: &SqlitePool, entries: &[ActivityEntry]) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());
@@ -104,7 +142,13 @@ pub(super) async fn add_entries(writer: &SqlitePool, entries: &[ActivityEntry]) 
     Ok(tx.commit().await?)
 }
 
-pub(super) async fn review(writer: &SqlitePool, id: Uuid, review: &Review, entry: &AuditEntry) -> Result<bool, StoreError> {
+pub(super) async fn review(
+    writer: &SqlitePool,
+    sealer: Option<&Sealer>,
+    id: Uuid,
+    review: &Review,
+    entry: &AuditEntry,
+) -> Result<bool, StoreError> {
     let mut tx = begin(writer).await?;
     let reviewed = sqlx::query(
         "update eliza_activity_log
@@ -125,8 +169,7 @@ pub(super) async fn review(writer: &SqlitePool, id: Uuid, review: &Review, entry
     if reviewed == 0 {
         return Ok(false);
     }
-    add(&mut tx, std::slice::from_ref(entry)).await?;
-    tx.commit().await?;
+    commit(tx, sealer, std::slice::from_ref(entry)).await?;
     Ok(true)
 }
 

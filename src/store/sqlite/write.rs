@@ -5,15 +5,17 @@ use std::collections::HashSet;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
-use super::begin;
 use super::moment::{parse, text};
+use super::{audit_log, begin};
+use crate::seal::Sealer;
+use crate::store::audit_log::of_calls;
 use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
 use crate::store::{CallRecord, Counted, StoreError, fault};
 
 /// Rows in one statement: beyond this it gets no faster, and statements of one length are prepared once.
 const ROWS: usize = 256;
 
-pub(super) async fn write(writer: &SqlitePool, batch: &[CallRecord]) -> Result<(), StoreError> {
+pub(super) async fn write(writer: &SqlitePool, sealer: Option<&Sealer>, batch: &[CallRecord]) -> Result<(), StoreError> {
     let mut records = batch::distinct(batch);
     if records.is_empty() {
         return Ok(());
@@ -35,7 +37,7 @@ pub(super) async fn write(writer: &SqlitePool, batch: &[CallRecord]) -> Result<(
     for rows in batch::sum_counts(&records).chunks(ROWS) {
         add_counts(&mut tx, rows).await.map_err(fault::of_records)?;
     }
-    tx.commit().await.map_err(fault::of_records)
+    audit_log::commit(tx, sealer, of_calls(&records)).await.map_err(fault::of_records)
 }
 
 /// Notes in `fresh` which of the records were not there yet.
