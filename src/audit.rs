@@ -51,6 +51,9 @@ pub enum AuditAction {
     LogLevelChanged,
     BypassLogged,
     Reviewed,
+    KeyMade,
+    KeyExpires,
+    KeyRevoked,
 }
 
 impl AuditAction {
@@ -67,6 +70,9 @@ impl AuditAction {
             Self::LogLevelChanged => "log_level_changed",
             Self::BypassLogged => "bypass_logged",
             Self::Reviewed => "reviewed",
+            Self::KeyMade => "key_made",
+            Self::KeyExpires => "key_expires",
+            Self::KeyRevoked => "key_revoked",
         }
     }
 }

@@ -37,7 +37,6 @@ create trigger gatekeeper_kept before update or delete or truncate on gatekeeper
 alter table gatekeeper.audit_log enable always trigger gatekeeper_kept;
 
 alter table gatekeeper.audit_log enable row level security;
-revoke all on gatekeeper.audit_log from public;
 revoke all on function gatekeeper.keep_audit_log from public;
 
 -- Whoever is admitted may read the audit log and add to it.
@@ -62,15 +61,68 @@ begin
 end
 $$;
 
+-- Keys that somebody makes, changes or deletes by hand are audited like other changes by hand. That a key was used is no change.
+create function gatekeeper.say_key(key gatekeeper.keys) returns jsonb
+    language sql immutable set search_path = pg_catalog, pg_temp
+as $$
+    select to_jsonb(key) - 'hash' - 'last_used_at' || jsonb_build_object('hash_begins', left(encode(key.hash, 'hex'), 12))
+$$;
+
+create function gatekeeper.audit_keys() returns trigger
+    language plpgsql security definer set search_path = pg_catalog, pg_temp set timezone = 'UTC'
+as $$
+declare
+    was    jsonb;
+    became jsonb;
+begin
+    if tg_op in ('UPDATE', 'DELETE') then
+        was := gatekeeper.say_key(old);
+    elsif tg_op = 'TRUNCATE' then
+        select jsonb_agg(gatekeeper.say_key(k)) into was from gatekeeper.keys k;
+    end if;
+    if tg_op in ('INSERT', 'UPDATE') then
+        became := gatekeeper.say_key(new);
+        if current_setting('gatekeeper.audits', true) is not distinct from 'true' then
+            return null;
+        end if;
+    end if;
+    if became is not distinct from was then
+        return null;
+    end if;
+    -- A key must be endable, even where the audit does not work.
+    begin
+        insert into public.security_audit (id, created_at, actor, action, subject, reason, before, after)
+        values (gen_random_uuid(), clock_timestamp(), session_user, 'key_changed_by_hand',
+                coalesce(became ->> 'id', was ->> 'id', 'all of keys'), null, was, became);
+    exception when others then
+        raise warning 'a change of % is not in the audit: %', tg_table_name, sqlerrm;
+    end;
+    return null;
+end
+$$;
+revoke all on function gatekeeper.say_key, gatekeeper.audit_keys from public;
+
+create trigger keys_audited after insert or update or delete on gatekeeper.keys
+    for each row execute function gatekeeper.audit_keys();
+create trigger keys_audited_truncated before truncate on gatekeeper.keys
+    for each statement execute function gatekeeper.audit_keys();
+
 do $$
 declare
+    holder   oid;
     stranger text;
     admitted name;
 begin
+    -- It is for nobody until gatekeeper.admit says so, whatever default privileges give away.
+    for holder in
+        select distinct grantee from pg_class cross join aclexplode(relacl)
+        where oid = 'gatekeeper.audit_log'::regclass and grantee <> relowner
+    loop
+        execute format('revoke all on gatekeeper.audit_log from %s', case holder when 0 then 'public' else quote_ident(pg_get_userbyid(holder)) end);
+    end loop;
     for stranger in
         select 'public' union all select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
     loop
-        execute format('revoke all on gatekeeper.audit_log from %s', stranger);
         execute format('revoke all on all functions in schema gatekeeper from %s', stranger);
     end loop;
     for admitted in

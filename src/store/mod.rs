@@ -7,6 +7,7 @@ pub mod audit_log;
 mod batch;
 pub mod control;
 mod fault;
+mod keys;
 mod postgres;
 mod rows;
 mod sqlite;
@@ -92,10 +93,11 @@ pub trait Store: AuditLog + Send + Sync + 'static {
     fn signals_after<'a>(&'a self, cursor: &'a SignalCursor) -> StoreFuture<'a, (Vec<Signal>, SignalCursor)>;
 
     fn keys(&self) -> StoreFuture<'_, Vec<StoredKey>>;
-    fn insert_key<'a>(&'a self, key: &'a StoredKey) -> StoreFuture<'a, ()>;
-    /// Ends a key at `at`, unless it ends sooner. False if there is no such key.
-    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool>;
-    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool>;
+    /// Keeps a key, and the entry about it.
+    fn insert_key<'a>(&'a self, key: &'a StoredKey, entry: &'a AuditEntry) -> StoreFuture<'a, ()>;
+    /// Ends a key at `at`, unless it ends sooner, and keeps the entry about it. False, and nothing kept, if there is no such key.
+    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool>;
+    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool>;
     /// Notes when keys were last used; never moves a time back, and is no change that others must hear of.
     fn touch_keys<'a>(&'a self, used: &'a [(KeyId, Timestamp)]) -> StoreFuture<'a, ()>;
 

@@ -8,23 +8,26 @@ use std::time::Duration;
 
 use eliza_gatekeeper::audit::{Actor, AuditAction, AuditEntry};
 use eliza_gatekeeper::clock::Timestamp;
+use eliza_gatekeeper::identity::{KeyHash, KeyId};
 use eliza_gatekeeper::seal::walk::Finding;
 use eliza_gatekeeper::seal::{AuditKey, AuditKeys, Head, Sealer};
 use eliza_gatekeeper::store::control::{BlockKind, FlagChange, Review, StoredBlock};
 use eliza_gatekeeper::store::verify::{Verified, verify};
 use eliza_gatekeeper::store::{
-    ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, Keep, StatsKey, StatsOutcome, Store, open, open_sealing,
+    ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, Keep, StatsKey, StatsOutcome, Store, StoredKey, open, open_sealing,
 };
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::store_contract::{Bench, OPTIONS, now, on_both, record};
+use crate::support::postgres::url_as;
 
 on_both!(
     what_is_audited_is_sealed_with_its_batch,
     a_batch_that_is_written_again_is_sealed_once,
     what_operators_change_is_sealed_with_the_change,
     what_others_wrote_is_sealed_afterwards_by_one,
+    keys_are_audited_whoever_changes_them,
     a_chain_goes_on_behind_what_was_never_heard_to_be_committed,
     nobody_updates_or_deletes,
     whatever_is_changed_in_a_row_the_row_is_named,
@@ -229,6 +232,71 @@ async fn what_others_wrote_is_sealed_afterwards_by_one(bench: Bench) {
     assert_eq!(bench.store.seal_entries(now().plus(DAY)).await.unwrap(), 0);
     assert_eq!(bench.store.seal_entries(now().minus(DAY)).await.unwrap(), 250);
     assert_eq!(holds(proved(&bench, &[]).await).compared, 252);
+}
+
+async fn keys_are_audited_whoever_changes_them(bench: Bench) {
+    let bench = sealing(bench).await;
+    let alice = Actor::named("alice");
+    let made = StoredKey {
+        id: KeyId::new("k"),
+        name: "of a test".into(),
+        hash: KeyHash::of(b"a key"),
+        sources: vec!["gemini-*".into()],
+        targets: vec![],
+        actions: vec![],
+        created_at: now(),
+        not_before: None,
+        expires_at: None,
+        revoked_at: None,
+        last_used_at: None,
+    };
+    let store = &bench.store;
+    store.insert_key(&made, &made.made(&alice)).await.unwrap();
+    store.touch_keys(&[(made.id.clone(), now())]).await.unwrap();
+    assert!(store.expire_key(&made.id, now().plus(DAY), &made.expires(now().plus(DAY), now(), &alice)).await.unwrap());
+    assert!(store.revoke_key(&made.id, now(), &made.revoked(now(), &alice)).await.unwrap());
+    assert!(!store.revoke_key(&KeyId::new("none"), now(), &made.revoked(now(), &alice)).await.unwrap());
+    let actions = async || {
+        let mut entries = store.audit_entries(99).await.unwrap();
+        entries.reverse();
+        entries
+    };
+    let told: Vec<_> = actions().await.into_iter().map(|entry| (entry.actor, entry.action)).collect();
+    let by_alice = |action: &str| ("alice".to_owned(), action.to_owned());
+    assert_eq!(told, ["key_made", "key_expires", "key_revoked"].map(by_alice), "and nothing is taken for a change by hand");
+
+    // Somebody lets himself in again.
+    let keys = bench.own("keys");
+    let hash = if is_sqlite(&bench) { "zeroblob(32)" } else { "decode(repeat('00', 32), 'hex')" };
+    bench.client_runs(&format!("update {keys} set revoked_at = null where id = 'k'")).await;
+    bench.client_runs(&format!("update {keys} set hash = {hash} where id = 'k'")).await;
+    bench.client_runs(&format!("update {keys} set last_used_at = created_at where id = 'k'")).await;
+    bench.client_runs(&format!("delete from {keys} where id = 'k'")).await;
+    let created = if is_sqlite(&bench) { "'2026-01-01 00:00:00.000000'" } else { "now()" };
+    bench.client_runs(&format!("insert into {keys} (id, name, hash, created_at) values ('mine', 'mine', {hash}, {created})")).await;
+    let by_hand: Vec<_> = actions().await.into_iter().filter(|entry| entry.action == "key_changed_by_hand").collect();
+    let told: Vec<_> = by_hand.iter().map(|entry| (entry.subject.as_str(), entry.before.is_null(), entry.after.is_null())).collect();
+    assert_eq!(told, [("k", false, false), ("k", false, false), ("k", false, true), ("mine", true, false)]);
+    assert_eq!((&by_hand[1].after["hash_begins"], &by_hand[1].before["name"]), (&json!("000000000000"), &json!("of a test")));
+    let whole = KeyHash::of(b"a key").as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert!(!format!("{:?}", actions().await).contains(&whole), "no hash is told whole");
+
+    assert_eq!(store.seal_entries(Timestamp::from_micros(i64::MIN)).await.unwrap(), 4);
+    assert_eq!(holds(proved(&bench, &[head(&bench)]).await).compared, 7);
+}
+
+#[tokio::test]
+async fn who_is_admitted_seals_without_owning_anything() {
+    let bench = Bench::postgres().await.migrated().await;
+    bench.client_runs("select gatekeeper.admit('keeper')").await;
+    let keeper = gatekeeper(&url_as("keeper", &bench.url), A).await;
+    keeper.write(&[blocked()]).await.unwrap();
+    bench.client_runs("insert into feature_flags (name, enabled) values ('target:brain', false)").await;
+    assert_eq!(keeper.seal_entries(Timestamp::from_micros(i64::MIN)).await.unwrap(), 1);
+    let mut findings = Vec::new();
+    let heads = published(&[keeper.sealer().unwrap().head()]);
+    let verified = verify(keeper.as_ref(), &keys(&[A]), &heads, &mut |finding| findings.push(finding)).await.unwrap();
+    assert_eq!((findings, verified.rows), (vec![], 3));
 }
 
 async fn a_chain_goes_on_behind_what_was_never_heard_to_be_committed(bench: Bench) {

@@ -254,7 +254,7 @@ async fn a_gatekeeper_works_without_owning_anything() {
         revoked_at: None,
         last_used_at: None,
     };
-    store.insert_key(&key).await.unwrap();
+    store.insert_key(&key, &crate::store_contract::audited()).await.unwrap();
     assert_eq!(owner.keys().await.unwrap().len(), 1);
     let done = store.maintain(now().plus(DAY), &MONTH).await.unwrap();
     assert_eq!((done.partitions_made, done.rows_deleted), (2, 5), "a row of each log, and the count and the two signals of a day ago");
@@ -271,7 +271,7 @@ async fn a_gatekeeper_works_without_owning_anything() {
     assert!(store.end_block(id, now(), &by(AuditAction::BlockEnded)).await.unwrap());
     store.add_entries(&[ActivityEntry::bypass(now(), "alice", "brain", "x")]).await.unwrap();
     assert_eq!(who(&store.signals_after(&cursor).await.unwrap().0), ["flags", "rulings", "blocks", "blocks"]);
-    assert_eq!(store.audit_entries(9).await.unwrap().len(), 3);
+    assert_eq!(store.audit_entries(9).await.unwrap().len(), 4, "of the key, the flag, and the block twice");
     assert_eq!(store.security_events(at, 0).await.unwrap(), 0);
     assert!(woken(&store, Duration::from_secs(10)).await, "it may listen, too");
 }

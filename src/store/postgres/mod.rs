@@ -172,16 +172,16 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, keys::all(&self.pool)))
     }
 
-    fn insert_key<'a>(&'a self, key: &'a StoredKey) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, keys::insert(&self.pool, key)))
+    fn insert_key<'a>(&'a self, key: &'a StoredKey, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, keys::insert(&self.pool, self.sealer(), key, entry)))
     }
 
-    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool> {
-        Box::pin(within(ANSWER, keys::expire(&self.pool, id, at)))
+    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, keys::expire(&self.pool, self.sealer(), id, at, entry)))
     }
 
-    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool> {
-        Box::pin(within(ANSWER, keys::revoke(&self.pool, id, at)))
+    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, keys::revoke(&self.pool, self.sealer(), id, at, entry)))
     }
 
     fn touch_keys<'a>(&'a self, used: &'a [(KeyId, Timestamp)]) -> StoreFuture<'a, ()> {

@@ -68,7 +68,7 @@ pub(super) async fn set_flag(
 }
 
 /// What is written again at the same moment would look like a change by hand.
-fn later(at: Timestamp, known: Option<String>) -> Result<Timestamp, StoreError> {
+pub(super) fn later(at: Timestamp, known: Option<String>) -> Result<Timestamp, StoreError> {
     Ok(parse_optional(known)?.map_or(at, |known| at.max(known.plus(Duration::from_micros(1)))))
 }
 

@@ -206,16 +206,16 @@ impl Store for Sqlite {
         Box::pin(within(ANSWER, keys::all(&self.readers)))
     }
 
-    fn insert_key<'a>(&'a self, key: &'a StoredKey) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, keys::insert(&self.writer, key)))
+    fn insert_key<'a>(&'a self, key: &'a StoredKey, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, keys::insert(&self.writer, self.sealer(), key, entry)))
     }
 
-    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool> {
-        Box::pin(within(ANSWER, keys::expire(&self.writer, id, at)))
+    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, keys::expire(&self.writer, self.sealer(), id, at, entry)))
     }
 
-    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool> {
-        Box::pin(within(ANSWER, keys::revoke(&self.writer, id, at)))
+    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, keys::revoke(&self.writer, self.sealer(), id, at, entry)))
     }
 
     fn touch_keys<'a>(&'a self, used: &'a [(KeyId, Timestamp)]) -> StoreFuture<'a, ()> {
