@@ -19,6 +19,8 @@ pub const RISK: u32 = 70;
 pub const SECURITY_WINDOW: Duration = Duration::from_secs(24 * 3600);
 /// So many of them are too many.
 const SECURITY_EVENTS: u64 = 10;
+/// Beyond this nobody needs to know how many.
+pub const MOST_EVENTS: u32 = 1000;
 
 #[derive(Debug)]
 pub struct Health {
@@ -35,8 +37,18 @@ pub struct Health {
 pub struct StoreSeen {
     pub database: Database,
     pub pool: Pool,
-    /// Within [`SECURITY_WINDOW`] and above [`RISK`]; `None` while they cannot be counted.
-    pub security_events: Option<u64>,
+    pub security_events: SecurityEvents,
+}
+
+/// How many there were within [`SECURITY_WINDOW`] and above [`RISK`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecurityEvents {
+    #[default]
+    NotCountedYet,
+    /// Up to [`MOST_EVENTS`].
+    Counted(u64),
+    /// They cannot be counted now; how many there were the last time, if that says anything.
+    Uncountable { last: Option<u64> },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,6 +169,16 @@ impl Database {
     }
 }
 
+impl SecurityEvents {
+    pub fn known(self) -> Option<u64> {
+        match self {
+            Self::NotCountedYet => None,
+            Self::Counted(count) => Some(count),
+            Self::Uncountable { last } => last,
+        }
+    }
+}
+
 impl Pool {
     pub fn most(&self) -> u32 {
         self.pool_size.saturating_add(self.max_overflow)
@@ -203,7 +225,10 @@ impl fmt::Display for Concern {
             Self::DatabaseAway => f.write_str("the database does not answer: calls go on, their records wait"),
             Self::DatabaseSlow(latency) => write!(f, "the database took {} ms to answer", latency.as_millis()),
             Self::SecretMissing(name) => write!(f, "{name} is not set, and the policies use it"),
-            Self::SecurityEvents(count) => write!(f, "{count} security events of a risk above {RISK} within 24 hours"),
+            Self::SecurityEvents(count) => {
+                let at_least = if *count < MOST_EVENTS.into() { "" } else { "at least " };
+                write!(f, "{at_least}{count} security events of a risk above {RISK} within 24 hours")
+            }
             Self::PlatformAway => f.write_str("the host of SUPABASE_URL cannot be reached"),
             Self::PoolExhausted { most } => write!(f, "all {most} connections to the database are in use"),
         }
@@ -217,7 +242,7 @@ pub fn of_the_whole(store: &StoreSeen, secrets: &BTreeMap<String, bool>) -> Vec<
         Database::Away | Database::NotAskedYet => Some(Concern::DatabaseAway),
     };
     let missing = secrets.iter().filter(|(_, there)| !**there).map(|(name, _)| Concern::SecretMissing(name.clone()));
-    let events = store.security_events.filter(|count| *count >= SECURITY_EVENTS).map(Concern::SecurityEvents);
+    let events = store.security_events.known().filter(|count| *count >= SECURITY_EVENTS).map(Concern::SecurityEvents);
     database.into_iter().chain(missing).chain(events).collect()
 }
 
@@ -243,7 +268,7 @@ mod tests {
 
     fn connected(millis: u64) -> StoreSeen {
         let database = Database::Connected { latency: Duration::from_millis(millis) };
-        StoreSeen { database, pool: pool(0, 1), security_events: Some(0) }
+        StoreSeen { database, pool: pool(0, 1), security_events: SecurityEvents::Counted(0) }
     }
 
     fn pool(checked_out: u32, checked_in: u32) -> Pool {
@@ -265,11 +290,13 @@ mod tests {
             (StoreSeen { database: Database::Away, ..connected(0) }, &all, vec![Concern::DatabaseAway]),
             (StoreSeen::default(), &all, vec![Concern::DatabaseAway]),
             (connected(5), &one_missing, vec![Concern::SecretMissing("B".into())]),
-            (events(Some(9)), &all, vec![]),
-            (events(Some(10)), &all, vec![Concern::SecurityEvents(10)]),
-            (events(None), &all, vec![]),
+            (events(SecurityEvents::Counted(9)), &all, vec![]),
+            (events(SecurityEvents::Counted(10)), &all, vec![Concern::SecurityEvents(10)]),
+            (events(SecurityEvents::NotCountedYet), &all, vec![]),
+            (events(SecurityEvents::Uncountable { last: None }), &all, vec![]),
+            (events(SecurityEvents::Uncountable { last: Some(10) }), &all, vec![Concern::SecurityEvents(10)]),
             (
-                StoreSeen { database: Database::Away, security_events: Some(11), ..connected(0) },
+                StoreSeen { database: Database::Away, security_events: SecurityEvents::Counted(11), ..connected(0) },
                 &one_missing,
                 vec![Concern::DatabaseAway, Concern::SecretMissing("B".into()), Concern::SecurityEvents(11)],
             ),

@@ -109,7 +109,7 @@ fn compare(sql: &str, oracle: Option<&Oracle>) -> Result<(), Disagreement> {
     if !oracle.must.is_empty() && as_text.findings.is_empty() {
         return Err(of(Class::TextMiss, list(oracle.must.iter())));
     }
-    if has_odd_blanks(sql) {
+    if has_odd_blanks(sql) || oracle.counts_are_open {
         return Ok(());
     }
     if judged.statements.len() != oracle.kinds.len() {

@@ -1,6 +1,6 @@
 //! What a condition comes to, told from its syntax tree. Folds only what PostgreSQL is sure to fold likewise.
 
-use pg_query::protobuf::{AExprKind, BoolExprType, BoolTestType, NullTestType};
+use pg_query::protobuf::{AExprKind, BoolExprType, BoolTestType, NullTestType, SubLinkType};
 
 use crate::tree::Tree;
 
@@ -103,6 +103,17 @@ fn said(text: &str) -> Option<bool> {
     }
 }
 
+/// A question whether something is NULL, true, false, known, distinct or there.
+fn is_never_null(tree: &Tree) -> bool {
+    match tree.name() {
+        "NullTest" | "BooleanTest" => true,
+        "SubLink" => tree.get("sub_link_type").is(SubLinkType::ExistsSublink as i32),
+        "AExpr" => [AExprKind::AexprDistinct, AExprKind::AexprNotDistinct].iter().any(|kind| tree.get("kind").is(*kind as i32)),
+        "BoolExpr" => tree.get("args").items().iter().all(is_never_null),
+        _ => false,
+    }
+}
+
 impl Folder {
     fn value(&self, tree: &Tree) -> Value {
         let value = self.whole_value(tree);
@@ -201,6 +212,7 @@ impl Folder {
                 let same = match (self.value(left), self.value(right)) {
                     (Value::Null, Value::Null) => Value::Truth(true),
                     (Value::Null, other) | (other, Value::Null) if other.is_known() => Value::Truth(false),
+                    (Value::Null, Value::Row) | (Value::Row, Value::Null) => Value::Row,
                     (a, b) => self.operate("=", &a, &b),
                 };
                 if kind == AExprKind::AexprNotDistinct { same } else { not(same) }
@@ -313,8 +325,11 @@ impl Folder {
     }
 
     fn null_test(&self, tree: &Tree) -> Value {
-        let is_null = match self.value(tree.get("arg")) {
+        let asked = tree.get("arg");
+        let is_null = match self.value(asked) {
             Value::Null => Value::Truth(true),
+            // It is true or false for every row, and a judge may see that.
+            Value::Row if is_never_null(asked) => Value::Fixed,
             Value::Row => Value::Row,
             Value::Same | Value::Never | Value::Fixed => Value::Fixed,
             _ => Value::Truth(false),

@@ -44,6 +44,8 @@ pub struct Oracle {
     pub may: BTreeSet<&'static str>,
     /// It carries code that this does not read, so that anything may be found.
     pub is_opaque: bool,
+    /// Whether there is something among it that PostgreSQL's grammar takes, and PostgreSQL never runs: a judge may take it for a sentence.
+    pub counts_are_open: bool,
 }
 
 /// None, if PostgreSQL rejects the text.
@@ -139,6 +141,7 @@ impl Oracle {
                     self.must("alter-database");
                 } else {
                     self.may("alter-database");
+                    self.counts_are_open = true;
                 }
             }
             "AlterDatabaseRefreshCollStmt" => self.must("alter-database"),

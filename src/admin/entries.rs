@@ -129,7 +129,7 @@ pub async fn log_bypass(
     Json { value: Bypass { by: Name(by), target: Name(target), reason: Reason(reason) }, .. }: Json<Bypass>,
 ) -> Said<Entry> {
     let entry = ActivityEntry::bypass(gatekeeper.pipeline.clock.now(), &by, &target, &reason);
-    gatekeeper.control.log_bypass(entry.clone(), &actor).await?;
+    gatekeeper.control.log_bypass(&entry, &actor).await?;
     Ok(Answer::Created(entry.into()))
 }
 

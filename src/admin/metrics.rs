@@ -8,7 +8,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 
 use crate::gatekeeper::Gatekeeper;
 use crate::health::Probe;
-use crate::telemetry::metrics::TargetLabel;
+use crate::telemetry::metrics::{Metrics, TargetLabel};
 use crate::upstream::breaker::BreakerState;
 
 /// Metrics for Prometheus.
@@ -17,7 +17,12 @@ use crate::upstream::breaker::BreakerState;
     responses((status = 200, description = "OpenMetrics text.", content_type = "application/openmetrics-text", body = String))
 )]
 pub async fn show(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
-    let metrics = &gatekeeper.metrics;
+    let text = gatekeeper.metrics.render_after(|metrics| look_up(&gatekeeper, metrics));
+    let headers = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8"), (CACHE_CONTROL, "no-store")];
+    (headers, text).into_response()
+}
+
+fn look_up(gatekeeper: &Gatekeeper, metrics: &Metrics) {
     metrics.limit_buckets.set(i64::try_from(gatekeeper.pipeline.limiter.buckets()).unwrap_or(i64::MAX));
     // Targets that have left policy leave the metrics too.
     metrics.breaker_state.clear();
@@ -36,6 +41,4 @@ pub async fn show(State(gatekeeper): State<Arc<Gatekeeper>>) -> Response {
     for (target, probe) in gatekeeper.probes() {
         metrics.target_up.get_or_create(&TargetLabel { target: target.to_string() }).set(i64::from(probe == Probe::Up));
     }
-    let headers = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8"), (CACHE_CONTROL, "no-store")];
-    (headers, metrics.render()).into_response()
 }

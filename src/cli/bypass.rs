@@ -63,8 +63,7 @@ async fn log(output: &Output, store: &dyn Store, bypass: &Log) -> Result<Exit, S
     let at = Clock::system().now();
     let entry = ActivityEntry::bypass(at, &bypass.by, &bypass.target, &bypass.reason);
     let actor = Actor::named(&operator(&Environment::process()));
-    store.add_entries(std::slice::from_ref(&entry)).await?;
-    store.audit(&[entry.bypass_logged(&actor)]).await?;
+    store.log_bypass(&entry, &entry.bypass_logged(&actor)).await?;
     output.say(&format!("logged as {id}; to be reviewed: gatekeeper bypass review {id} --by NAME --note NOTE", id = entry.id));
     output.value(&describe(&CallRow {
         id: entry.id,

@@ -7,8 +7,10 @@ use serde_json::json;
 
 use super::Exit;
 use super::output::Output;
-use super::setup::{failed, ready_store};
+use super::setup::{failed, operator, ready_store};
+use crate::audit::{Actor, AuditAction, AuditEntry};
 use crate::clock::Clock;
+use crate::settings::Environment;
 
 const SHOWN: u32 = 200;
 
@@ -40,7 +42,7 @@ pub async fn run(output: &Output, command: Command) -> Exit {
                 Exit::Fine
             })
         }
-        Command::Clear { source } => store.clear_limits(&source).await.map(|rows| {
+        Command::Clear { source } => store.clear_limits(&source, &cleared(&source)).await.map(|rows| {
             output.say(&format!("{rows} rows of {source} are forgotten; running gatekeepers take the counts back within a second"));
             output.value(&json!({ "source": source, "rows": rows }));
             if rows == 0 { Exit::NotSo } else { Exit::Fine }
@@ -48,4 +50,9 @@ pub async fn run(output: &Output, command: Command) -> Exit {
     };
     store.close().await;
     done.unwrap_or_else(|error| failed(output, &error))
+}
+
+fn cleared(source: &str) -> AuditEntry {
+    let actor = Actor::named(&operator(&Environment::process()));
+    AuditEntry::new(Clock::system().now(), &actor, AuditAction::LimitsCleared, source)
 }

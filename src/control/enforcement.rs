@@ -72,7 +72,7 @@ impl Control {
     /// says [`state_trouble`](Self::state_trouble).
     pub async fn enforce(&self, order: &EnforceOrder, by: &Actor) -> Vec<GateStanding> {
         // An end that has just come is told before the ruling is gone.
-        self.tell_ends();
+        let ends = self.tell_ends();
         let gates = order.gate.map_or_else(|| GateName::ALL.to_vec(), |gate| vec![gate]);
         let (now, until, reason) = (self.now(), order.until.map(within_calendar), legible(order.reason.trim(), WORDS));
         let modes =
@@ -97,7 +97,7 @@ impl Control {
         let entry = AuditEntry::new(now, by, AuditAction::EnforcementChanged, order.gate.map_or(EVERY_GATE, GateName::as_str));
         let noted = self.note(entry.because(Some(&reason)).from_to(before.into(), after.into()));
         // Both go on if whoever asked is gone.
-        let (_kept, _noted) = tokio::join!(self.keep_rulings(), noted);
+        let (_kept, _noted) = tokio::join!(self.keep_rulings(ends), noted);
         self.enforcement()
     }
 
@@ -119,7 +119,7 @@ impl Control {
     /// ours it is told.
     pub(super) async fn reread_rulings(&self) -> Result<(), StoreError> {
         let stored = self.store.rulings().await?;
-        self.tell_ends();
+        let mut ends = self.tell_ends();
         let known: HashSet<(GateName, Timestamp)> = stored.iter().map(|ruling| (ruling.gate, ruling.at)).collect();
         let now = self.now();
         let (taken, is_ahead) = self.pipeline.live.change(|snapshot| {
@@ -137,6 +137,7 @@ impl Control {
             self.errands.bring_rulings();
         }
         if taken.is_empty() {
+            self.keep_ends(ends);
             return Ok(());
         }
         let enforcement = Arc::clone(&self.pipeline.live.current().enforcement);
@@ -156,8 +157,8 @@ impl Control {
             }
         }
         self.show_enforcement();
-        self.tell_ends();
-        let _kept = self.keep_rulings().await;
+        ends.extend(self.tell_ends());
+        let _kept = self.keep_rulings(ends).await;
         Ok(())
     }
 
@@ -176,14 +177,16 @@ impl Control {
 
     /// Called several times a second: rulings end by themselves, and flags switch gates, without anybody doing anything here.
     pub fn look_at_enforcement(&self) {
-        self.tell_ends();
+        let ends = self.tell_ends();
+        self.keep_ends(ends);
         self.show_enforcement();
     }
 
     /// Called every few seconds: what could not be kept may be kept now.
     pub async fn keep_state(&self) {
         if self.state.trouble().is_some() {
-            let (_rulings, _entries) = tokio::join!(self.keep_rulings(), self.keep_entries(self.waiting_entries()));
+            let entries = self.keep_entries(self.waiting_entries());
+            let _kept = self.keep_rulings(vec![entries]).await;
             self.try_state().await;
         }
         self.metrics.state_unkept.set(i64::from(self.state.trouble().is_some()));
@@ -223,34 +226,51 @@ impl Control {
         }
     }
 
-    /// Tells of each ruling that has ended, once.
-    fn tell_ends(&self) {
+    /// Tells of each ruling that has ended, once. The handles end when the entries are on the disk.
+    fn tell_ends(&self) -> Vec<JoinHandle<()>> {
         let (snapshot, now) = (self.pipeline.live.snapshot(), self.now());
-        let mut news = false;
+        let mut told = lock(&self.enforcement.0);
+        let mut ends = Vec::new();
         for ruling in snapshot.enforcement.rulings() {
             let Some(until) = ruling.until.filter(|until| *until <= now) else { continue };
-            if lock(&self.enforcement.0).insert(ruling.gate, ruling.at) == Some(ruling.at) {
+            if told.get(&ruling.gate) == Some(&ruling.at) {
                 continue;
             }
-            news = true;
             let mode = |mode: Option<GateMode>| json!({ "mode": mode.unwrap_or(snapshot.enforcement.start()).as_str() });
             let entry = AuditEntry::new(until, &Actor::cause("its own end"), AuditAction::EnforcementEnded, ruling.gate.as_str())
                 .because(Some(&ruling.reason))
                 .from_to(mode(ruling.mode), mode(ruling.afterwards));
-            self.note(AuditEntry { id: id_of_the_end(ruling), ..entry });
+            ends.push(self.note(AuditEntry { id: id_of_the_end(ruling), ..entry }));
+            told.insert(ruling.gate, ruling.at);
         }
-        if news {
-            self.keep_rulings();
+        ends
+    }
+
+    fn keep_ends(&self, ends: Vec<JoinHandle<()>>) {
+        if !ends.is_empty() {
+            self.keep_rulings(ends);
         }
     }
 
-    fn keep_rulings(&self) -> JoinHandle<bool> {
-        let (state, pipeline, told) = (Arc::clone(&self.state), Arc::clone(&self.pipeline), Arc::clone(&self.enforcement));
-        spawn_blocking(move || {
-            state.keep(FILE, || {
-                let enforcement = Arc::clone(&pipeline.live.current().enforcement);
-                Some(forms::write_rulings(enforcement.rulings(), &lock(&told.0)))
-            })
+    /// Writes the rulings once the entries about their `ends` are on the disk, and says of an end that it was told only if its entry is:
+    /// whoever comes after a crash tells it otherwise. It goes on if nobody waits for it.
+    fn keep_rulings(&self, ends: Vec<JoinHandle<()>>) -> JoinHandle<()> {
+        let (state, pipeline, outbox, told) =
+            (Arc::clone(&self.state), Arc::clone(&self.pipeline), Arc::clone(&self.outbox), Arc::clone(&self.enforcement));
+        tokio::spawn(async move {
+            for end in ends {
+                let _kept = end.await;
+            }
+            let writing = spawn_blocking(move || {
+                state.keep(FILE, || {
+                    let enforcement = Arc::clone(&pipeline.live.current().enforcement);
+                    let told = lock(&told.0).clone();
+                    let is_told =
+                        |ruling: &Ruling| told.get(&ruling.gate) == Some(&ruling.at) && outbox.is_safe(id_of_the_end(ruling), &state);
+                    Some(forms::write_rulings(enforcement.rulings(), is_told))
+                })
+            });
+            let _kept = writing.await;
         })
     }
 }

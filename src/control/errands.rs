@@ -62,6 +62,14 @@ impl Errands {
     }
 }
 
+/// What only waits for the database is tried again soon, whatever else was refused.
+fn soonest(one: Result<(), StoreError>, other: Result<(), StoreError>) -> Result<(), StoreError> {
+    match (one, other) {
+        (Err(StoreError::Away(why)), _) | (_, Err(StoreError::Away(why))) => Err(StoreError::Away(why)),
+        (one, other) => one.and(other),
+    }
+}
+
 impl Control {
     /// Runs for ever, once the database is as needed.
     pub async fn run_errands(&self) {
@@ -92,7 +100,7 @@ impl Control {
         let rulings = self.errands.rulings.run(self.bring_rulings()).await;
         let entries = self.send_entries().await;
         let flags = self.errands.flags.run(self.seed_flags()).await;
-        rulings.and(entries).and(flags)
+        soonest(soonest(rulings, entries), flags)
     }
 
     async fn bring_rulings(&self) -> Result<(), StoreError> {

@@ -1,7 +1,5 @@
 //! What lies in the state directory, member by member: readable by people, and refused whole if it is not ours.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -46,8 +44,8 @@ struct Entry {
     after: Value,
 }
 
-/// `told`: of the rulings that have ended, those whose end has been told, by their gate and moment.
-pub(super) fn write_rulings<'r>(rulings: impl Iterator<Item = &'r Ruling>, told: &HashMap<GateName, Timestamp>) -> String {
+/// `is_told`: whether the ruling has ended, and its end has been told.
+pub(super) fn write_rulings<'r>(rulings: impl Iterator<Item = &'r Ruling>, is_told: impl Fn(&Ruling) -> bool) -> String {
     let mode = |mode: Option<GateMode>| mode.map(|mode| mode.as_str().to_owned());
     let rulings = rulings.map(|ruling| RulingForm {
         gate: ruling.gate.as_str().to_owned(),
@@ -57,7 +55,7 @@ pub(super) fn write_rulings<'r>(rulings: impl Iterator<Item = &'r Ruling>, told:
         reason: ruling.reason.clone(),
         actor: ruling.actor.clone(),
         at: ruling.at.to_string(),
-        ended: told.get(&ruling.gate) == Some(&ruling.at),
+        ended: is_told(ruling),
     });
     pretty(&Rulings { version: VERSION, rulings: rulings.collect() })
 }
@@ -66,15 +64,17 @@ pub(super) fn write_rulings<'r>(rulings: impl Iterator<Item = &'r Ruling>, told:
 pub(super) fn read_rulings(text: &str) -> Result<Vec<(Ruling, bool)>, String> {
     let file: Rulings = serde_json::from_str(text).map_err(|error| error.to_string())?;
     of_this_version(file.version)?;
-    file.rulings.into_iter().map(ruling).collect()
+    file.rulings.into_iter().filter_map(|form| ruling(form).transpose()).collect()
 }
 
-fn ruling(form: RulingForm) -> Result<(Ruling, bool), String> {
+/// Gates that only a newer gatekeeper has are none of our business: after a way back to an older one, what was said of the others holds.
+fn ruling(form: RulingForm) -> Result<Option<(Ruling, bool)>, String> {
+    let Some(gate) = GateName::parse(&form.gate) else { return Ok(None) };
     let mode = |text: Option<String>| {
         text.map(|text| GateMode::parse(&text).ok_or_else(|| format!("{text:?} is neither enforce nor observe"))).transpose()
     };
     let ruling = Ruling {
-        gate: GateName::parse(&form.gate).ok_or_else(|| format!("there is no gate {:?}", form.gate))?,
+        gate,
         mode: mode(form.mode)?,
         until: form.until.as_deref().map(moment).transpose()?,
         afterwards: mode(form.afterwards)?,
@@ -82,7 +82,7 @@ fn ruling(form: RulingForm) -> Result<(Ruling, bool), String> {
         actor: form.actor,
         at: moment(&form.at)?,
     };
-    Ok((ruling, form.ended))
+    Ok(Some((ruling, form.ended)))
 }
 
 pub(super) fn write_entry(entry: &AuditEntry) -> String {
@@ -130,21 +130,32 @@ mod tests {
             at,
         };
         let plain = Ruling { gate: GateName::Authenticate, mode: None, until: None, afterwards: None, ..timed.clone() };
-        let text = write_rulings([&timed, &plain].into_iter(), &HashMap::from([(timed.gate, at)]));
+        let text = write_rulings([&timed, &plain].into_iter(), |ruling| ruling.gate == timed.gate);
         assert_eq!(read_rulings(&text).unwrap(), [(timed, true), (plain, false)]);
+    }
+
+    fn form(gate: &str, mode: &str, at: &str) -> Value {
+        json!({ "gate": gate, "mode": mode, "until": null, "afterwards": null, "reason": "", "actor": "", "at": at, "ended": false })
+    }
+
+    #[test]
+    fn a_gate_that_only_a_newer_gatekeeper_has_takes_no_other_with_it() {
+        let now = "2026-03-04T05:06:07Z";
+        // Its modes may be new, too.
+        let rulings = [form("moat", "half-full", now), form("sql_filter", "observe", now)];
+        let read = read_rulings(&json!({ "version": 1, "rulings": rulings }).to_string()).unwrap();
+        assert_eq!(read.iter().map(|(ruling, _)| ruling.gate).collect::<Vec<_>>(), [GateName::SqlFilter]);
     }
 
     #[test]
     fn a_file_that_is_not_ours_is_refused_whole() {
-        let ruling = |gate: &str, mode: &str, at: &str| json!({ "gate": gate, "mode": mode, "until": null, "afterwards": null, "reason": "", "actor": "", "at": at, "ended": false });
         let now = "2026-03-04T05:06:07Z";
         for (version, rulings) in [
             (2, json!([])),
             (1, json!({})),
-            (1, json!([ruling("sql_filter", "off", now)])),
-            (1, json!([ruling("moat", "observe", now)])),
-            (1, json!([ruling("sql_filter", "observe", "yesterday")])),
-            (1, json!([ruling("sql_filter", "observe", now), {}])),
+            (1, json!([form("sql_filter", "off", now)])),
+            (1, json!([form("sql_filter", "observe", "yesterday")])),
+            (1, json!([form("sql_filter", "observe", now), {}])),
         ] {
             assert!(read_rulings(&json!({ "version": version, "rulings": rulings }).to_string()).is_err(), "{version} {rulings}");
         }

@@ -25,6 +25,7 @@ use crate::audit::{Actor, AuditAction, AuditEntry};
 use crate::clock::Timestamp;
 use crate::identity::{KeyHash, KeyId};
 use crate::pipeline::Pipeline;
+use crate::store::control::limits_cleared;
 use crate::store::{Store, StoreError};
 use crate::telemetry::logging::{Level, Log};
 use crate::telemetry::metrics::Metrics;
@@ -158,10 +159,12 @@ impl Control {
 
     /// How many rows of counts were forgotten.
     pub async fn clear_limits(&self, identifier: &str, by: &Actor) -> Result<u64, ControlError> {
-        let rows = self.store.clear_limits(identifier).await?;
-        self.hurry.notify_one();
         let entry = AuditEntry::new(self.now(), by, AuditAction::LimitsCleared, identifier);
-        self.note(entry.from_to(serde_json::json!({ "rows": rows }), serde_json::json!({ "rows": 0 })));
+        let rows = self.store.clear_limits(identifier, &entry).await?;
+        if rows > 0 {
+            self.hurry.notify_one();
+            outbox::tell(&limits_cleared(&entry, rows));
+        }
         Ok(rows)
     }
 

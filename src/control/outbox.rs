@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::task::{JoinHandle, spawn_blocking};
 use uuid::Uuid;
 
+use super::state::State;
 use super::{Control, forms, lock};
 use crate::audit::{AuditAction, AuditEntry};
 use crate::store::StoreError;
@@ -48,6 +49,11 @@ impl Outbox {
         lock(&self.waiting).iter().find(|entry| entry.id == id).map(forms::write_entry)
     }
 
+    /// Whether an entry that was taken would come through a crash: it waits no more, or lies on the disk.
+    pub fn is_safe(&self, id: Uuid, state: &State) -> bool {
+        self.text(id).is_none() || state.has(&file(id))
+    }
+
     fn ids(&self) -> Vec<Uuid> {
         lock(&self.waiting).iter().map(|entry| entry.id).collect()
     }
@@ -59,6 +65,10 @@ impl Outbox {
     fn sent(&self, entries: &[AuditEntry]) {
         lock(&self.waiting).retain(|waiting| entries.iter().all(|sent| sent.id != waiting.id));
     }
+}
+
+fn file(id: Uuid) -> String {
+    format!("{FOLDER}/{id}.json")
 }
 
 /// In the log, whether or not it ever reaches a database.
@@ -90,7 +100,7 @@ impl Control {
         let (state, outbox) = (Arc::clone(&self.state), Arc::clone(&self.outbox));
         spawn_blocking(move || {
             for id in ids {
-                state.keep(&format!("{FOLDER}/{id}.json"), || outbox.text(id));
+                state.keep(&file(id), || outbox.text(id));
             }
         })
     }

@@ -8,12 +8,11 @@ use crate::store::CallRow;
 use crate::store::control::{ActivityEntry, EntryKind, Review};
 
 impl Control {
-    /// `entry`: as [`ActivityEntry::bypass`] makes it.
-    pub async fn log_bypass(&self, entry: ActivityEntry, by: &Actor) -> Result<(), ControlError> {
-        self.store.add_entries(std::slice::from_ref(&entry)).await?;
-        let noted = self.note(entry.bypass_logged(by));
-        // It goes on if whoever asked is gone.
-        let _kept = noted.await;
+    /// `bypass`: as [`ActivityEntry::bypass`] makes it.
+    pub async fn log_bypass(&self, bypass: &ActivityEntry, by: &Actor) -> Result<(), ControlError> {
+        let entry = bypass.bypass_logged(by);
+        self.store.log_bypass(bypass, &entry).await?;
+        outbox::tell(&entry);
         Ok(())
     }
 

@@ -69,6 +69,10 @@ impl State {
         self.keep(TRIED, || Some(String::new())) && self.keep(TRIED, || None)
     }
 
+    pub fn has(&self, name: &str) -> bool {
+        self.directory.join(name).is_file()
+    }
+
     /// `None`: there is no such file. What `parse` cannot read is set aside, loudly.
     pub fn read<T>(&self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let path = self.directory.join(name);

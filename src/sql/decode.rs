@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::lexer::Shape;
+use super::lexer::{Backslash, Lexer, Shape, Token};
 
 /// As PostgreSQL keeps it: small ASCII letters where it was not quoted.
 pub fn name(shape: Shape, written: &str) -> String {
     match shape {
         Shape::Quoted => inside(written, '"').replace("\"\"", "\""),
         Shape::UnicodeQuoted => {
-            let (written, escape) = without_uescape(written, '"');
+            let (written, escape) = without_uescape(written);
             unicode(&inside(written.get(2..).unwrap_or_default(), '"').replace("\"\"", "\""), escape)
         }
         _ => written.to_ascii_lowercase(),
@@ -25,7 +25,7 @@ pub fn literal(shape: Shape, written: &str) -> Cow<'_, str> {
         }
         Shape::Escaped => Cow::Owned(escaped(&pieces(written.get(1..).unwrap_or_default(), Escapes::Yes))),
         Shape::Unicode => {
-            let (written, escape) = without_uescape(written, '\'');
+            let (written, escape) = without_uescape(written);
             Cow::Owned(unicode(&pieces(written.get(2..).unwrap_or_default(), Escapes::No).replace("''", "'"), escape))
         }
         Shape::Bits => Cow::Borrowed(written),
@@ -114,19 +114,14 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// What stands before `UESCAPE '!'`, and the character it names; the usual one where there is none.
-fn without_uescape(written: &str, quote: char) -> (&str, char) {
-    let usual = (written, '\\');
-    let Some(rest) = written.strip_suffix('\'') else { return usual };
-    let Some(escape) = rest.chars().next_back() else { return usual };
-    let Some(before) = rest.strip_suffix(escape).and_then(|rest| rest.strip_suffix('\'')) else { return usual };
-    // Behind the last quote of the literal itself there is a word; blanks and comments may stand around it.
-    match before.rfind(quote) {
-        Some(end) if before.get(end..).is_some_and(|word| word.to_ascii_lowercase().contains("uescape")) => {
-            (before.get(..=end).unwrap_or(written), escape)
-        }
-        _ => usual,
-    }
+/// What stands before `UESCAPE '!'`, and the character that it names, in a literal of any sort; the usual one where there is none.
+fn without_uescape(written: &str) -> (&str, char) {
+    let mut lexer = Lexer::new(written, 0, Backslash::Plain);
+    let mut next = || lexer.next_token().ok().flatten();
+    let (Some(named), Some(_uescape), Some(said)) = (next(), next(), next()) else { return (written, '\\') };
+    let text = |token: &Token| written.get(token.start as usize..token.end as usize).unwrap_or_default();
+    let escape = literal(said.shape, text(&said)).chars().next();
+    (text(&named), escape.unwrap_or('\\'))
 }
 
 /// `\0041` and `\+000041`.

@@ -21,14 +21,14 @@ pub enum Found<'a> {
 }
 
 pub fn find(text: &str, field: Field, backslash: Backslash) -> Found<'_> {
-    let start = Tokens::read(text, 0, head::LONGEST, backslash);
+    let start = head_at(text, 0, backslash);
     let begins = head::begins(&after_semicolons(&start));
     match field {
         Field::Text if !begins => Found::Prose,
         Field::Sql if !begins => in_prose(text, backslash),
         _ => {
             // The whole of a short text is read already.
-            let tokens = if start.list.len() < head::LONGEST { start } else { Tokens::read(text, 0, usize::MAX, backslash) };
+            let tokens = if start.list.len() == head::LONGEST { Tokens::read(text, 0, usize::MAX, backslash) } else { start };
             match field {
                 Field::Text if tokens.broken.is_none() && is_all_sql(&tokens) => Found::Sql(tokens),
                 Field::Text => Found::Prose,
@@ -37,6 +37,13 @@ pub fn find(text: &str, field: Field, backslash: Backslash) -> Found<'_> {
             }
         }
     }
+}
+
+/// The tokens from here on, as many as tell whether a statement begins: few, but all of them where a list in the head goes on beyond those.
+fn head_at(text: &str, at: usize, backslash: Backslash) -> Tokens<'_> {
+    let head = Tokens::read(text, at, head::LONGEST, backslash);
+    let is_cut = head.list.len() == head::LONGEST && head::may_be_cut(&after_semicolons(&head));
+    if is_cut { Tokens::read(text, at, usize::MAX, backslash) } else { head }
 }
 
 fn after_semicolons<'t>(tokens: &'t Tokens<'_>) -> Cursor<'t> {
@@ -108,7 +115,7 @@ fn in_prose(text: &str, backslash: Backslash) -> Found<'_> {
             b';' => {
                 at += 1;
                 // Where a head would take long to read, a comment that goes on for ever is opened at every semicolon.
-                let head = Tokens::read(text, at, head::LONGEST, backslash);
+                let head = head_at(text, at, backslash);
                 let read = head.list.last().map_or(at, |last| last.end as usize).max(head.broken.map_or(at, |_| text.len()));
                 budget = budget.saturating_sub(read - at);
                 if budget == 0 {

@@ -10,11 +10,19 @@ use super::tokens::{Cursor, k};
 pub fn next_statement<'t>(cursor: &mut Cursor<'t>) -> Cursor<'t> {
     let start = *cursor;
     let carries = carries(start);
+    // In parentheses no body begins: a parameter can be called so.
+    let mut inside_until = 0;
     while !cursor.is_end() {
         match cursor.shape(0) {
             Some(Shape::Semicolon) => break,
             Some(Shape::Open) if carries == Carries::Actions => cursor.skip(),
-            Some(Shape::Word) if carries == Carries::Body && cursor.is(k::BEGIN) && cursor.kw(1) == k::ATOMIC => {
+            Some(Shape::Open) => {
+                inside_until = inside_until.max(cursor.group_end());
+                cursor.advance(1);
+            }
+            Some(Shape::Word)
+                if carries == Carries::Body && cursor.at >= inside_until && cursor.is(k::BEGIN) && cursor.kw(1) == k::ATOMIC =>
+            {
                 cursor.advance(2);
                 cursor.at = body_end(*cursor).unwrap_or(cursor.at);
             }

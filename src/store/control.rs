@@ -138,6 +138,11 @@ impl FlagChange {
     }
 }
 
+/// The entry about counts that were given back.
+pub fn limits_cleared(entry: &AuditEntry, rows: u64) -> AuditEntry {
+    entry.clone().from_to(json!({ "rows": rows }), json!({ "rows": 0 }))
+}
+
 fn state(Flag { name, enabled, kill_switch, rollout_percentage }: &Flag) -> Value {
     json!({ "name": name, "enabled": enabled, "kill_switch": kill_switch, "rollout_percentage": rollout_percentage })
 }

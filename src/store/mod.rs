@@ -84,8 +84,9 @@ pub trait Store: AuditLog + Send + Sync + 'static {
     fn counts_since(&self, start: Timestamp) -> StoreFuture<'_, Vec<EndpointCount>>;
     /// The rows of one identifier (or of all) from `start` on, newest first.
     fn limit_rows<'a>(&'a self, identifier: Option<&'a str>, start: Timestamp, most: u32) -> StoreFuture<'a, Vec<LimitRow>>;
-    /// Deletes all rows of one identifier; returns how many there were.
-    fn clear_limits<'a>(&'a self, identifier: &'a str) -> StoreFuture<'a, u64>;
+    /// Deletes all rows of one identifier and keeps the entry about it, in one transaction. How many there were; of none, nothing is
+    /// kept.
+    fn clear_limits<'a>(&'a self, identifier: &'a str, entry: &'a AuditEntry) -> StoreFuture<'a, u64>;
 
     /// A cursor behind every signal there is now.
     fn signal_cursor(&self) -> StoreFuture<'_, SignalCursor>;
@@ -128,6 +129,8 @@ pub trait Store: AuditLog + Send + Sync + 'static {
 
     /// Writes rows of the activity log that are no calls; one that is there already changes nothing.
     fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()>;
+    /// Writes a bypass, and keeps the entry about it: both or neither.
+    fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()>;
     /// Entries of a kind, newest first: all of them, or those that still want somebody's eye (bypasses that are open, fixes that failed,
     /// not reviewed).
     fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>>;
@@ -135,8 +138,8 @@ pub trait Store: AuditLog + Send + Sync + 'static {
     /// such entry that wants somebody's eye.
     fn review<'a>(&'a self, id: Uuid, review: &'a Review, entry: &'a AuditEntry) -> StoreFuture<'a, bool>;
 
-    /// Rows of `security_events` since `start` with a risk above `risk`.
-    fn security_events(&self, start: Timestamp, risk: u32) -> StoreFuture<'_, u64>;
+    /// Rows of `security_events` since `start` with a risk above `risk`, counted up to `most`.
+    fn security_events(&self, start: Timestamp, risk: u32, most: u32) -> StoreFuture<'_, u64>;
 
     /// Waits until somebody may have left a signal. A store that cannot tell waits for ever: signals are asked for regularly anyway.
     /// Nothing is lost by not waiting to the end.

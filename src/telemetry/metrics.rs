@@ -1,6 +1,7 @@
 //! Every metric, each declared once; the words beside it are its help text. Labels come from bounded sets only.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
@@ -42,6 +43,7 @@ macro_rules! metrics {
         #[derive(Debug)]
         pub struct Metrics {
             registry: Registry,
+            looking_up: Mutex<()>,
             $(#[doc = $help] pub $field: $kind,)*
         }
 
@@ -52,7 +54,7 @@ macro_rules! metrics {
                     let $field: $kind = $make;
                     registry.register($name, $help, $field.clone());
                 )*
-                Self { registry, $($field,)* }
+                Self { registry, looking_up: Mutex::default(), $($field,)* }
             }
         }
     };
@@ -96,6 +98,13 @@ metrics! {
 }
 
 impl Metrics {
+    /// OpenMetrics text, with what is looked up only now. One after the other: nobody must find it half looked up.
+    pub fn render_after(&self, look_up: impl FnOnce(&Self)) -> String {
+        let _one_at_a_time = self.looking_up.lock().unwrap_or_else(PoisonError::into_inner);
+        look_up(self);
+        self.render()
+    }
+
     /// OpenMetrics text.
     pub fn render(&self) -> String {
         let mut text = String::new();

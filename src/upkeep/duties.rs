@@ -10,9 +10,9 @@ use super::told_to_stop;
 use crate::control::Kept;
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::strangers::Folded;
-use crate::health::{Database, Pool, RISK, SECURITY_WINDOW, StoreSeen};
+use crate::health::{Database, MOST_EVENTS, Pool, RISK, SECURITY_WINDOW, SecurityEvents, StoreSeen};
 use crate::record::compose::folded_strangers;
-use crate::store::{Keep, PoolState, Signal, SignalCursor};
+use crate::store::{Keep, PoolState, Signal, SignalCursor, StoreError};
 
 const SIGNALS: Duration = Duration::from_millis(250);
 const MAINTENANCE: Duration = Duration::from_secs(3600);
@@ -103,8 +103,7 @@ pub(super) async fn refresh_health(gatekeeper: &Gatekeeper) {
     let pool = pool(gatekeeper.store.pool());
     let database = ask_database(gatekeeper).await;
     let security_events = match database.is_connected() {
-        // What cannot be counted is complained of once, not once a second.
-        true => count_security_events(gatekeeper, before.security_events.is_some() || !before.database.is_connected()).await,
+        true => count_security_events(gatekeeper, before.security_events).await,
         false => before.security_events,
     };
     if before.database.is_connected() != database.is_connected() {
@@ -121,7 +120,7 @@ pub(super) async fn refresh_health(gatekeeper: &Gatekeeper) {
     }
     metrics.pool_checked_out.set(i64::from(pool.checked_out));
     metrics.pool_most.set(i64::from(pool.most()));
-    metrics.security_events.set(security_events.map_or(0, |count| i64::try_from(count).unwrap_or(i64::MAX)));
+    metrics.security_events.set(security_events.known().map_or(0, |count| i64::try_from(count).unwrap_or(i64::MAX)));
     let missing = gatekeeper.secrets().values().filter(|there| !**there).count();
     metrics.secrets_missing.set(i64::try_from(missing).unwrap_or(i64::MAX));
     gatekeeper.health.saw_store(StoreSeen { database, pool, security_events });
@@ -140,15 +139,20 @@ async fn ask_database(gatekeeper: &Gatekeeper) -> Database {
     }
 }
 
-async fn count_security_events(gatekeeper: &Gatekeeper, is_news: bool) -> Option<u64> {
+async fn count_security_events(gatekeeper: &Gatekeeper, before: SecurityEvents) -> SecurityEvents {
     let start = gatekeeper.pipeline.clock.now().minus(SECURITY_WINDOW);
-    match timeout(PING, gatekeeper.store.security_events(start, RISK)).await {
-        Ok(Ok(count)) => return Some(count),
-        Ok(Err(error)) if is_news => tracing::warn!(%error, "security events cannot be counted"),
-        Err(_) if is_news => tracing::warn!("security events cannot be counted: no answer in time"),
-        Ok(Err(_)) | Err(_) => {}
+    let (why, last) = match timeout(PING, gatekeeper.store.security_events(start, RISK, MOST_EVENTS)).await {
+        Ok(Ok(count)) => return SecurityEvents::Counted(count),
+        // It may take so long because there are so many: those that were known count until it is known better.
+        Ok(Err(StoreError::Away(why))) => (why, before.known()),
+        Err(_) => ("no answer in time".to_owned(), before.known()),
+        Ok(Err(StoreError::Refused(why))) => (why, None),
+    };
+    // Complained of once, not once a second.
+    if !matches!(before, SecurityEvents::Uncountable { .. }) {
+        tracing::warn!(why, "security events cannot be counted");
     }
-    None
+    SecurityEvents::Uncountable { last }
 }
 
 fn pool(state: PoolState) -> Pool {

@@ -109,7 +109,7 @@ impl Breakers {
         }
     }
 
-    /// A new policy is in force: targets that left it are forgotten, new ones are listed from now on.
+    /// A new policy comes into force: targets that left it are forgotten, new ones have a breaker from now on.
     pub fn follow(&self, targets: &Targets) {
         let mut map = self.by_target.write().unwrap_or_else(PoisonError::into_inner);
         map.retain(|name, _| targets.find(name.as_str()).is_some());
@@ -126,12 +126,10 @@ impl Breakers {
         views
     }
 
+    /// A call that set out under a former policy may be for a target that has left: it gets a breaker for itself, and brings none back.
     fn of(&self, name: &TargetName) -> Arc<Breaker> {
-        if let Some(breaker) = self.by_target.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Arc::clone(breaker);
-        }
-        let mut map = self.by_target.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(map.entry(name.clone()).or_insert_with(|| Arc::new(Breaker::new(name, &self.clock))))
+        let map = self.by_target.read().unwrap_or_else(PoisonError::into_inner);
+        map.get(name).map_or_else(|| Arc::new(Breaker::new(name, &self.clock)), Arc::clone)
     }
 }
 

@@ -122,7 +122,7 @@ impl Upstream {
         Some(Failure::BreakerOpen { target: target.name.clone(), retry_after })
     }
 
-    /// To be told of every policy that comes into force.
+    /// To be told of every policy before it comes into force: only its targets have breakers.
     pub fn follow(&self, targets: &Targets) {
         self.breakers.follow(targets);
     }

@@ -199,13 +199,15 @@ async fn what_operators_change_is_sealed_with_the_change(bench: Bench) {
     store.audit(&noted).await.unwrap();
     store.audit(&noted).await.unwrap();
     let bypass = eliza_gatekeeper::store::control::ActivityEntry::bypass(now(), "alice", "brain", "INC-4711");
-    store.add_entries(std::slice::from_ref(&bypass)).await.unwrap();
+    store.log_bypass(&bypass, &entry("brain")).await.unwrap();
     let review = Review::new("bob", "fine", now());
     assert!(store.review(bypass.id, &review, &entry("bypass")).await.unwrap());
+    store.write(&[record()]).await.unwrap();
+    assert_eq!(store.clear_limits("gemini-chat", &entry("gemini-chat")).await.unwrap(), 1);
 
-    assert_eq!(rows_of(&bench, "entry").await, 6);
+    assert_eq!(rows_of(&bench, "entry").await, 8);
     let verified = holds(proved(&bench, &[head(&bench)]).await);
-    assert_eq!((verified.rows, verified.compared, verified.unsealed), (7, 6, 0));
+    assert_eq!((verified.rows, verified.compared, verified.unsealed), (9, 8, 0));
 }
 
 async fn what_others_wrote_is_sealed_afterwards_by_one(bench: Bench) {

@@ -277,6 +277,8 @@ async fn a_running_gatekeeper_is_looked_after_by_commands(database: Database) {
     let cleared = program.run(&["limits", "clear", "superduper-router", "--json"]).await.expect(0).value();
     assert_eq!((&cleared["source"], cleared["rows"].as_u64()), (&json!("superduper-router"), Some(rows.len() as u64)));
     program.run(&["limits", "clear", "superduper-router"]).await.expect(1);
+    let audited = program.run(&["audit", "--json"]).await.expect(0).out;
+    assert_eq!(audited.matches("limits_cleared").count(), 1, "{audited}");
     assert_eq!(program.run(&["limits", "show", "--json"]).await.expect(0).value()["limits"], json!([]));
     // What this asks with counts too.
     let asked = AtomicU32::new(0);

@@ -1,13 +1,16 @@
 //! Health as monitors and people read it: the original's bodies, member by member, from what is kept up to date in the background.
 //! What is away or missing is a 503, calls go on; what concerns operators alone is told on their own listener.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use eliza_gatekeeper::audit::Actor;
 use eliza_gatekeeper::clock::{Clock, ManualClock};
 use eliza_gatekeeper::control::EnforceOrder;
 use eliza_gatekeeper::enforcement::GateMode;
+use eliza_gatekeeper::health::SecurityEvents;
 use eliza_gatekeeper::store::CallQuery;
 use eliza_gatekeeper::verdict::GateName;
 use futures_util::future::join_all;
@@ -418,7 +421,7 @@ async fn ten_risky_events_in_a_day_degrade_the_whole(database: Database) {
     let others: String = (0..12).map(|_| insert(70, 1) + &insert(99, 25)).collect();
     let nine: String = (0..9).map(|hour| insert(71, hour)).collect();
     operator::run(&house.database, &(others + &nine)).await;
-    eventually("nine are counted", || async { house.gatekeeper.health.store().security_events == Some(9) }).await;
+    eventually("nine are counted", || async { house.gatekeeper.health.store().security_events == SecurityEvents::Counted(9) }).await;
     house.get("/health").await.expect(200);
 
     operator::run(&house.database, &insert(100, 23)).await;
@@ -428,4 +431,55 @@ async fn ten_risky_events_in_a_day_degrade_the_whole(database: Database) {
     assert_eq!(page["warnings"], json!(["10 security events of a risk above 70 within 24 hours"]));
     house.get("/api/health").await.expect(200);
     house.get("/readyz").await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_cannot_be_counted_any_more_are_not_over() {
+    let house = well(House::plan().on(Database::Postgres)).await;
+    let events = "insert into security_events (event_type, risk_score) select 'probe', 100 from generate_series(1, 1500)";
+    operator::run(&house.database, events).await;
+    let counted = async || house.gatekeeper.health.store().security_events == SecurityEvents::Counted(1000);
+    eventually("they are counted, up to a point", &counted).await;
+    let mut forgotten = PgConnection::connect(&house.database).await.unwrap();
+    sqlx::raw_sql("begin; lock table security_events").execute(&mut forgotten).await.unwrap();
+    let expected =
+        json!(["at least 1000 security events of a risk above 70 within 24 hours", "security events cannot be counted: the log says why",]);
+    eventually("it is told", || async { ops(&house, "/health").await["warnings"] == expected }).await;
+    house.get("/health").await.expect(503);
+
+    // Whoever asks again and again takes no connection after the other: each question ends, though nobody answers it.
+    let micros = "(extract(epoch from xact_start) * 1000000)::bigint";
+    let waiting = "from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    let since = format!("select coalesce(max({micros}), 0) {waiting}");
+    let asked = Cell::new(0);
+    eventually("it is asked", || async {
+        asked.set(operator::number(&house.database, &since).await);
+        asked.get() > 0
+    })
+    .await;
+    let first = format!("select count(*) {waiting} and {micros} <= {}", asked.get());
+    eventually("nobody waits for the answer", || async { operator::number(&house.database, &first).await == 0 }).await;
+    sqlx::raw_sql("rollback").execute(&mut forgotten).await.unwrap();
+    eventually("they are counted again", &counted).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn metrics_that_are_asked_for_at_once_are_whole() {
+    let house = Arc::new(House::open().await);
+    let targets = |metrics: &str| metrics.lines().filter(|line| line.starts_with("gatekeeper_breaker_")).count();
+    let all = targets(&house.metrics().await);
+    assert!(all > 0);
+    let askers = (0..8).map(|_| {
+        let house = Arc::clone(&house);
+        tokio::spawn(async move {
+            let mut seen = BTreeSet::new();
+            for _ in 0..50 {
+                seen.insert(targets(&house.metrics().await));
+            }
+            seen
+        })
+    });
+    for seen in join_all(askers.collect::<Vec<_>>()).await {
+        assert_eq!(seen.unwrap(), BTreeSet::from([all]));
+    }
 }

@@ -1,12 +1,14 @@
 //! What others change in the database takes effect, whatever else there cannot be read: a broken row or table hides nothing but itself,
 //! keeps no key from being revoked, no record from being written and no gatekeeper from starting, and operators are told.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use eliza_gatekeeper::audit::Actor;
 use eliza_gatekeeper::clock::Timestamp;
-use eliza_gatekeeper::control::ControlError;
+use eliza_gatekeeper::control::{ControlError, EnforceOrder};
+use eliza_gatekeeper::enforcement::GateMode;
 use eliza_gatekeeper::identity::{KeyHash, KeyId};
 use eliza_gatekeeper::store::StoredKey;
 use eliza_gatekeeper::store::control::FlagChange;
@@ -14,7 +16,7 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
 use crate::support::house::{House, eventually, soon};
-use crate::support::operator::run;
+use crate::support::operator::{number, run};
 use crate::support::{Database, on_each_database};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -121,6 +123,34 @@ async fn a_start_finds_a_broken_table_and_serves(database: Database) {
     run(&house.database, &format!("alter table {ours} rename to {name}")).await;
     run(&house.database, &format!("insert into {blocks} (kind, subject, reason) values ('source', 'gemini-*', 'x')")).await;
     soon("the source is blocked", 2 * SECOND, EVERY, || async { house.call("gemini-chat").to("brain").send().await.status == 403 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_keeps_nothing_back_that_only_waits() {
+    let house = House::plan().on(Database::Postgres).open().await;
+    eventually("nothing is left to be told", || async { number(&house.database, "select count(*) from feature_flags").await > 0 }).await;
+    run(&house.database, "alter table gatekeeper.enforcement rename to ours").await;
+    let mut forgotten = PgConnection::connect(&house.database).await.unwrap();
+    sqlx::raw_sql("begin; lock table security_audit").execute(&mut forgotten).await.unwrap();
+    let order = EnforceOrder { mode: GateMode::Observe, gate: None, until: None, reason: "INC-4711".into() };
+    house.gatekeeper.control.enforce(&order, &Actor::named("alice")).await;
+
+    // The ruling is refused; the entry loses its connection, again and again.
+    let waiting = "select coalesce(max(pid), 0)::bigint from pg_stat_activity
+                   where datname = current_database() and query like '%security_audit%' and wait_event_type = 'Lock'";
+    let last = Cell::new(0);
+    for _ in 0..3 {
+        let before = last.get();
+        soon("the entry waits", 5 * SECOND, EVERY, || async {
+            last.set(number(&house.database, waiting).await);
+            ![0, before].contains(&last.get())
+        })
+        .await;
+        run(&house.database, &format!("select pg_terminate_backend({})", last.get())).await;
+    }
+    sqlx::raw_sql("rollback").execute(&mut forgotten).await.unwrap();
+    let kept = "select count(*) from security_audit where action = 'enforcement_changed'";
+    soon("the entry is kept", 5 * SECOND, EVERY, || async { number(&house.database, kept).await == 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

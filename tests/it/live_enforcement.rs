@@ -2,7 +2,7 @@
 //! everybody hears of it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use eliza_gatekeeper::audit::{Actor, AuditEntry};
@@ -207,6 +207,30 @@ async fn a_state_directory_that_cannot_be_written_takes_nothing_from_an_order_an
     fs::remove_file(house.state()).unwrap();
     eventually("it is kept", || async { house.gatekeeper.control.state_trouble().is_none() }).await;
     assert!(house.state().join("enforcement.json").exists());
+}
+
+#[tokio::test]
+async fn an_end_that_could_not_be_noted_is_told_by_whoever_comes_next() {
+    let clock = ManualClock::at(midnight());
+    let house = plan(&clock).variable("DATABASE_URL", AWAY).open().await;
+    off(&house, Some(GateName::SqlFilter), Some(FIVE)).await;
+    let entries = house.state().join("audit");
+    fs::remove_dir_all(&entries).unwrap();
+    fs::write(&entries, "a file is in the way").unwrap();
+    clock.advance(FIVE);
+    // As it is tried again and again, what is kept of the ruling is written again and again.
+    let file = house.state().join("enforcement.json");
+    let kept = || (fs::metadata(&file).unwrap().ino(), fs::read_to_string(&file).unwrap());
+    let (before, _) = kept();
+    soon("what is kept is kept anew", 2 * FIVE, EVERY, || async { kept().0 != before }).await;
+    assert!(kept().1.contains("\"ended\": false"), "{}", kept().1);
+
+    let database = format!("sqlite://{}", house.state().with_file_name("calls.db").display());
+    let closed = house.close().await;
+    fs::remove_file(&entries).unwrap();
+    let house = plan(&clock).in_place_of(&closed).variable("DATABASE_URL", &database).open().await;
+    eventually("the end is audited", || async { audited(&house, "enforcement_ended").await.len() == 1 }).await;
+    eventually("and known to be", || async { kept().1.contains("\"ended\": true") }).await;
 }
 
 #[tokio::test]

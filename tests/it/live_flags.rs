@@ -214,7 +214,7 @@ async fn bypasses_reviews_cleared_limits_and_the_logs_level_are_audited() {
     let house = plan().open().await;
     let (control, alice) = (&house.gatekeeper.control, Actor::named("alice"));
     let entry = ActivityEntry::bypass(midnight(), "bob", "brain", "INC-4711");
-    control.log_bypass(entry.clone(), &alice).await.unwrap();
+    control.log_bypass(&entry, &alice).await.unwrap();
     assert_eq!(control.entries(EntryKind::ManualBypass, true, 10).await.unwrap()[0].id, entry.id);
     let review = Review { by: "carol".into(), note: "mended".into(), at: midnight() };
     assert!(control.review(entry.id, &review, &alice).await.unwrap());

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::support::house::{House, eventually, soon};
+use crate::support::line::Line;
 use crate::support::targets::{Conduct, Gate, Targets};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -171,4 +172,20 @@ async fn a_new_target_can_be_called_and_one_that_is_gone_cannot() {
     soon("it can be called", SECOND, Duration::from_millis(20), || async { status_at(&house, "new-function").await == 200 }).await;
     fs::remove_file(house.policies().join("new.toml")).unwrap();
     eventually("it is gone", || async { status_at(&house, "new-function").await == 404 }).await;
+}
+
+#[tokio::test]
+async fn a_call_that_set_out_under_the_former_policy_brings_no_target_back() {
+    let house = open_brain().await;
+    let listed = async || house.metrics().await.contains("gatekeeper_breaker_state{target=\"brain\"}");
+    assert!(listed().await);
+    let envelope = json!({ "target": "brain", "action": "think" }).to_string();
+    let mut slow = Line::to(house.data).await;
+    slow.begin_call(SOURCE, envelope.len()).await;
+    eventually("it is on its way", || async { house.gatekeeper.metrics.in_flight.get() == 1 }).await;
+    fs::remove_file(house.policies().join("own.toml")).unwrap();
+    house.gatekeeper.control.reload(&Actor::named("alice")).await.unwrap();
+    assert!(!listed().await);
+    slow.say(envelope).await.reply().await.expect(200);
+    assert!(!listed().await);
 }

@@ -310,7 +310,7 @@ async fn an_audit_and_events_of_an_application_are_adopted_with_their_rows() {
     }
     let kept = left.store.audit_entries(9).await.unwrap();
     assert_eq!((kept.len(), kept[0].action.as_str(), kept[1].actor.as_str()), (3, "reviewed", ""));
-    assert_eq!(left.store.security_events(now().minus(DAY), 70).await.unwrap(), 1);
+    assert_eq!(left.store.security_events(now().minus(DAY), 70, 9).await.unwrap(), 1);
     left.run("update gatekeeper.enforcement set mode = 'observe' where gate = 'authenticate'").await;
     assert_eq!(left.number("select count(*) from security_audit where action = 'enforcement_changed_by_hand'").await, 1);
     assert_eq!(left.number("select has_table_privilege('service_role', 'security_audit', 'delete')::int::bigint").await, 1);

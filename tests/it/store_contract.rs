@@ -380,9 +380,13 @@ async fn counts_are_kept_and_summed(bench: Bench) {
     assert_eq!(seen, [("t:x", 2, minute), ("t:x", 1, minute.minus(MINUTE)), ("t:y", 1, minute.minus(MINUTE))]);
     assert_eq!(bench.store.limit_rows(None, minute.minus(DAY), 2).await.unwrap().len(), 2);
 
-    assert_eq!(bench.store.clear_limits("a").await.unwrap(), 4);
-    assert_eq!(bench.store.clear_limits("a").await.unwrap(), 0);
+    assert_eq!(bench.store.clear_limits("a", &cleared("a")).await.unwrap(), 4);
+    assert_eq!(bench.store.clear_limits("a", &cleared("a")).await.unwrap(), 0);
     assert_eq!(counts_of(&bench.store, minute.minus(DAY)).await, [("b t:x".into(), 1)]);
+}
+
+pub fn cleared(identifier: &str) -> AuditEntry {
+    AuditEntry::new(now(), &Actor::named("alice"), AuditAction::LimitsCleared, identifier)
 }
 
 async fn counts_of(store: &Arc<dyn Store>, since: Timestamp) -> Vec<(String, u64)> {
@@ -419,7 +423,7 @@ async fn deleting_counts_is_heard_of(bench: Bench) {
     assert_eq!(heard, [deleted("123.456.789.0", 7)]);
     assert_eq!(bench.heard_since(&next).await, [], "everything is heard once");
 
-    bench.store.clear_limits("trusted").await.unwrap();
+    bench.store.clear_limits("trusted", &cleared("trusted")).await.unwrap();
     bench.client_runs("delete from rate_limits where identifier = 'nobody'").await;
     bench.client_runs("delete from rate_limits where true").await;
     assert_eq!(bench.heard_since(&next).await, [deleted("trusted", 2), deleted("third", 1)]);

@@ -15,7 +15,7 @@ use eliza_gatekeeper::verdict::GateName;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::store_contract::{Bench, OPTIONS, now, on_both, record};
+use crate::store_contract::{Bench, OPTIONS, cleared, now, on_both, record};
 
 on_both!(
     a_flag_is_made_changed_and_audited,
@@ -36,6 +36,7 @@ on_both!(
     the_audit_is_never_let_go_of,
     entries_wait_for_somebodys_eye,
     entries_are_no_calls,
+    what_cannot_be_audited_is_not_done,
     high_risks_are_counted,
 );
 
@@ -393,6 +394,31 @@ async fn a_date_in_any_form_that_sqlite_takes_is_one() {
     assert_eq!(dates, ["2026-01-30T00:00:00Z", "2026-01-31T10:00:00Z", "2026-01-31T10:00:00Z", "2026-03-02T10:00:00Z"]);
 }
 
+#[tokio::test]
+async fn a_row_of_another_program_that_cannot_be_read_hides_none_of_ours() {
+    let bench = Bench::sqlite().await.migrated().await;
+    let (ours, call, bypass) = (entry(AuditAction::Reviewed, "x"), record(), ActivityEntry::bypass(now(), "alice", "brain", "x"));
+    bench.store.audit(std::slice::from_ref(&ours)).await.unwrap();
+    bench.store.write(std::slice::from_ref(&call)).await.unwrap();
+    bench.store.add_entries(std::slice::from_ref(&bypass)).await.unwrap();
+    let mut theirs = String::new();
+    for (n, created_at) in ["'next week'", "'2199-01-01 00:00:00'", "x'ff'"].into_iter().enumerate() {
+        theirs += &format!(
+            "insert into security_audit (id, created_at, actor, action, subject) values ('{n}', {created_at}, 'a', 'b', 'c');
+             insert into eliza_activity_log (id, created_at, activity_type, title)
+             values ('{n}', {created_at}, 'gatekeeper_call', 't'), ('{n}b', {created_at}, 'manual_bypass', 't');"
+        );
+    }
+    bench.client_runs(&theirs).await;
+    bench.client_runs("insert into rate_limits (identifier, endpoint, window_start) values ('x', 'y', 'next week')").await;
+    assert_eq!(bench.store.audit_entries(1).await.unwrap(), [ours]);
+    let calls = bench.store.calls(&CallQuery { most: 9, ..CallQuery::default() }).await.unwrap();
+    let bypasses = bench.store.entries(EntryKind::ManualBypass, false, 9).await.unwrap();
+    assert_eq!([&calls, &bypasses].map(|rows| rows.iter().map(|row| row.id).collect::<Vec<_>>()), [vec![call.id], vec![bypass.id]]);
+    let used = bench.store.limit_rows(None, now().minus(MINUTE), 9).await.unwrap();
+    assert_eq!(used.iter().map(|row| &*row.identifier).collect::<Vec<_>>(), ["gemini-chat"]);
+}
+
 async fn every_gate_keeps_its_row(bench: Bench) {
     let bench = bench.migrated().await;
     let table = bench.own("enforcement");
@@ -564,17 +590,41 @@ async fn entries_are_no_calls(bench: Bench) {
     assert_eq!(bench.client_counts("select count(*) from eliza_activity_log where not mentioned_to_user").await, 3);
 }
 
+async fn what_cannot_be_audited_is_not_done(bench: Bench) {
+    let bench = bench.migrated().await;
+    bench.store.write(&[record()]).await.unwrap();
+    let (bypass, alice) = (ActivityEntry::bypass(now(), "alice", "brain", "x"), Actor::named("alice"));
+    let log = async || bench.store.log_bypass(&bypass, &bypass.bypass_logged(&alice)).await;
+    let clear = async || bench.store.clear_limits("gemini-chat", &cleared("gemini-chat")).await;
+    let kept = async || {
+        let bypasses = bench.store.entries(EntryKind::ManualBypass, false, 9).await.unwrap().len();
+        (bypasses, bench.client_counts("select count(*) from rate_limits").await)
+    };
+    bench.client_runs("alter table security_audit rename to away").await;
+    assert!(log().await.is_err() && clear().await.is_err());
+    assert_eq!(kept().await, (0, 1));
+
+    bench.client_runs("alter table away rename to security_audit").await;
+    log().await.unwrap();
+    assert_eq!((clear().await.unwrap(), clear().await.unwrap()), (1, 0));
+    assert_eq!(kept().await, (1, 0));
+    let entries = bench.store.audit_entries(9).await.unwrap();
+    let told: Vec<_> = entries.iter().rev().map(|entry| (&*entry.action, &*entry.subject, entry.before.clone())).collect();
+    assert_eq!(told, [("bypass_logged", "brain", Value::Null), ("limits_cleared", "gemini-chat", json!({ "rows": 1 }))]);
+}
+
 async fn high_risks_are_counted(bench: Bench) {
     let bench = bench.migrated().await;
-    assert_eq!(bench.store.security_events(now().minus(MINUTE), 0).await.unwrap(), 0);
+    assert_eq!(bench.store.security_events(now().minus(MINUTE), 0, 9).await.unwrap(), 0);
     bench
         .client_runs(
             "insert into security_events (event_type, event_description, risk_score) values ('A', 'x', 71), ('B', 'y', 70), ('C', 'z', 100);
              insert into security_events (event_type, risk_score, created_at) values ('D', 100, '2020-01-01 00:00:00')",
         )
         .await;
-    assert_eq!(bench.store.security_events(now().minus(MINUTE), 70).await.unwrap(), 2);
-    assert_eq!(bench.store.security_events(Timestamp::from_secs(0), 70).await.unwrap(), 3);
+    assert_eq!(bench.store.security_events(now().minus(MINUTE), 70, 9).await.unwrap(), 2);
+    assert_eq!(bench.store.security_events(Timestamp::from_secs(0), 70, 9).await.unwrap(), 3);
+    assert_eq!(bench.store.security_events(Timestamp::from_secs(0), 70, 2).await.unwrap(), 2);
 }
 
 #[tokio::test]

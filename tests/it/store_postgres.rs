@@ -17,7 +17,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool, Row};
 use uuid::Uuid;
 
-use crate::store_contract::{OPTIONS, counted, now, record};
+use crate::store_contract::{OPTIONS, cleared, counted, now, record};
 use crate::support::postgres::{self, Cluster, url_as};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -239,7 +239,7 @@ async fn a_gatekeeper_works_without_owning_anything() {
     assert!(store.migrations().await.unwrap().iter().all(|migration| migration.applied));
     let cursor = store.signal_cursor().await.unwrap();
     store.write(&[limited("a"), CallRecord { at: now().minus(40 * DAY), ..record() }]).await.unwrap();
-    store.clear_limits("a").await.unwrap();
+    store.clear_limits("a", &cleared("a")).await.unwrap();
     assert_eq!(who(&store.signals_after(&cursor).await.unwrap().0), ["a"]);
     let key = StoredKey {
         id: KeyId::new("k"),
@@ -269,10 +269,10 @@ async fn a_gatekeeper_works_without_owning_anything() {
     let (id, kind, subject, reason, actor) = (Uuid::now_v7(), BlockKind::Source, "a".into(), String::new(), String::new());
     store.insert_block(&StoredBlock { id, kind, subject, reason, actor, at, until: None }, &by(AuditAction::BlockAdded)).await.unwrap();
     assert!(store.end_block(id, now(), &by(AuditAction::BlockEnded)).await.unwrap());
-    store.add_entries(&[ActivityEntry::bypass(now(), "alice", "brain", "x")]).await.unwrap();
+    store.log_bypass(&ActivityEntry::bypass(now(), "alice", "brain", "x"), &by(AuditAction::BypassLogged)).await.unwrap();
     assert_eq!(who(&store.signals_after(&cursor).await.unwrap().0), ["flags", "rulings", "blocks", "blocks"]);
-    assert_eq!(store.audit_entries(9).await.unwrap().len(), 4, "of the key, the flag, and the block twice");
-    assert_eq!(store.security_events(at, 0).await.unwrap(), 0);
+    assert_eq!(store.audit_entries(9).await.unwrap().len(), 6, "of the counts, the key, the flag, the block twice, the bypass");
+    assert_eq!(store.security_events(at, 0, 9).await.unwrap(), 0);
     assert!(woken(&store, Duration::from_secs(10)).await, "it may listen, too");
 }
 

@@ -92,8 +92,15 @@ const QUOTED: [&str; 11] = [
     r#""\""#,
 ];
 
-const UNICODE_QUOTED: [&str; 5] =
-    [r#"U&"d\0061ta""#, r#"u&"\+000061""#, r#"U&"a\\b""#, r#"U&"d!0061ta" UESCAPE '!'"#, r#"U&"a""b" uescape '*'"#];
+const UNICODE_QUOTED: [&str; 7] = [
+    r#"U&"d\0061ta""#,
+    r#"u&"\+000061""#,
+    r#"U&"a\\b""#,
+    r#"U&"d!0061ta" UESCAPE '!'"#,
+    r#"U&"a""b" uescape '*'"#,
+    r#"U&"d!0061ta" UESCAPE E'\x21'"#,
+    r#"U&"d!0061ta" UESCAPE $$!$$"#,
+];
 
 /// What stands within literals and comments, to be taken for what it is not.
 const CONTENTS: [&str; 26] = [
@@ -164,7 +171,7 @@ fn literal(random: &mut Random) -> String {
         0..=4 => format!("'{doubled}'"),
         5 | 6 => format!("E'{}'", said.replace('\\', "\\\\").replace('\'', if random.once_in(2) { "\\'" } else { "''" })),
         7 => format!("U&'{}\\0061'", doubled.replace('\\', "\\\\")),
-        8 => format!("U&'{}!0061' UESCAPE '!'", doubled),
+        8 => format!("U&'{doubled}!0061' UESCAPE {}", random.pick(&["'!'", "E'!'", "$x$!$x$"])),
         9 | 10 => {
             let tag = random.pick(&["$$", "$t$", "$Tag_1$", "$\u{e9}$"]);
             if said.contains('$') { format!("$other$ {said} $other$") } else { format!("{tag}{said} {tag}") }

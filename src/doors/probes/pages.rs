@@ -12,7 +12,7 @@ use crate::control::GateStanding;
 use crate::doors::whole;
 use crate::enforcement::GateMode;
 use crate::gatekeeper::Gatekeeper;
-use crate::health::{self, Concern, Database, Platform, Pool, Probe, StoreSeen};
+use crate::health::{self, Concern, Database, Platform, Pool, Probe, SecurityEvents, StoreSeen};
 use crate::reply;
 use crate::upstream::{BreakerState, BreakerView};
 
@@ -251,7 +251,7 @@ fn warnings(gatekeeper: &Gatekeeper) -> Vec<String> {
         }
     }
     let mut warnings: Vec<String> = concerns.iter().map(ToString::to_string).collect();
-    if store.database.is_connected() && store.security_events.is_none() {
+    if store.database.is_connected() && matches!(store.security_events, SecurityEvents::Uncountable { .. }) {
         warnings.push("security events cannot be counted: the log says why".into());
     }
     if let Some(trouble) = gatekeeper.control.state_trouble() {

@@ -77,7 +77,9 @@ impl Reader {
             let written = inside.until(|c| c.shape(0) == Some(Shape::Comma));
             inside.advance(1);
             match written.here() {
-                [token] if is_text(token) => Some(decode::literal(token.shape, written.text_of(token)).to_ascii_lowercase()),
+                [token] | [token, Token { shape: Shape::Cast, .. }, Token { shape: Shape::Word, .. }] if is_text(token) => {
+                    Some(decode::literal(token.shape, written.text_of(token)).to_ascii_lowercase())
+                }
                 _ => None,
             }
         };

@@ -112,6 +112,7 @@ impl Reader {
             k::REASSIGN => Kind::Alter,
             k::COMMENT | k::SECURITY | k::IMPORT => Kind::Create,
             k::SELECT if makes_a_table(cursor) => Kind::Create,
+            _ if cursor.shape(0) == Some(Shape::Open) => carried(cursor).unwrap_or(Kind::Read),
             _ => Kind::Read,
         })
     }
@@ -231,7 +232,7 @@ fn carried(cursor: Cursor<'_>) -> Option<Kind> {
         let mut group = own;
         if let Some(inside) = group.group() {
             let main = if inside.is(k::WITH) { main_statement(inside).unwrap_or(inside) } else { inside };
-            if let Some(kind) = of(main.kw(0)) {
+            if let Some(kind) = of(main.kw(0)).filter(|_| head::begins(&main)) {
                 return Some(kind);
             }
         }
@@ -257,25 +258,32 @@ fn main_statement(mut cursor: Cursor<'_>) -> Option<Cursor<'_>> {
         cursor.eat(k::NOT);
         cursor.eat(k::MATERIALIZED);
         cursor.group()?;
-        // SEARCH and CYCLE, to the next CTE or the statement.
-        cursor.until(|c| {
-            c.shape(0) == Some(Shape::Comma) && c.is_name(1) && is_cte(c)
-                || c.shape(0) == Some(Shape::Open)
-                || matches!(c.kw(0), k::SELECT | k::VALUES | k::TABLE | k::INSERT | k::DELETE | k::MERGE | k::WITH)
-                || c.is(k::UPDATE)
-        });
+        search_and_cycle(&mut cursor)?;
         if !cursor.eat_shape(Shape::Comma) {
             return (!cursor.is_end()).then_some(cursor);
         }
     }
 }
 
-fn is_cte(cursor: &Cursor<'_>) -> bool {
-    let mut c = *cursor;
-    c.advance(1);
-    c.name();
-    c.group();
-    c.is(k::AS)
+/// `SEARCH DEPTH FIRST BY a, b SET c` and `CYCLE a, b SET c TO … DEFAULT … USING d` behind a CTE: any of their names can be a verb.
+fn search_and_cycle(cursor: &mut Cursor<'_>) -> Option<()> {
+    let names = |cursor: &mut Cursor<'_>| {
+        while cursor.name().is_some() && cursor.eat_shape(Shape::Comma) {}
+        cursor.eat(k::SET).then_some(())?;
+        cursor.name()
+    };
+    if cursor.is(k::SEARCH) && matches!(cursor.kw(1), k::DEPTH | k::BREADTH) {
+        cursor.advance(2);
+        cursor.eat_all(&[k::FIRST, k::BY]).then_some(())?;
+        names(cursor)?;
+    }
+    if cursor.eat(k::CYCLE) {
+        names(cursor)?;
+        cursor.until(|c| matches!(c.kw(0), k::USING | k::WITH | k::SELECT));
+        cursor.eat(k::USING).then_some(())?;
+        cursor.name()?;
+    }
+    Some(())
 }
 
 /// SELECT … INTO, outside of parentheses.

@@ -3,6 +3,7 @@
 use super::schema::roles;
 use super::{Reader, head};
 use crate::sql::act::Act;
+use crate::sql::decode;
 use crate::sql::finding::{Kind, Name};
 use crate::sql::lexer::Shape;
 use crate::sql::tokens::{Cursor, k};
@@ -76,9 +77,10 @@ impl Reader {
 
     fn role_options(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>, names: Vec<Name>, kind: Kind) -> Option<Kind> {
         rest.eat(k::WITH);
-        let mut powerful = false;
+        let (mut powerful, mut grants) = (false, false);
         while !head::ends(&rest) {
-            let word = rest.word(0).to_ascii_lowercase();
+            // In quotes they are the same options.
+            let word = rest.peek(0).map(|token| decode::name(token.shape, rest.text_of(token))).unwrap_or_default();
             rest.advance(1);
             match word.as_str() {
                 "superuser" | "createrole" | "createdb" | "replication" | "bypassrls" => powerful = true,
@@ -104,9 +106,14 @@ impl Reader {
                 }
                 "role" | "admin" | "user" => {
                     roles(&mut rest)?;
+                    // A role that is there already is granted to others.
+                    grants |= kind == Kind::Alter;
                 }
                 _ => return None,
             }
+        }
+        if grants {
+            self.note(Act::Grant, kind, names.clone(), cursor);
         }
         if powerful {
             self.note(Act::RolePrivilege, kind, names, cursor);

@@ -126,7 +126,7 @@ fn skip_to(rest: &mut Cursor<'_>, stop: crate::sql::words::Kw) {
 fn rows_of(truth: Truth) -> Rows {
     match truth {
         Truth::True => Rows::AllAfterAll,
-        Truth::Fixed => Rows::AllOrNone,
+        Truth::Fixed | Truth::RowAtLeast => Rows::AllOrNone,
         Truth::False | Truth::Null | Truth::Row | Truth::RowAtMost => Rows::Chosen,
     }
 }

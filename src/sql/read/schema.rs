@@ -2,6 +2,7 @@
 
 use super::{Reader, head};
 use crate::sql::act::{Act, Dropped, Reach};
+use crate::sql::decode;
 use crate::sql::finding::{Kind, Name};
 use crate::sql::lexer::Shape;
 use crate::sql::tokens::{Cursor, k};
@@ -81,8 +82,10 @@ impl Reader {
                 // The name of a server, which can be any word.
                 let is_mapping = kind == k::USER;
                 rest.until(|c| {
-                    !is_mapping && matches!(c.kw(0), k::CASCADE | k::RESTRICT) && head::ends(&Cursor { at: c.at + 1, ..*c })
-                        || head::ends(c)
+                    let ends_with_it = matches!(c.kw(0), k::CASCADE | k::RESTRICT) && head::ends(&Cursor { at: c.at + 1, ..*c });
+                    let before = c.at.checked_sub(1).and_then(|before| c.tokens.get(before));
+                    let is_name = is_mapping || before.is_some_and(|token| token.shape == Shape::Comma || token.kw == k::ON);
+                    ends_with_it && !is_name || head::ends(c)
                 });
                 (name.into_iter().collect(), behaviour(&mut rest))
             }
@@ -99,16 +102,12 @@ impl Reader {
         match kind {
             k::DATABASE => {
                 let name = rest.name()?;
-                let is_option =
-                    matches!(rest.kw(0), k::SET | k::RESET | k::OWNER | k::RENAME | k::WITH | k::REFRESH | k::CONNECTION | k::TABLESPACE)
-                        || ["allow_connections", "is_template"]
-                            .iter()
-                            .any(|option| rest.word(0).trim_matches('"').eq_ignore_ascii_case(option));
                 if head::ends(&rest) {
                     // It changes nothing.
                     return Some(Kind::Alter);
                 }
-                is_option.then_some(())?;
+                let changes = matches!(rest.kw(0), k::SET | k::RESET | k::OWNER | k::RENAME | k::WITH | k::REFRESH);
+                (changes || is_option_of_a_database(rest)).then_some(())?;
                 self.note(Act::AlterDatabase, Kind::Alter, vec![name], cursor);
             }
             k::SYSTEM => self.note(Act::AlterSystem, Kind::Alter, Vec::new(), cursor),
@@ -194,4 +193,19 @@ fn behaviour(rest: &mut Cursor<'_>) -> Reach {
     }
     rest.eat(k::RESTRICT);
     Reach::Alone
+}
+
+/// Options stand in pairs, `name value` or `name = value`, and the one that counts may be any of them. PostgreSQL's grammar takes every
+/// word for a name, so that prose is told from options by there being none that means anything.
+fn is_option_of_a_database(mut rest: Cursor<'_>) -> bool {
+    while !head::ends(&rest) {
+        let option = rest.peek(0).map(|token| decode::name(token.shape, rest.text_of(token))).unwrap_or_default();
+        if matches!(option.as_str(), "allow_connections" | "is_template" | "connection_limit" | "tablespace") || rest.is(k::CONNECTION) {
+            return true;
+        }
+        rest.advance(1);
+        rest.eat_operator("=");
+        rest.advance(1);
+    }
+    false
 }

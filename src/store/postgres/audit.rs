@@ -1,10 +1,11 @@
-//! What people look back at: the audit, entries of the activity log that are no calls, security events.
+//! What people look back at: the audit, entries of the activity log that are no calls, security events; and what they change beside.
 
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use super::audit_log;
+use super::control::begin;
 use super::moment::Moment;
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
@@ -12,7 +13,7 @@ use crate::seal::Sealer;
 use crate::store::StoreError;
 use crate::store::audit_log::of_entries;
 use crate::store::batch::{plain, plain_json};
-use crate::store::control::{ActivityEntry, Review};
+use crate::store::control::{ActivityEntry, Review, limits_cleared};
 
 /// Commits a change with the entries about it, and their seals.
 pub(super) async fn commit(mut tx: Transaction<'_, Postgres>, sealer: Option<&Sealer>, entries: &[AuditEntry]) -> sqlx::Result<()> {
@@ -132,6 +133,10 @@ pub(super) async fn add_entries(pool: &PgPool, entries: &[ActivityEntry]) -> Res
     if entries.is_empty() {
         return Ok(());
     }
+    Ok(insert(&mut *pool.acquire().await?, entries).await?)
+}
+
+async fn insert(connection: &mut PgConnection, entries: &[ActivityEntry]) -> sqlx::Result<()> {
     sqlx::query(
         "insert into public.eliza_activity_log (id, created_at, updated_at, activity_type, status, title, description, metadata)
          select id, at, at, activity_type, status, title, description, metadata::jsonb
@@ -146,9 +151,31 @@ pub(super) async fn add_entries(pool: &PgPool, entries: &[ActivityEntry]) -> Res
     .bind(entries.iter().map(|e| plain(&e.title)).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| plain(&e.description)).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| plain_json(&e.metadata.to_string()).into_owned()).collect::<Vec<_>>())
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
+}
+
+pub(super) async fn log_bypass(
+    pool: &PgPool,
+    sealer: Option<&Sealer>,
+    bypass: &ActivityEntry,
+    entry: &AuditEntry,
+) -> Result<(), StoreError> {
+    let mut tx = begin(pool).await?;
+    insert(&mut tx, std::slice::from_ref(bypass)).await?;
+    Ok(commit(tx, sealer, std::slice::from_ref(entry)).await?)
+}
+
+pub(super) async fn clear_limits(pool: &PgPool, sealer: Option<&Sealer>, identifier: &str, entry: &AuditEntry) -> Result<u64, StoreError> {
+    let mut tx = begin(pool).await?;
+    let cleared = sqlx::query("delete from public.rate_limits where identifier = $1").bind(identifier).execute(&mut *tx).await?;
+    let rows = cleared.rows_affected();
+    if rows == 0 {
+        return Ok(0);
+    }
+    commit(tx, sealer, &[limits_cleared(entry, rows)]).await?;
+    Ok(rows)
 }
 
 pub(super) async fn review(
@@ -181,11 +208,18 @@ pub(super) async fn review(
     Ok(true)
 }
 
-pub(super) async fn security_events(pool: &PgPool, start: Timestamp, risk: u32) -> Result<u64, StoreError> {
-    let count: i64 = sqlx::query_scalar("select count(*) from public.security_events where created_at >= $1 and risk_score > $2")
-        .bind(start.to_datetime())
-        .bind(i64::from(risk))
-        .fetch_one(pool)
-        .await?;
+/// The database itself gives up on it: asked once a second, a question that waits for a lock would take one connection after the other.
+pub(super) async fn security_events(pool: &PgPool, start: Timestamp, risk: u32, most: u32) -> Result<u64, StoreError> {
+    let mut tx = pool.begin().await?;
+    sqlx::query("set local statement_timeout = '1500ms'").execute(&mut *tx).await?;
+    let count: i64 = sqlx::query_scalar(
+        "select count(*) from (select from public.security_events where created_at >= $1 and risk_score > $2 limit $3) as found",
+    )
+    .bind(start.to_datetime())
+    .bind(i64::from(risk))
+    .bind(i64::from(most))
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
     Ok(count.unsigned_abs())
 }

@@ -156,8 +156,8 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, read::limit_rows(&self.pool, identifier, start, most)))
     }
 
-    fn clear_limits<'a>(&'a self, identifier: &'a str) -> StoreFuture<'a, u64> {
-        Box::pin(within(ANSWER, write::clear_limits(&self.pool, identifier)))
+    fn clear_limits<'a>(&'a self, identifier: &'a str, entry: &'a AuditEntry) -> StoreFuture<'a, u64> {
+        Box::pin(within(ANSWER, audit::clear_limits(&self.pool, self.sealer(), identifier, entry)))
     }
 
     fn signal_cursor(&self) -> StoreFuture<'_, SignalCursor> {
@@ -232,6 +232,10 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, audit::add_entries(&self.pool, entries)))
     }
 
+    fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, audit::log_bypass(&self.pool, self.sealer(), bypass, entry)))
+    }
+
     fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>> {
         Box::pin(within(ANSWER, read::entries(&self.pool, kind, open_only, most)))
     }
@@ -240,8 +244,8 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, audit::review(&self.pool, self.sealer(), id, review, entry)))
     }
 
-    fn security_events(&self, start: Timestamp, risk: u32) -> StoreFuture<'_, u64> {
-        Box::pin(within(ANSWER, audit::security_events(&self.pool, start, risk)))
+    fn security_events(&self, start: Timestamp, risk: u32, most: u32) -> StoreFuture<'_, u64> {
+        Box::pin(within(ANSWER, audit::security_events(&self.pool, start, risk, most)))
     }
 
     fn signalled(&self) -> BoxFuture<'_, ()> {

@@ -131,8 +131,3 @@ async fn add_counts(connection: &mut PgConnection, sums: &[(&Counted, i64)]) -> 
 fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
     rows.iter().map(of).collect()
 }
-
-pub(super) async fn clear_limits(pool: &PgPool, identifier: &str) -> Result<u64, StoreError> {
-    let deleted = sqlx::query("delete from public.rate_limits where identifier = $1").bind(identifier).execute(pool).await?;
-    Ok(deleted.rows_affected())
-}

@@ -1,4 +1,4 @@
-//! What people look back at: the audit, entries of the activity log that are no calls, security events.
+//! What people look back at: the audit, entries of the activity log that are no calls, security events; and what they change beside.
 
 use serde_json::Value;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
@@ -12,7 +12,12 @@ use crate::seal::Sealer;
 use crate::store::StoreError;
 use crate::store::audit_log::of_entries;
 use crate::store::batch::{plain, plain_json};
-use crate::store::control::{ActivityEntry, Review};
+use crate::store::control::{ActivityEntry, Review, limits_cleared};
+use crate::store::rows::{or_pass_over, readable};
+
+const TABLE: &str = "security_audit";
+/// What other programs wrote and cannot be read is no entry: so many rows of it hide none that is.
+const UNREADABLE: i64 = 1000;
 
 /// Commits a change with the entries about it, and their seals.
 pub(super) async fn commit(mut tx: Transaction<'_, Sqlite>, sealer: Option<&Sealer>, entries: &[AuditEntry]) -> sqlx::Result<()> {
@@ -61,14 +66,15 @@ struct Row {
 }
 
 pub(super) async fn newest(readers: &SqlitePool, most: u32) -> Result<Vec<AuditEntry>, StoreError> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows = sqlx::query(
         "select id, created_at, actor, action, subject, reason, before, after from security_audit
          order by created_at desc, id desc limit ?",
     )
-    .bind(i64::from(most))
+    .bind(i64::from(most) + UNREADABLE)
     .fetch_all(readers)
     .await?;
-    rows.into_iter().map(entry).collect()
+    let entries = readable(&rows, TABLE).filter_map(|row| or_pass_over(entry(row), TABLE));
+    Ok(entries.take(usize::try_from(most).unwrap_or(usize::MAX)).collect())
 }
 
 fn entry(row: Row) -> Result<AuditEntry, StoreError> {
@@ -124,6 +130,11 @@ pub(super) async fn add_entries(writer: &SqlitePool, entries: &[ActivityEntry]) 
         return Ok(());
     }
     let mut tx = begin(writer).await?;
+    insert(&mut tx, entries).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn insert(connection: &mut SqliteConnection, entries: &[ActivityEntry]) -> sqlx::Result<()> {
     for entry in entries {
         sqlx::query(
             "insert into eliza_activity_log (id, created_at, updated_at, activity_type, status, title, description, metadata)
@@ -136,10 +147,37 @@ pub(super) async fn add_entries(writer: &SqlitePool, entries: &[ActivityEntry]) 
         .bind(plain(&entry.title))
         .bind(plain(&entry.description))
         .bind(plain_json(&entry.metadata.to_string()).into_owned())
-        .execute(&mut *tx)
+        .execute(&mut *connection)
         .await?;
     }
-    Ok(tx.commit().await?)
+    Ok(())
+}
+
+pub(super) async fn log_bypass(
+    writer: &SqlitePool,
+    sealer: Option<&Sealer>,
+    bypass: &ActivityEntry,
+    entry: &AuditEntry,
+) -> Result<(), StoreError> {
+    let mut tx = begin(writer).await?;
+    insert(&mut tx, std::slice::from_ref(bypass)).await?;
+    Ok(commit(tx, sealer, std::slice::from_ref(entry)).await?)
+}
+
+pub(super) async fn clear_limits(
+    writer: &SqlitePool,
+    sealer: Option<&Sealer>,
+    identifier: &str,
+    entry: &AuditEntry,
+) -> Result<u64, StoreError> {
+    let mut tx = begin(writer).await?;
+    let cleared = sqlx::query("delete from rate_limits where identifier = ?").bind(identifier).execute(&mut *tx).await?;
+    let rows = cleared.rows_affected();
+    if rows == 0 {
+        return Ok(0);
+    }
+    commit(tx, sealer, &[limits_cleared(entry, rows)]).await?;
+    Ok(rows)
 }
 
 pub(super) async fn review(
@@ -173,11 +211,13 @@ pub(super) async fn review(
     Ok(true)
 }
 
-pub(super) async fn security_events(readers: &SqlitePool, start: Timestamp, risk: u32) -> Result<u64, StoreError> {
-    let count: i64 = sqlx::query_scalar("select count(*) from security_events where created_at >= ? and risk_score > ?")
-        .bind(text(start))
-        .bind(i64::from(risk))
-        .fetch_one(readers)
-        .await?;
+pub(super) async fn security_events(readers: &SqlitePool, start: Timestamp, risk: u32, most: u32) -> Result<u64, StoreError> {
+    let count: i64 =
+        sqlx::query_scalar("select count(*) from (select 1 from security_events where created_at >= ? and risk_score > ? limit ?)")
+            .bind(text(start))
+            .bind(i64::from(risk))
+            .bind(i64::from(most))
+            .fetch_one(readers)
+            .await?;
     Ok(count.unsigned_abs())
 }

@@ -190,8 +190,8 @@ impl Store for Sqlite {
         Box::pin(within(ANSWER, read::limit_rows(&self.readers, identifier, start, most)))
     }
 
-    fn clear_limits<'a>(&'a self, identifier: &'a str) -> StoreFuture<'a, u64> {
-        Box::pin(within(ANSWER, write::clear_limits(&self.writer, identifier)))
+    fn clear_limits<'a>(&'a self, identifier: &'a str, entry: &'a AuditEntry) -> StoreFuture<'a, u64> {
+        Box::pin(within(ANSWER, audit::clear_limits(&self.writer, self.sealer(), identifier, entry)))
     }
 
     fn signal_cursor(&self) -> StoreFuture<'_, SignalCursor> {
@@ -266,6 +266,10 @@ impl Store for Sqlite {
         Box::pin(within(ANSWER, audit::add_entries(&self.writer, entries)))
     }
 
+    fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, audit::log_bypass(&self.writer, self.sealer(), bypass, entry)))
+    }
+
     fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>> {
         Box::pin(within(ANSWER, read::entries(&self.readers, kind, open_only, most)))
     }
@@ -274,8 +278,8 @@ impl Store for Sqlite {
         Box::pin(within(ANSWER, audit::review(&self.writer, self.sealer(), id, review, entry)))
     }
 
-    fn security_events(&self, start: Timestamp, risk: u32) -> StoreFuture<'_, u64> {
-        Box::pin(within(ANSWER, audit::security_events(&self.readers, start, risk)))
+    fn security_events(&self, start: Timestamp, risk: u32, most: u32) -> StoreFuture<'_, u64> {
+        Box::pin(within(ANSWER, audit::security_events(&self.readers, start, risk, most)))
     }
 
     fn signalled(&self) -> BoxFuture<'_, ()> {

@@ -2,11 +2,13 @@
 
 use serde_json::Value;
 use sqlx::SqlitePool;
+use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::moment::{parse, text};
 use crate::clock::Timestamp;
 use crate::store::control::EntryKind;
+use crate::store::rows::{or_pass_over, readable};
 use crate::store::{CallQuery, CallRow, EndpointCount, LimitRow, StoreError};
 
 pub(super) async fn counts_since(readers: &SqlitePool, start: Timestamp) -> Result<Vec<EndpointCount>, StoreError> {
@@ -28,7 +30,7 @@ pub(super) async fn limit_rows(
     start: Timestamp,
     most: u32,
 ) -> Result<Vec<LimitRow>, StoreError> {
-    let rows: Vec<(String, String, i64, String)> = sqlx::query_as(
+    let rows = sqlx::query(
         "select identifier, endpoint, request_count, window_start from rate_limits
          where window_start >= ?1 and (?2 is null or identifier = ?2)
          order by window_start desc, identifier, endpoint limit ?3",
@@ -38,14 +40,20 @@ pub(super) async fn limit_rows(
     .bind(i64::from(most))
     .fetch_all(readers)
     .await?;
-    rows.into_iter()
-        .map(|(identifier, endpoint, count, window_start)| {
-            Ok(LimitRow { identifier, endpoint, count: u64::try_from(count).unwrap_or(0), window_start: parse(&window_start)? })
-        })
-        .collect()
+    let table = "rate_limits";
+    Ok(readable(&rows, table).filter_map(|row| or_pass_over(limit_row(row), table)).collect())
+}
+
+fn limit_row((identifier, endpoint, count, window_start): (String, String, i64, String)) -> Result<LimitRow, StoreError> {
+    Ok(LimitRow { identifier, endpoint, count: u64::try_from(count).unwrap_or(0), window_start: parse(&window_start)? })
 }
 
 type Row = (String, String, String, String, String, String, Option<String>);
+
+fn call_rows(rows: &[SqliteRow]) -> Vec<CallRow> {
+    let table = "eliza_activity_log";
+    readable(rows, table).filter_map(|row| or_pass_over(call_row(row), table)).collect()
+}
 
 fn call_row((id, at, activity_type, status, title, description, metadata): Row) -> Result<CallRow, StoreError> {
     Ok(CallRow {
@@ -95,8 +103,8 @@ pub(super) async fn entries(readers: &SqlitePool, kind: EntryKind, open_only: bo
              order by created_at desc, id desc limit ?"
         ),
     };
-    let rows: Vec<Row> = sqlx::query_as(sql).bind(kind.as_str()).bind(i64::from(most)).fetch_all(readers).await?;
-    rows.into_iter().map(call_row).collect()
+    let rows = sqlx::query(sql).bind(kind.as_str()).bind(i64::from(most)).fetch_all(readers).await?;
+    Ok(call_rows(&rows))
 }
 
 pub(super) async fn calls(readers: &SqlitePool, query: &CallQuery) -> Result<Vec<CallRow>, StoreError> {
@@ -104,12 +112,11 @@ pub(super) async fn calls(readers: &SqlitePool, query: &CallQuery) -> Result<Vec
         None => asked_for!("order by created_at desc, id desc"),
         Some(_) => asked_for!("and created_at >= ?5 and (created_at, id) > (?5, ?6) order by created_at, id"),
     };
-    let mut asked = sqlx::query_as(sql).bind(i64::from(query.most)).bind(&query.source).bind(&query.target).bind(&query.activity_type);
+    let mut asked = sqlx::query(sql).bind(i64::from(query.most)).bind(&query.source).bind(&query.target).bind(&query.activity_type);
     if let Some((at, id)) = query.after {
         asked = asked.bind(text(at)).bind(id.hyphenated());
     }
-    let rows: Vec<Row> = asked.fetch_all(readers).await?;
-    rows.into_iter().map(call_row).collect()
+    Ok(call_rows(&asked.fetch_all(readers).await?))
 }
 
 pub(super) async fn call(readers: &SqlitePool, id: Uuid) -> Result<Option<CallRow>, StoreError> {

@@ -130,10 +130,3 @@ async fn add_counts(connection: &mut SqliteConnection, sums: &[(&Counted, i64)])
     insert.build().persistent(sums.len() == ROWS).execute(connection).await?;
     Ok(())
 }
-
-pub(super) async fn clear_limits(writer: &SqlitePool, identifier: &str) -> Result<u64, StoreError> {
-    let mut tx = begin(writer).await?;
-    let deleted = sqlx::query("delete from rate_limits where identifier = ?").bind(identifier).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(deleted.rows_affected())
-}

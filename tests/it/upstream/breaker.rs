@@ -31,6 +31,7 @@ impl Scene {
         target.breaker = BreakerPolicy { failures: NonZeroU32::new(3).unwrap(), open_for: OPEN_FOR };
         let hand = ManualClock::at(Timestamp::from_secs(1_772_000_000));
         let upstream = Upstream::new(Dial::Network, Clock::Manual(hand.clone()));
+        upstream.follow(&listed(&targets, &["brain"]));
         Self { targets, target, upstream, hand }
     }
 
@@ -70,6 +71,11 @@ impl Scene {
         assert_eq!(self.call().await, Err(Failure::BreakerOpen { target: self.target.name.clone(), retry_after }));
         assert_eq!(self.arrived(), before, "an open breaker lets nothing through");
     }
+}
+
+fn listed(targets: &Targets, names: &[&str]) -> PolicyTargets {
+    let named = |name: &&str| (Arc::from(*name), Arc::new(super::target(name, targets.url(name))));
+    PolicyTargets { by_name: names.iter().map(named).collect::<HashMap<_, _>>() }
 }
 
 #[tokio::test]
@@ -193,10 +199,7 @@ async fn targets_have_breakers_of_their_own_for_as_long_as_policy_knows_them() {
     let other = super::target("other", scene.targets.url("other"));
     assert_eq!(call(&other).through(&scene.upstream).await.unwrap().status, 200);
 
-    let listed = |names: &[&str]| {
-        let named = |name: &&str| (Arc::from(*name), Arc::new(super::target(name, scene.targets.url(name))));
-        PolicyTargets { by_name: names.iter().map(named).collect::<HashMap<_, _>>() }
-    };
+    let listed = |names: &[&str]| listed(&scene.targets, names);
     let states = || scene.upstream.breakers().into_iter().map(|(name, view)| (name.to_string(), view.state)).collect::<Vec<_>>();
     scene.upstream.follow(&listed(&["brain", "newcomer"]));
     assert_eq!(states(), [("brain".to_owned(), BreakerState::Open), ("newcomer".to_owned(), BreakerState::Closed)]);

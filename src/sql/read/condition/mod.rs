@@ -1,0 +1,104 @@
+//! Whether a condition looks at the row. A WHERE of constants is no WHERE: `1=1`, `NOT false`, `'a' IN ('a')`, `id = 7 OR true`. What is
+//! worked out here is only as much of SQL's arithmetic as tells the few conditions that are surely false from those that may be true;
+//! whatever looks at no row and is not known is [`Truth::Fixed`]: all rows, or none.
+
+mod alike;
+mod expression;
+mod operand;
+mod truth;
+mod value;
+mod within;
+
+use super::Reader;
+use crate::sql::act::Unreadable;
+use crate::sql::lexer::Shape;
+use crate::sql::tokens::{Cursor, k};
+use crate::sql::words::Class;
+use expression::Expression;
+pub(super) use truth::Truth;
+
+/// Parentheses and CASEs in each other.
+const DEPTH: usize = 200;
+
+pub(super) fn truth(reader: &mut Reader, condition: Cursor<'_>) -> Truth {
+    if condition.is_end() {
+        // A WHERE and nothing behind it: PostgreSQL does not run it.
+        return Truth::Fixed;
+    }
+    let mut expression = Expression { rest: condition, reader, depth: 0, too_deep: false };
+    let value = expression.or();
+    if expression.too_deep {
+        reader.unreadable(Unreadable::TooDeep, condition);
+        return Truth::Fixed;
+    }
+    match value.filter(|_| expression.rest.is_end()) {
+        Some(value) => value.truth(),
+        None => roughly(reader, condition, 0),
+    }
+}
+
+/// Of a condition that is written in a way that is not known here: whether any of what its ORs join looks at no row.
+fn roughly(reader: &mut Reader, mut condition: Cursor<'_>, depth: usize) -> Truth {
+    let mut all = Truth::False;
+    while !condition.is_end() {
+        let part = condition.until(|c| c.is(k::OR));
+        condition.advance(1);
+        if depth > DEPTH || !reader.may_look(part.here().len() * 2) {
+            reader.unreadable(Unreadable::TooDeep, part);
+            return Truth::Fixed;
+        }
+        let mut expression = Expression { rest: part, reader, depth: 0, too_deep: false };
+        let value = expression.and();
+        let truth = match value.filter(|_| expression.rest.is_end()) {
+            Some(value) => value.truth(),
+            // What stands in parentheses may be joined by ORs as well.
+            None => match parenthesized(part) {
+                Some(inside) => roughly(reader, inside, depth + 1),
+                None if looks_at_something(part) && !joins_what_looks_at_nothing(reader, part, depth) => Truth::Row,
+                None => Truth::Fixed,
+            },
+        };
+        all = all.or(truth);
+    }
+    all
+}
+
+/// Whether an OR in any of its parentheses joins what looks at no row.
+fn joins_what_looks_at_nothing(reader: &mut Reader, mut part: Cursor<'_>, depth: usize) -> bool {
+    while !part.is_end() {
+        match part.group() {
+            Some(inside) if inside.here().iter().any(|token| token.kw == k::OR) => {
+                if matches!(roughly(reader, inside, depth + 1), Truth::True | Truth::Fixed | Truth::RowAtLeast) {
+                    return true;
+                }
+            }
+            Some(_) => {}
+            None => part.advance(1),
+        }
+    }
+    false
+}
+
+/// What stands in the parentheses that are all there is.
+fn parenthesized(mut part: Cursor<'_>) -> Option<Cursor<'_>> {
+    part.group().filter(|_| part.is_end())
+}
+
+/// Whether any word in it may be a column, or anything a parameter.
+fn looks_at_something(part: Cursor<'_>) -> bool {
+    let tokens = part.here();
+    tokens.iter().enumerate().any(|(index, token)| match token.shape {
+        Shape::Quoted | Shape::UnicodeQuoted | Shape::Parameter | Shape::Stray | Shape::Colon => true,
+        Shape::Operator => part.text_of(token).contains('?'),
+        Shape::Word => {
+            let next = tokens.get(index + 1).map(|next| next.shape);
+            let before = index.checked_sub(1).and_then(|before| tokens.get(before));
+            let is_type = before.is_some_and(|before| before.shape == Shape::Cast || before.kw == k::AS);
+            matches!(token.kw.class(), Class::Plain | Class::Unreserved)
+                && !matches!(next, Some(Shape::Open | Shape::Literal))
+                && !is_type
+                && token.kw != k::ESCAPE
+        }
+        _ => false,
+    })
+}

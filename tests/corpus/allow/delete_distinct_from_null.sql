@@ -1,0 +1,1 @@
+DELETE FROM invoices WHERE paid_at IS DISTINCT FROM NULL

@@ -1,0 +1,1 @@
+DELETE FROM invoices WHERE NOT (current_user = 'admin' OR owner = 'me')

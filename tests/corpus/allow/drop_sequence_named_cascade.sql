@@ -1,0 +1,1 @@
+DROP SEQUENCE a, cascade

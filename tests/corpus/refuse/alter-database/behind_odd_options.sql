@@ -1,0 +1,1 @@
+ALTER DATABASE app a = b tablespace fast

@@ -1,0 +1,1 @@
+DELETE FROM invoices WHERE ((NOT 'a' LIKE 'a' AND paid) = true) IS NOT NULL

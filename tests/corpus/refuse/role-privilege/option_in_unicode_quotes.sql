@@ -1,0 +1,1 @@
+ALTER ROLE agent U&"super\0075ser"

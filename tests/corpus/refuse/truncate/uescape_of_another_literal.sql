@@ -1,0 +1,1 @@
+TRUNCATE U&"d!0061ta" UESCAPE E'!'
