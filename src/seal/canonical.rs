@@ -37,7 +37,7 @@ mod tests {
         let mut rest = bytes;
         let mut next = || {
             let (length, behind) = rest.split_at(8);
-            let (field, behind) = behind.split_at(u64::from_be_bytes(length.try_into().unwrap()) as usize);
+            let (field, behind) = behind.split_at(usize::from_be_bytes(length.try_into().unwrap()));
             rest = behind;
             field
         };

@@ -48,6 +48,11 @@ impl Sealer {
         *self.head.borrow()
     }
 
+    /// Tells whenever the chain has come further.
+    pub fn follow(&self) -> watch::Receiver<Head> {
+        self.head.subscribe()
+    }
+
     /// How often somebody was found to have taken rows of this chain out of the database.
     pub fn times_gone(&self) -> u64 {
         self.gone.load(Ordering::Relaxed)
@@ -91,7 +96,7 @@ impl Turn<'_> {
         if !self.is_first() && !rows.iter().any(|row| row.head() == self.head) {
             self.sealer.gone.fetch_add(1, Ordering::Relaxed);
             let Head { instance, n, hash } = self.head;
-            tracing::error!(%instance, n, %hash, "the last row of the audit log's chain is not in the database any more: somebody removed or changed it");
+            tracing::error!(%instance, n, %hash, "the last row of the audit log's chain is not in the database any more: somebody removed or changed it, or the database was set back");
         }
         let next = rows.iter().find(|row| {
             row.instance == self.head.instance && row.n == self.head.n + 1 && row.prev == self.head.hash && self.sealer.key.sealed(row)

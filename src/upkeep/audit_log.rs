@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::told_to_stop;
 use crate::clock::Timestamp;
@@ -15,7 +15,7 @@ use crate::seal::Head;
 use crate::store::SignalCursor;
 
 const LOOK: Duration = Duration::from_secs(2);
-const PUBLISH: Duration = Duration::from_secs(30);
+const PUBLISH: Duration = Duration::from_secs(10);
 /// Longer than a transaction lasts, and than clocks differ.
 const LOOK_BACK: Duration = Duration::from_secs(3600);
 
@@ -49,38 +49,52 @@ pub(super) async fn seal_entries(
     }
 }
 
-/// Tells how far the chain has come, when it has: in the log, as a metric, and in the state directory.
+/// How far the chain was told to have come.
+#[derive(Default)]
+pub(super) struct Told {
+    n: u64,
+    /// The file could not be written, and that was told.
+    is_trouble: bool,
+}
+
+/// Tells how far the chain has come: at once when it has, but not all the time. In the log, as a metric, and in the state directory.
 pub(super) async fn publish_heads(gatekeeper: Arc<Gatekeeper>, mut stopping: watch::Receiver<bool>) {
-    let mut tick = interval(PUBLISH);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = 0;
+    let Some(mut heads) = gatekeeper.store.sealer().map(|sealer| sealer.follow()) else { return };
+    let mut told = Told::default();
     loop {
         tokio::select! {
             () = told_to_stop(&mut stopping) => return,
-            _ = tick.tick() => {}
+            changed = heads.changed() => if changed.is_err() { return },
+            // What could not be written is tried again.
+            () = sleep(PUBLISH), if told.is_trouble => {}
         }
-        told = publish(&gatekeeper, told).await;
+        publish(&gatekeeper, &mut told).await;
+        tokio::select! {
+            () = told_to_stop(&mut stopping) => return,
+            () = sleep(PUBLISH) => {}
+        }
     }
 }
 
-/// `told`: how far it had come when it was told the last time. Returns how far it is told to have come.
-pub(super) async fn publish(gatekeeper: &Gatekeeper, told: u64) -> u64 {
-    let Some(sealer) = gatekeeper.store.sealer() else { return told };
+pub(super) async fn publish(gatekeeper: &Gatekeeper, told: &mut Told) {
+    let Some(sealer) = gatekeeper.store.sealer() else { return };
     let head = sealer.head();
     gatekeeper.metrics.audit_rows.set(i64::try_from(head.n).unwrap_or(i64::MAX));
     gatekeeper.metrics.audit_tampered.set(i64::try_from(sealer.times_gone()).unwrap_or(i64::MAX));
-    if head.n == told {
-        return told;
+    if head.n == told.n {
+        return;
     }
     let Head { instance, n, hash } = head;
     tracing::info!(%instance, n, %hash, key = sealer.key_id(), "the audit log has come this far");
     let (heads, at, key) = (Arc::clone(&gatekeeper.heads), gatekeeper.pipeline.clock.now(), sealer.key_id().to_owned());
-    match spawn_blocking(move || heads.publish(at, head, &key)).await {
-        Ok(Ok(())) => n,
-        Ok(Err(error)) => {
-            tracing::error!(%error, "{} cannot be written: how far the audit log has come is in the log alone", gatekeeper.heads.path().display());
-            told
+    let written = spawn_blocking(move || heads.publish(at, head, &key)).await;
+    match written.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+        Ok(()) => *told = Told { n, is_trouble: false },
+        Err(error) => {
+            if !std::mem::replace(&mut told.is_trouble, true) {
+                let path = gatekeeper.heads.path().display();
+                tracing::error!(%error, "{path} cannot be written: how far the audit log has come is in the log alone");
+            }
         }
-        Err(_) => told,
     }
 }

@@ -21,7 +21,7 @@ use crate::record::entries::write_entries;
 use crate::record::writer::write_all;
 use crate::settings::Migrate;
 use crate::store::SignalCursor;
-use audit_log::{publish, publish_heads, seal_entries};
+use audit_log::{Told, publish, publish_heads, seal_entries};
 use bring_up::{BringUpError, keep_bringing_up};
 use duties::{follow_signals, maintain, record_strangers, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
 use lookout::{look_for_platform, look_for_targets};
@@ -137,7 +137,7 @@ impl Upkeep {
             self.writer.abort();
             self.fixes.abort();
         }
-        publish(gatekeeper, 0).await;
+        publish(gatekeeper, &mut Told::default()).await;
         let lost = gatekeeper.metrics.records_waiting.get();
         if lost > 0 {
             tracing::error!(records = lost, "the database stayed away: these records are lost");

@@ -80,7 +80,7 @@ fn number(n: u64) -> i64 {
 /// What is under this head, and what stands behind it.
 async fn around(connection: &mut PgConnection, head: Head) -> sqlx::Result<Vec<SealedRow>> {
     let rows: Vec<Row> = sqlx::query_as(select_rows!(
-        "where instance = $1 and (n = $2 and hash = $3 or n = $2 + 1 and prev = $3) order by n, serial limit 100"
+        "where instance = $1 and n between $2 and $2 + 1 and (n = $2 and hash = $3 or n > $2 and prev = $3) order by n, serial limit 100"
     ))
     .bind(head.instance)
     .bind(number(head.n))
@@ -139,7 +139,7 @@ async fn insert(connection: &mut PgConnection, rows: &[SealedRow]) -> sqlx::Resu
     Ok(())
 }
 
-/// In pages, each a transaction of its own. One gatekeeper at a time: another one has nothing left to do.
+/// In pages, each a transaction of its own. One gatekeeper at a time: what one has sealed the next one no longer finds.
 pub(super) async fn seal_entries(pool: &PgPool, sealer: Option<&Sealer>, since: Timestamp) -> Result<u64, StoreError> {
     let (mut from, mut sealed) = ((since, Uuid::nil()), 0);
     // Most times there is nothing to do.
@@ -148,20 +148,12 @@ pub(super) async fn seal_entries(pool: &PgPool, sealer: Option<&Sealer>, since: 
     }
     loop {
         let mut tx = pool.begin().await?;
-        let mine: bool =
-            sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended('gatekeeper.audit_log', 0))").fetch_one(&mut *tx).await?;
-        if !mine {
-            return Ok(sealed);
-        }
+        sqlx::query("select pg_advisory_xact_lock(hashtextextended('gatekeeper.audit_log', 0))").execute(&mut *tx).await?;
         let entries = audit::unsealed(&mut tx, from, ENTRIES).await?;
         let Some(last) = entries.last() else { return Ok(sealed) };
-        let is_last = entries.len() < ENTRIES;
         from = (last.at, last.id);
         sealed += entries.len() as u64;
         commit(tx, sealer, of_entries(&entries)).await?;
-        if is_last {
-            return Ok(sealed);
-        }
     }
 }
 

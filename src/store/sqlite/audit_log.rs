@@ -82,7 +82,7 @@ fn number(n: u64) -> i64 {
 /// What is under this head, and what stands behind it.
 async fn around(connection: &mut SqliteConnection, head: Head) -> sqlx::Result<Vec<SealedRow>> {
     let rows = sqlx::query(select_rows!(
-        "where instance = ?1 and (n = ?2 and hash = ?3 or n = ?2 + 1 and prev = ?3) order by n, serial limit 100"
+        "where instance = ?1 and n between ?2 and ?2 + 1 and (n = ?2 and hash = ?3 or n > ?2 and prev = ?3) order by n, serial limit 100"
     ))
     .bind(head.instance.hyphenated())
     .bind(number(head.n))
@@ -160,13 +160,9 @@ pub(super) async fn seal_entries(
         let mut tx = begin(writer).await?;
         let entries = audit::unsealed(&mut tx, from, ENTRIES).await?;
         let Some(last) = entries.last() else { return Ok(sealed) };
-        let is_last = entries.len() < ENTRIES;
         from = (last.at, last.id);
         sealed += entries.len() as u64;
         commit(tx, sealer, of_entries(&entries)).await?;
-        if is_last {
-            return Ok(sealed);
-        }
     }
 }
 
