@@ -52,6 +52,9 @@ pub enum AuditAction {
     BypassLogged,
     Reviewed,
     RetentionRun,
+    KeyMade,
+    KeyExpires,
+    KeyRevoked,
 }
 
 impl AuditAction {
@@ -69,6 +72,9 @@ impl AuditAction {
             Self::BypassLogged => "bypass_logged",
             Self::Reviewed => "reviewed",
             Self::RetentionRun => "retention_run",
+            Self::KeyMade => "key_made",
+            Self::KeyExpires => "key_expires",
+            Self::KeyRevoked => "key_revoked",
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::pipeline::fixer::{Fixer, Job};
 use crate::policy::Policy;
 use crate::record::Recorder;
 use crate::record::entries::Entries;
+use crate::seal::kept::Heads;
 use crate::settings::{Enforce, OffCredentials, PlatformAddress, Settings};
 use crate::store::control::ActivityEntry;
 use crate::store::{CallRecord, Store};
@@ -43,6 +44,8 @@ pub struct Gatekeeper {
     pub trusted_proxies: Vec<IpNet>,
     /// What `health` looks for, if there is one.
     pub platform: Option<PlatformAddress>,
+    /// Where is written how far the audit log has come.
+    pub heads: Arc<Heads>,
 }
 
 /// The far ends of the queues, for whoever carries on what was put into them.
@@ -111,6 +114,7 @@ impl Gatekeeper {
             trusted_proxies: settings.trusted_proxies.clone(),
             admin_token: settings.admin_token.as_ref().map(Secret::hash),
             platform: settings.platform.clone(),
+            heads: Arc::new(Heads::of(&settings.state)),
         };
         (Arc::new(gatekeeper), Queues { records, entries, fixes })
     }

@@ -31,6 +31,7 @@ pub mod upstream;
 // What is kept of it.
 pub mod journal;
 pub mod record;
+pub mod seal;
 pub mod store;
 
 // Around it.

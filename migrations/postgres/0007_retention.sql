@@ -364,7 +364,7 @@ $$;
 
 -- 4. Who may see and change what.
 
-create or replace function gatekeeper.admit(who name) returns void
+create or replace function gatekeeper.admit_to_tables(who name) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::explain::steps;
 use super::output::{Output, plain};
 use super::setup::{failed, ready_store};
-use super::{Exit, setup};
+use super::{Exit, setup, verify};
 use crate::clock::{Clock, Timestamp};
 use crate::identity::Place;
 use crate::pipeline::{Step, judged_by, retrace};
@@ -32,6 +32,17 @@ pub enum Command {
     Tail(Tail),
     /// Everything kept of one call, gate by gate, by the id that `x-call-id` carried.
     Show { id: String },
+    /// Prove that the audit log is as it was sealed, or name what is not: exit 1.
+    ///
+    /// Blocked calls and what operators changed are sealed, row by row, under a key that is not in the database. What was changed, removed,
+    /// added or cut off since shows, whoever did it; so does a row of the logs that says something else than was recorded.
+    Verify(verify::Options),
+}
+
+/// What is answered from the logs.
+enum Asked {
+    Tail(Tail),
+    Show(String),
 }
 
 #[derive(Debug, Args)]
@@ -49,13 +60,18 @@ pub struct Tail {
 }
 
 pub async fn run(output: &Output, policies: Option<PathBuf>, command: Command) -> Exit {
+    let command = match command {
+        Command::Tail(tail) => Asked::Tail(tail),
+        Command::Show { id } => Asked::Show(id),
+        Command::Verify(options) => return verify::run(output, options).await,
+    };
     let store = match ready_store(output).await {
         Ok(store) => store,
         Err(exit) => return exit,
     };
     let done = match command {
-        Command::Tail(tail) => follow(output, store.as_ref(), tail).await,
-        Command::Show { id } => show(output, store.as_ref(), policies, &id).await,
+        Asked::Tail(tail) => follow(output, store.as_ref(), tail).await,
+        Asked::Show(id) => show(output, store.as_ref(), policies, &id).await,
     };
     store.close().await;
     done.unwrap_or_else(|error| failed(output, &error))

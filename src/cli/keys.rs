@@ -5,11 +5,13 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::output::Output;
-use super::setup::{failed, ready_store};
+use super::setup::{failed, operator, ready_store};
+use crate::audit::Actor;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{KeyId, NamePattern, Secret};
 use crate::keys::generate;
 use crate::policy::values::duration;
+use crate::settings::Environment;
 use crate::store::{Store, StoredKey};
 
 #[derive(Debug, Subcommand)]
@@ -106,7 +108,7 @@ async fn create(output: &Output, store: &dyn Store, new: New) -> Result<Exit, Ex
         expires_at,
         ..key
     })?;
-    store.insert_key(&key).await.map_err(|error| failed(output, &error))?;
+    store.insert_key(&key, &key.made(&actor())).await.map_err(|error| failed(output, &error))?;
     show_once(output, &secret, &key, now, &[]);
     Ok(Exit::Fine)
 }
@@ -132,8 +134,8 @@ async fn rotate(output: &Output, store: &dyn Store, id: &str, overlap: &str) -> 
         expires_at: life.map(|life| now.plus(life)),
         ..key
     })?;
-    store.insert_key(&key).await.map_err(|error| failed(output, &error))?;
-    store.expire_key(&old.id, ends).await.map_err(|error| failed(output, &error))?;
+    store.insert_key(&key, &key.made(&actor())).await.map_err(|error| failed(output, &error))?;
+    store.expire_key(&old.id, ends, &old.expires(ends, now, &actor())).await.map_err(|error| failed(output, &error))?;
     let end = old.expires_at.map_or(ends, |sooner| sooner.min(ends));
     show_once(output, &secret, &key, now, &[("replaces", old.id.to_string()), ("old_key_ends", end.to_string())]);
     Ok(Exit::Fine)
@@ -141,10 +143,15 @@ async fn rotate(output: &Output, store: &dyn Store, id: &str, overlap: &str) -> 
 
 async fn revoke(output: &Output, store: &dyn Store, id: &str) -> Result<Exit, Exit> {
     let key = find(output, store, id).await?;
-    store.revoke_key(&key.id, Clock::system().now()).await.map_err(|error| failed(output, &error))?;
+    let now = Clock::system().now();
+    store.revoke_key(&key.id, now, &key.revoked(now, &actor())).await.map_err(|error| failed(output, &error))?;
     output.say(&format!("{} is revoked; running gatekeepers refuse it within a second", key.id));
     output.value(&json!({ "revoked": key.id.as_str() }));
     Ok(Exit::Fine)
+}
+
+fn actor() -> Actor {
+    Actor::named(&operator(&Environment::process()))
 }
 
 async fn find(output: &Output, store: &dyn Store, id: &str) -> Result<StoredKey, Exit> {

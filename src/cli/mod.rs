@@ -3,6 +3,7 @@
 
 mod arguments;
 mod audit;
+mod audit_key;
 mod block;
 mod bypass;
 mod calls;
@@ -27,6 +28,7 @@ mod policy;
 mod retention;
 mod serve;
 mod setup;
+mod verify;
 mod way;
 
 use std::path::PathBuf;

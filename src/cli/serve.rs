@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::output::Output;
-use super::{Exit, setup};
+use super::{Exit, audit_key, setup};
 use crate::audit::Actor;
 use crate::clock::Clock;
 use crate::control::PolicySource;
@@ -75,7 +76,14 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
     // Heard from here on, so that a stop during a long migration is an orderly one, and an early SIGHUP no end.
     let stop = told_to_stop();
     let hangups = hangups();
-    let store = match setup::open(&settings.database).await {
+    let sealer = match audit_key::sealer(&settings, Uuid::now_v7()).await {
+        Ok(sealer) => sealer,
+        Err(error) => {
+            output.problem(&error.to_string());
+            return Exit::Configuration;
+        }
+    };
+    let store = match setup::open_sealing(&settings.database, sealer).await {
         Ok(store) => store,
         Err(error) => return setup::failed(output, &error),
     };

@@ -9,6 +9,7 @@ use super::output::Output;
 use crate::policy::Policy;
 use crate::policy::load::{CredentialInputs, Origin, load};
 use crate::policy::problems::Problems;
+use crate::seal::Sealer;
 use crate::settings::{DatabaseSettings, Environment, LogSettings, Settings};
 use crate::store::{self, OpenOptions, Store, StoreError};
 use crate::telemetry::logging::Log;
@@ -67,8 +68,16 @@ pub async fn any_store(output: &Output) -> Result<Arc<dyn Store>, Exit> {
 }
 
 pub async fn open(settings: &DatabaseSettings) -> Result<Arc<dyn Store>, StoreError> {
-    let options = OpenOptions { pool_size: settings.pool_size, max_overflow: settings.max_overflow };
-    store::open(settings.url.reveal(), options).await
+    store::open(settings.url.reveal(), options(settings)).await
+}
+
+/// The store of a gatekeeper, which seals what is audited.
+pub async fn open_sealing(settings: &DatabaseSettings, sealer: Sealer) -> Result<Arc<dyn Store>, StoreError> {
+    store::open_sealing(settings.url.reveal(), options(settings), sealer).await
+}
+
+fn options(settings: &DatabaseSettings) -> OpenOptions {
+    OpenOptions { pool_size: settings.pool_size, max_overflow: settings.max_overflow }
 }
 
 pub fn failed(output: &Output, error: &StoreError) -> Exit {

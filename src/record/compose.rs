@@ -9,12 +9,12 @@ use uuid::Uuid;
 
 use super::class::ErrorClass;
 use super::columns::{CallerContext, Details, Excepted, Metadata, Request, WouldHaveDenied, object};
-use super::notes::{Ending, Notes, SchemaNote};
+use super::notes::{Ending, Notes, SchemaNote, WouldDeny};
 use crate::call::legible;
 use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Caller, KeyId, NAME_LIMIT, Network, Place, UNAUTHENTICATED};
-use crate::store::{ActivityStatus, ActivityType, ApiStatus, CallRecord, StatsKey, StatsOutcome};
-use crate::verdict::{Denial, Failure, Refusal};
+use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, StatsKey, StatsOutcome};
+use crate::verdict::{Denial, Failure, GateName, Refusal};
 use crate::wording::words;
 
 /// What an absent action is called, as in the original's rows.
@@ -96,6 +96,20 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
             outcome: kind.stats,
         },
         counted: notes.counted.clone(),
+        audit: audit_class(notes, kind.activity),
+    }
+}
+
+/// What SQL did, or would have done had it not been stopped, is kept beyond what the logs keep.
+fn audit_class(notes: &Notes, activity: ActivityType) -> AuditClass {
+    let is_about_sql = |would: &WouldDeny| match would.gate {
+        GateName::SqlFilter | GateName::SchemaCheck => true,
+        GateName::Authenticate | GateName::Blocklist | GateName::SourceLimit | GateName::Authorize | GateName::EndpointLimit => false,
+    };
+    match activity {
+        ActivityType::SchemaProtection => AuditClass::Blocked,
+        ActivityType::Call | ActivityType::Error if !notes.enforced && notes.would_deny.iter().any(is_about_sql) => AuditClass::LetThrough,
+        ActivityType::Call | ActivityType::Denied | ActivityType::Error => AuditClass::Ordinary,
     }
 }
 
@@ -124,6 +138,7 @@ pub fn folded_strangers(network: Option<Network>, minute: Timestamp, count: u32)
         times: count,
         stats: StatsKey { source: UNAUTHENTICATED.into(), target: String::new(), outcome: StatsOutcome::Denied },
         counted: None,
+        audit: AuditClass::Ordinary,
     }
 }
 
@@ -222,8 +237,7 @@ fn headline(
 mod tests {
     use super::*;
     use crate::identity::{KeyId, SourceName, TargetName};
-    use crate::record::WouldDeny;
-    use crate::verdict::{AuthFault, GateName, SqlFinding};
+    use crate::verdict::{AuthFault, SqlFinding};
     use serde_json::Value;
 
     const AT: Timestamp = Timestamp::from_secs(60);
@@ -306,5 +320,26 @@ mod tests {
         }
         assert_eq!((&would["gate"], &would["status"], &passed["enforced"]), (&json!("sql_filter"), &json!(403), &json!(false)));
         assert_eq!(refused.get("enforced"), None);
+    }
+
+    #[test]
+    fn what_sql_did_or_would_have_done_is_audited() {
+        let class = |notes: &Notes, ending: &Ending| compose(notes, ending, Duration::ZERO).audit;
+        let would =
+            |enforced| Notes { would_deny: vec![WouldDeny { gate: GateName::SqlFilter, denial: dangerous() }], enforced, ..notes() };
+        let (answered, too_slow) =
+            (Ending::Answered { status: 200 }, Failure::TargetTooSlow { target: TargetName::parse("brain").unwrap() });
+        let unknown: Failure = Failure::UnknownTarget { name: "x".into() };
+        for (notes, ending, expected) in [
+            (notes(), Ending::Refused(dangerous().into()), AuditClass::Blocked),
+            (notes(), Ending::Refused(Denial::Unauthorized(AuthFault::WrongKey).into()), AuditClass::Ordinary),
+            (notes(), answered.clone(), AuditClass::Ordinary),
+            (would(false), answered.clone(), AuditClass::LetThrough),
+            (would(false), Ending::Refused(too_slow.into()), AuditClass::LetThrough),
+            (would(false), Ending::Refused(unknown.into()), AuditClass::Ordinary),
+            (would(true), answered, AuditClass::Ordinary),
+        ] {
+            assert_eq!(class(&notes, &ending), expected, "{ending:?}");
+        }
     }
 }

@@ -17,6 +17,7 @@ pub use environment::{Environment, Problem, Problems};
 
 use crate::blocklist::network;
 use crate::identity::{KeyHash, Secret};
+use crate::seal::AuditKey;
 use crate::telemetry::logging::{Format, Level};
 
 /// The key that the original's clients carried in their source code, known to everyone: refused wherever it appears.
@@ -49,6 +50,8 @@ pub struct Settings {
     pub policies: PolicySettings,
     /// Where what operators said is kept while the database is away.
     pub state: PathBuf,
+    /// The key of the audit log, if it does not lie in the state directory.
+    pub audit_key: Option<AuditKey>,
     pub log: LogSettings,
     /// Doubtful, not wrong.
     pub warnings: Vec<String>,
@@ -149,6 +152,13 @@ pub struct PolicySettings {
     pub service_role_key: Option<Secret>,
 }
 
+/// What proves the audit log.
+#[derive(Clone, Debug)]
+pub struct AuditSettings {
+    pub key: Option<AuditKey>,
+    pub state: PathBuf,
+}
+
 #[derive(Clone, Debug)]
 pub struct LogSettings {
     pub level: Level,
@@ -216,7 +226,12 @@ impl Settings {
             directory: environment.value(p, "GATEKEEPER_POLICIES").map(PathBuf::from),
             service_role_key: service_role_key.clone(),
         };
-        let state = environment.value(p, "GATEKEEPER_STATE").map(PathBuf::from).unwrap_or_default();
+        let AuditSettings { key: audit_key, state } = AuditSettings::collect(environment, p);
+        if audit_key.is_some()
+            && [&eliza_key, &eliza_key_previous].into_iter().flatten().any(|key| AuditKey::parse(key.reveal()).ok() == audit_key)
+        {
+            p.add("GATEKEEPER_AUDIT_KEY", "is the same as INTERNAL_ELIZA_KEY: every caller could seal rows");
+        }
         let log = LogSettings::collect(environment, p);
 
         match (listen, ops_listen, eliza_key, enforce, off_credentials, database, log) {
@@ -238,6 +253,7 @@ impl Settings {
                     database,
                     policies,
                     state,
+                    audit_key,
                     log,
                     warnings,
                 })
@@ -283,6 +299,21 @@ impl DatabaseSettings {
             max_overflow: u32::try_from(max_overflow?).ok()?,
             migrate: migrate?,
         })
+    }
+}
+
+impl AuditSettings {
+    pub fn read(environment: &Environment<'_>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let settings = Self::collect(environment, &mut problems);
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    }
+
+    fn collect(environment: &Environment<'_>, p: &mut Problems) -> Self {
+        Self {
+            key: environment.parsed(p, "GATEKEEPER_AUDIT_KEY", |text| AuditKey::parse(text).map_err(str::to_owned)),
+            state: environment.value(p, "GATEKEEPER_STATE").map(PathBuf::from).unwrap_or_default(),
+        }
     }
 }
 

@@ -3,14 +3,17 @@
 //! One trait, two databases, one behaviour: `tests/it/store_contract.rs` holds both to it. What is shared is here;
 //! `sqlite` and `postgres` hold SQL and nothing else.
 
+pub mod audit_log;
 mod batch;
 pub mod control;
 mod fault;
+mod keys;
 pub mod ledger;
 mod maintain;
 mod postgres;
 mod rows;
 mod sqlite;
+pub mod verify;
 
 use std::sync::Arc;
 
@@ -23,7 +26,9 @@ use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
 use crate::identity::{KeyHash, KeyId, Origin};
 pub use crate::retention::Keep;
+use crate::seal::Sealer;
 use crate::switches::Flag;
+use audit_log::AuditLog;
 use control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 use ledger::{Batch, Gap, Loss};
 pub use maintain::{Maintained, Retained, TableAge};
@@ -52,15 +57,24 @@ pub struct OpenOptions {
 
 /// The store that `url` names: `sqlite://…` or `postgres://…`. Nothing is connected yet, so the database may be away.
 pub async fn open(url: &str, options: OpenOptions) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(url, options, None).await
+}
+
+/// The same, sealing what is audited.
+pub async fn open_sealing(url: &str, options: OpenOptions, sealer: Sealer) -> Result<Arc<dyn Store>, StoreError> {
+    open_with(url, options, Some(Arc::new(sealer))).await
+}
+
+async fn open_with(url: &str, options: OpenOptions, sealer: Option<Arc<Sealer>>) -> Result<Arc<dyn Store>, StoreError> {
     match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("sqlite") => Ok(Arc::new(sqlite::Sqlite::open(url, options).await?)),
-        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::Postgres::open(url, options)?)),
+        Some("sqlite") => Ok(Arc::new(sqlite::Sqlite::open(url, options, sealer).await?)),
+        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::Postgres::open(url, options, sealer)?)),
         // The URL itself is never repeated: it may hold a password.
         _ => Err(StoreError::Refused("DATABASE_URL must begin with sqlite:// or postgres://".into())),
     }
 }
 
-pub trait Store: Send + Sync + 'static {
+pub trait Store: AuditLog + Send + Sync + 'static {
     /// Applies what is missing of the embedded migrations.
     fn migrate(&self) -> StoreFuture<'_, ()>;
     fn migrations(&self) -> StoreFuture<'_, Vec<Migration>>;
@@ -99,10 +113,11 @@ pub trait Store: Send + Sync + 'static {
     fn signals_after<'a>(&'a self, cursor: &'a SignalCursor) -> StoreFuture<'a, (Vec<Signal>, SignalCursor)>;
 
     fn keys(&self) -> StoreFuture<'_, Vec<StoredKey>>;
-    fn insert_key<'a>(&'a self, key: &'a StoredKey) -> StoreFuture<'a, ()>;
-    /// Ends a key at `at`, unless it ends sooner. False if there is no such key.
-    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool>;
-    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool>;
+    /// Keeps a key, and the entry about it.
+    fn insert_key<'a>(&'a self, key: &'a StoredKey, entry: &'a AuditEntry) -> StoreFuture<'a, ()>;
+    /// Ends a key at `at`, unless it ends sooner, and keeps the entry about it. False, and nothing kept, if there is no such key.
+    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool>;
+    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool>;
     /// Notes when keys were last used; never moves a time back, and is no change that others must hear of.
     fn touch_keys<'a>(&'a self, used: &'a [(KeyId, Timestamp)]) -> StoreFuture<'a, ()>;
 
@@ -190,6 +205,17 @@ pub struct CallRecord {
     pub times: u32,
     pub stats: StatsKey,
     pub counted: Option<Counted>,
+    pub audit: AuditClass,
+}
+
+/// Whether a call is kept for good, sealed, beside its rows in the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditClass {
+    Ordinary,
+    /// Refused by the SQL filter or the schema validator.
+    Blocked,
+    /// It would have been, had denials stood.
+    LetThrough,
 }
 
 /// Where the call goes in the hourly rollup behind `eliza_gatekeeper_stats`. Both names come from bounded sets.

@@ -2,6 +2,7 @@
 //!
 //! Every task here only ever waits for the database; no call waits for any of them.
 
+mod audit_log;
 mod bring_up;
 mod duties;
 mod housekeeping;
@@ -21,6 +22,7 @@ use crate::record::entries::write_entries;
 use crate::record::writer::write_all;
 use crate::settings::Migrate;
 use crate::store::SignalCursor;
+use audit_log::{Told, publish, publish_heads, seal_entries};
 use bring_up::{BringUpError, keep_bringing_up};
 use duties::{follow_signals, record_strangers, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
 use housekeeping::keep_house;
@@ -117,6 +119,8 @@ impl Upkeep {
         every(&mut tasks, gatekeeper, REMINDER, &stopping, |gatekeeper| async move { gatekeeper.control.remind_of_enforcement() });
         tasks.spawn(watch_policies(Arc::clone(gatekeeper), stopping.clone()));
         tasks.spawn(run_errands(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
+        tasks.spawn(seal_entries(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
+        tasks.spawn(publish_heads(Arc::clone(gatekeeper), stopping.clone()));
         tasks.spawn(keep_house(Arc::clone(gatekeeper), is_up, stopping));
         Ok(Self { stop, tasks, writer, fixes })
     }
@@ -135,6 +139,7 @@ impl Upkeep {
             self.writer.abort();
             self.fixes.abort();
         }
+        publish(gatekeeper, &mut Told::default()).await;
         let lost = gatekeeper.metrics.records_waiting.get();
         if lost > 0 {
             tracing::error!(records = lost, "the database stayed away: these records are lost");

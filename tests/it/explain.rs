@@ -195,7 +195,7 @@ async fn what_is_explained_is_what_happens() {
     };
     let revoked = StoredKey { revoked_at: Some(clock.now()), ..stored("revoked", "revoked key", clock.now()) };
     for key in [&scoped, &revoked] {
-        house.store.insert_key(key).await.unwrap();
+        house.store.insert_key(key, &crate::store_contract::audited()).await.unwrap();
     }
     crate::support::house::eventually("the keys are on the ring", || async {
         house.gatekeeper.pipeline.live.current().keys.iter().count() == 3

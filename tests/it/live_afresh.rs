@@ -70,7 +70,7 @@ async fn warnings(house: &House) -> String {
 
 async fn a_table_that_cannot_be_read_keeps_no_key_from_being_revoked(database: Database) {
     let house = House::plan().on(database).open().await;
-    house.store.insert_key(&key("k", SECRET)).await.unwrap();
+    house.store.insert_key(&key("k", SECRET), &crate::store_contract::audited()).await.unwrap();
     soon("the key is good", SECOND, EVERY, || async { status(&house, SECRET).await == 200 }).await;
 
     // As a migration of the application's own may leave it.
@@ -78,7 +78,7 @@ async fn a_table_that_cannot_be_read_keeps_no_key_from_being_revoked(database: D
     run(&house.database, &format!("alter table feature_flags rename to ours; insert into {signals} (kind) values ('flags_changed')")).await;
     eventually("operators are told", || async { warnings(&house).await.contains("the feature flags in the database cannot be read") })
         .await;
-    house.store.revoke_key(&KeyId::new("k"), Timestamp::from_secs(1_700_000_000)).await.unwrap();
+    house.store.revoke_key(&KeyId::new("k"), Timestamp::from_secs(1_700_000_000), &crate::store_contract::audited()).await.unwrap();
     soon("the key is revoked", SECOND, EVERY, || async { status(&house, SECRET).await == 401 }).await;
     run(&house.database, &format!("insert into {} (kind, subject, reason) values ('source', 'gemini-*', 'x')", own(database, "blocks")))
         .await;
@@ -91,7 +91,7 @@ async fn a_table_that_cannot_be_read_keeps_no_key_from_being_revoked(database: D
 async fn a_row_that_cannot_be_read_hides_no_other(database: Database) {
     let house = House::plan().on(database).open().await;
     let (keys, blocks) = (own(database, "keys"), own(database, "blocks"));
-    house.store.insert_key(&key("bad", "another-key-0f9e8d7c6b5a")).await.unwrap();
+    house.store.insert_key(&key("bad", "another-key-0f9e8d7c6b5a"), &crate::store_contract::audited()).await.unwrap();
     run(&house.database, &format!("insert into {blocks} (kind, subject, reason) values ('network', '203.0.113.7', 'x')")).await;
     let bad = match database {
         Database::Sqlite => format!("update {keys} set sources = 'any'; update {blocks} set actor = x'ff00'"),
@@ -101,7 +101,7 @@ async fn a_row_that_cannot_be_read_hides_no_other(database: Database) {
     };
     run(&house.database, &bad).await;
 
-    house.store.insert_key(&key("good", SECRET)).await.unwrap();
+    house.store.insert_key(&key("good", SECRET), &crate::store_contract::audited()).await.unwrap();
     soon("the good key is good", SECOND, EVERY, || async { status(&house, SECRET).await == 200 }).await;
     run(&house.database, &format!("insert into {blocks} (kind, subject, reason) values ('source', 'gemini-*', 'x')")).await;
     soon("the source is blocked", SECOND, EVERY, || async { status(&house, SECRET).await == 403 }).await;
@@ -156,7 +156,7 @@ async fn what_is_refused_keeps_nothing_back_that_only_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_left_open_on_a_flag_keeps_nobody_waiting() {
     let house = House::plan().on(Database::Postgres).open().await;
-    house.store.insert_key(&key("k", SECRET)).await.unwrap();
+    house.store.insert_key(&key("k", SECRET), &crate::store_contract::audited()).await.unwrap();
     soon("the key is good", SECOND, EVERY, || async { status(&house, SECRET).await == 200 }).await;
     let change = FlagChange { name: "target:brain".into(), kill_switch: Some(true), ..FlagChange::default() };
     let alice = Actor::named("alice");
@@ -166,7 +166,7 @@ async fn a_session_left_open_on_a_flag_keeps_nobody_waiting() {
     sqlx::raw_sql("begin; update feature_flags set kill_switch = false").execute(&mut forgotten).await.unwrap();
     let control = Arc::clone(&house.gatekeeper);
     let order = tokio::spawn(async move { control.control.set_flag(&change, None, &alice).await });
-    house.store.revoke_key(&KeyId::new("k"), Timestamp::from_secs(1_700_000_000)).await.unwrap();
+    house.store.revoke_key(&KeyId::new("k"), Timestamp::from_secs(1_700_000_000), &crate::store_contract::audited()).await.unwrap();
     soon("the key is revoked", SECOND, EVERY, || async { status(&house, SECRET).await == 401 }).await;
     let refused = tokio::time::timeout(10 * SECOND, order).await.expect("an answer soon").unwrap();
     assert!(matches!(refused, Err(ControlError::Away)), "{refused:?}");

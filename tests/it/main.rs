@@ -16,6 +16,8 @@ mod support;
 mod admin;
 mod admin_fuzz;
 mod answers;
+mod audit_command;
+mod audit_log;
 mod blocklist;
 mod bugs;
 mod call_parsing;

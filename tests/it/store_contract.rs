@@ -10,8 +10,8 @@ use eliza_gatekeeper::clock::{Clock, Timestamp};
 use eliza_gatekeeper::identity::{KeyHash, KeyId};
 use eliza_gatekeeper::retention::Span;
 use eliza_gatekeeper::store::{
-    ActivityStatus, ActivityType, ApiStatus, CallQuery, CallRecord, Counted, EndpointCount, Keep, Maintained, OpenOptions, Signal,
-    SignalCursor, StatsKey, StatsOutcome, Store, StoreError, StoredKey, open,
+    ActivityStatus, ActivityType, ApiStatus, AuditClass, CallQuery, CallRecord, Counted, EndpointCount, Keep, Maintained, OpenOptions,
+    Signal, SignalCursor, StatsKey, StatsOutcome, Store, StoreError, StoredKey, open,
 };
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
@@ -179,6 +179,7 @@ pub fn record() -> CallRecord {
         times: 1,
         stats: StatsKey { source: "gemini-chat".into(), target: "python-executor".into(), outcome: StatsOutcome::Successful },
         counted: Some(counted(at, "gemini-chat", "python-executor:run")),
+        audit: AuditClass::Ordinary,
     }
 }
 
@@ -204,6 +205,11 @@ pub fn dropped(done: &Maintained) -> u32 {
 
 pub fn counted(at: Timestamp, identifier: &str, endpoint: &str) -> Counted {
     Counted { identifier: identifier.into(), endpoint: endpoint.into(), minute: at.floor(60) }
+}
+
+/// An entry about whatever is changed.
+pub fn audited() -> AuditEntry {
+    AuditEntry::new(now(), &Actor::named("alice"), AuditAction::KeyMade, "k")
 }
 
 fn key(name: &str) -> StoredKey {
@@ -460,19 +466,19 @@ async fn counts_of_former_days_go_unheard(bench: Bench) {
 async fn keys_live_and_end(bench: Bench) {
     let bench = bench.migrated().await;
     let (first, second) = (key("first"), StoredKey { created_at: now(), ..key("second") });
-    bench.store.insert_key(&first).await.unwrap();
-    bench.store.insert_key(&second).await.unwrap();
+    bench.store.insert_key(&first, &audited()).await.unwrap();
+    bench.store.insert_key(&second, &audited()).await.unwrap();
     assert_eq!(bench.store.keys().await.unwrap(), [first.clone(), second.clone()]);
-    assert!(bench.store.insert_key(&first).await.is_err(), "an id is given once");
-    assert!(bench.store.insert_key(&StoredKey { id: KeyId::new("copy"), ..first.clone() }).await.is_err(), "and so is a key");
+    assert!(bench.store.insert_key(&first, &audited()).await.is_err(), "an id is given once");
+    assert!(bench.store.insert_key(&StoredKey { id: KeyId::new("copy"), ..first.clone() }, &audited()).await.is_err(), "and so is a key");
 
     let (soon, later) = (now().plus(MINUTE), now().plus(DAY));
-    assert!(bench.store.expire_key(&first.id, soon).await.unwrap());
-    assert!(bench.store.expire_key(&first.id, later).await.unwrap());
-    assert!(bench.store.revoke_key(&second.id, soon).await.unwrap());
-    assert!(bench.store.revoke_key(&second.id, later).await.unwrap());
-    assert!(!bench.store.expire_key(&KeyId::new("none"), soon).await.unwrap());
-    assert!(!bench.store.revoke_key(&KeyId::new("none"), soon).await.unwrap());
+    assert!(bench.store.expire_key(&first.id, soon, &audited()).await.unwrap());
+    assert!(bench.store.expire_key(&first.id, later, &audited()).await.unwrap());
+    assert!(bench.store.revoke_key(&second.id, soon, &audited()).await.unwrap());
+    assert!(bench.store.revoke_key(&second.id, later, &audited()).await.unwrap());
+    assert!(!bench.store.expire_key(&KeyId::new("none"), soon, &audited()).await.unwrap());
+    assert!(!bench.store.revoke_key(&KeyId::new("none"), soon, &audited()).await.unwrap());
 
     bench.store.touch_keys(&[(first.id.clone(), later), (first.id.clone(), soon), (KeyId::new("none"), soon)]).await.unwrap();
     bench.store.touch_keys(&[(first.id.clone(), soon)]).await.unwrap();
@@ -491,15 +497,15 @@ async fn changes_of_keys_are_heard_of_but_not_their_use(bench: Bench) {
         cursor = next;
         signals
     };
-    bench.store.insert_key(&first).await.unwrap();
+    bench.store.insert_key(&first, &audited()).await.unwrap();
     assert_eq!(heard(&bench.store).await, [Signal::KeysChanged]);
     bench.store.touch_keys(&[(first.id.clone(), now())]).await.unwrap();
     assert_eq!(heard(&bench.store).await, []);
-    bench.store.expire_key(&first.id, now()).await.unwrap();
+    bench.store.expire_key(&first.id, now(), &audited()).await.unwrap();
     assert_eq!(heard(&bench.store).await, [Signal::KeysChanged]);
-    bench.store.expire_key(&first.id, now().plus(DAY)).await.unwrap();
+    bench.store.expire_key(&first.id, now().plus(DAY), &audited()).await.unwrap();
     assert_eq!(heard(&bench.store).await, [], "what changes nothing is no change");
-    bench.store.revoke_key(&first.id, now()).await.unwrap();
+    bench.store.revoke_key(&first.id, now(), &audited()).await.unwrap();
     assert_eq!(heard(&bench.store).await, [Signal::KeysChanged]);
     bench.client_runs(&format!("delete from {} where id = 'first'", bench.own("keys"))).await;
     assert_eq!(heard(&bench.store).await, [Signal::KeysChanged]);
@@ -602,7 +608,7 @@ async fn old_rows_go_and_stats_stay(bench: Bench) {
     bench.store.maintain(now().plus(2 * DAY), &keep).await.unwrap();
     assert_eq!(bench.heard_since(&cursor).await, [], "signals of former days are let go of");
     let cursor = bench.store.signal_cursor().await.unwrap();
-    bench.store.insert_key(&key("late")).await.unwrap();
+    bench.store.insert_key(&key("late"), &audited()).await.unwrap();
     assert_eq!(bench.heard_since(&cursor).await, [Signal::KeysChanged], "and later ones still follow");
 }
 

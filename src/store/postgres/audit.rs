@@ -1,20 +1,29 @@
 //! What people look back at: the audit, entries of the activity log that are no calls, security events; and what they change beside.
 
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
+use super::audit_log;
 use super::control::begin;
 use super::moment::Moment;
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
+use crate::seal::Sealer;
 use crate::store::StoreError;
+use crate::store::audit_log::of_entries;
 use crate::store::batch::{plain, plain_json};
 use crate::store::control::{ActivityEntry, Review, limits_cleared};
 use crate::store::ledger::number;
 
-/// Within whatever transaction the change itself is in. An adopted table may have no unique key, so what is there is looked for.
-pub(super) async fn add(connection: &mut PgConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
+/// Commits a change with the entries about it, and their seals.
+pub(super) async fn commit(mut tx: Transaction<'_, Postgres>, sealer: Option<&Sealer>, entries: &[AuditEntry]) -> sqlx::Result<()> {
+    add(&mut tx, entries).await?;
+    audit_log::commit(tx, sealer, of_entries(entries)).await
+}
+
+/// An adopted table may have no unique key, so what is there is looked for.
+async fn add(connection: &mut PgConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
     let json = |value: &Value| (!value.is_null()).then(|| plain_json(&value.to_string()).into_owned());
     sqlx::query(
         "insert into public.security_audit (id, created_at, actor, action, subject, reason, before, after)
@@ -37,11 +46,11 @@ pub(super) async fn add(connection: &mut PgConnection, entries: &[AuditEntry]) -
     Ok(())
 }
 
-pub(super) async fn write(pool: &PgPool, entries: &[AuditEntry]) -> Result<(), StoreError> {
+pub(super) async fn write(pool: &PgPool, sealer: Option<&Sealer>, entries: &[AuditEntry]) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());
     }
-    Ok(add(&mut *pool.acquire().await?, entries).await?)
+    Ok(commit(pool.begin().await?, sealer, entries).await?)
 }
 
 #[derive(sqlx::FromRow)]
@@ -56,6 +65,21 @@ struct Row {
     after: Option<Value>,
 }
 
+impl Row {
+    fn entry(self) -> AuditEntry {
+        AuditEntry {
+            id: self.id,
+            at: self.at.0,
+            actor: self.actor,
+            action: self.action,
+            subject: self.subject,
+            reason: self.reason,
+            before: self.before.unwrap_or(Value::Null),
+            after: self.after.unwrap_or(Value::Null),
+        }
+    }
+}
+
 pub(super) async fn newest(pool: &PgPool, most: u32) -> Result<Vec<AuditEntry>, StoreError> {
     // Rows of another program may lack what ours have.
     let rows: Vec<Row> = sqlx::query_as(
@@ -68,19 +92,42 @@ pub(super) async fn newest(pool: &PgPool, most: u32) -> Result<Vec<AuditEntry>, 
     .bind(i64::from(most))
     .fetch_all(pool)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| AuditEntry {
-            id: row.id,
-            at: row.at.0,
-            actor: row.actor,
-            action: row.action,
-            subject: row.subject,
-            reason: row.reason,
-            before: row.before.unwrap_or(Value::Null),
-            after: row.after.unwrap_or(Value::Null),
-        })
-        .collect())
+    Ok(rows.into_iter().map(Row::entry).collect())
+}
+
+/// Entries in our form: rows of another program lack what ours have.
+macro_rules! unsealed {
+    ($what:literal, $rest:literal) => {
+        concat!(
+            "select ",
+            $what,
+            " from public.security_audit as entry
+             where id is not null and actor is not null and action is not null and subject is not null
+               and created_at between '0001-01-01' and '9999-12-01'
+               and not exists (select from gatekeeper.audit_log as log where log.id = entry.id) ",
+            $rest
+        )
+    };
+}
+
+/// Those that nobody has sealed, the oldest first, from behind a moment and an id on.
+pub(super) async fn unsealed(connection: &mut PgConnection, from: (Timestamp, Uuid), most: usize) -> sqlx::Result<Vec<AuditEntry>> {
+    let rows: Vec<Row> = sqlx::query_as(unsealed!(
+        "id, created_at::timestamptz as at, actor::text, action::text, subject::text, reason::text, to_jsonb(before) as before,
+         to_jsonb(after) as after",
+        "and created_at >= $1 and (created_at, id) > ($1, $2) order by created_at, id limit $3"
+    ))
+    .bind(from.0.to_datetime())
+    .bind(from.1)
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(Row::entry).collect())
+}
+
+pub(super) async fn count_unsealed(pool: &PgPool) -> Result<u64, StoreError> {
+    let count: i64 = sqlx::query_scalar(unsealed!("count(*)", "")).fetch_one(pool).await?;
+    Ok(count.unsigned_abs())
 }
 
 pub(super) async fn insert(connection: &mut PgConnection, entries: &[ActivityEntry]) -> sqlx::Result<()> {
@@ -109,26 +156,35 @@ pub(super) async fn insert(connection: &mut PgConnection, entries: &[ActivityEnt
     Ok(())
 }
 
-pub(super) async fn log_bypass(pool: &PgPool, bypass: &ActivityEntry, entry: &AuditEntry) -> Result<(), StoreError> {
+pub(super) async fn log_bypass(
+    pool: &PgPool,
+    sealer: Option<&Sealer>,
+    bypass: &ActivityEntry,
+    entry: &AuditEntry,
+) -> Result<(), StoreError> {
     let mut tx = begin(pool).await?;
     insert(&mut tx, std::slice::from_ref(bypass)).await?;
-    add(&mut tx, std::slice::from_ref(entry)).await?;
-    Ok(tx.commit().await?)
+    Ok(commit(tx, sealer, std::slice::from_ref(entry)).await?)
 }
 
-pub(super) async fn clear_limits(pool: &PgPool, identifier: &str, entry: &AuditEntry) -> Result<u64, StoreError> {
+pub(super) async fn clear_limits(pool: &PgPool, sealer: Option<&Sealer>, identifier: &str, entry: &AuditEntry) -> Result<u64, StoreError> {
     let mut tx = begin(pool).await?;
     let cleared = sqlx::query("delete from public.rate_limits where identifier = $1").bind(identifier).execute(&mut *tx).await?;
     let rows = cleared.rows_affected();
     if rows == 0 {
         return Ok(0);
     }
-    add(&mut tx, &[limits_cleared(entry, rows)]).await?;
-    tx.commit().await?;
+    commit(tx, sealer, &[limits_cleared(entry, rows)]).await?;
     Ok(rows)
 }
 
-pub(super) async fn review(pool: &PgPool, id: Uuid, review: &Review, entry: &AuditEntry) -> Result<bool, StoreError> {
+pub(super) async fn review(
+    pool: &PgPool,
+    sealer: Option<&Sealer>,
+    id: Uuid,
+    review: &Review,
+    entry: &AuditEntry,
+) -> Result<bool, StoreError> {
     let mut tx = pool.begin().await?;
     let reviewed = sqlx::query(
         "update public.eliza_activity_log
@@ -148,8 +204,7 @@ pub(super) async fn review(pool: &PgPool, id: Uuid, review: &Review, entry: &Aud
     if reviewed == 0 {
         return Ok(false);
     }
-    add(&mut tx, std::slice::from_ref(entry)).await?;
-    tx.commit().await?;
+    commit(tx, sealer, std::slice::from_ref(entry)).await?;
     Ok(true)
 }
 

@@ -9,6 +9,7 @@ use super::moment::Moment;
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::enforcement::{GateMode, Ruling};
+use crate::seal::Sealer;
 use crate::store::StoreError;
 use crate::store::batch::plain;
 use crate::store::control::{BLOCKS_READ, BlockKind, FlagChange, StoredBlock};
@@ -53,7 +54,12 @@ async fn one_at_a_time(connection: &mut PgConnection) -> sqlx::Result<()> {
     Ok(())
 }
 
-pub(super) async fn set_flag(pool: &PgPool, change: &FlagChange, entry: &AuditEntry) -> Result<(Option<Flag>, Flag), StoreError> {
+pub(super) async fn set_flag(
+    pool: &PgPool,
+    sealer: Option<&Sealer>,
+    change: &FlagChange,
+    entry: &AuditEntry,
+) -> Result<(Option<Flag>, Flag), StoreError> {
     let mut tx = begin(pool).await?;
     one_at_a_time(&mut tx).await?;
     let row: Option<FlagRow> =
@@ -83,8 +89,7 @@ pub(super) async fn set_flag(pool: &PgPool, change: &FlagChange, entry: &AuditEn
         .bind(i32::from(after.rollout_percentage))
     };
     write.bind(entry.at.to_datetime()).bind(plain(&entry.actor)).execute(&mut *tx).await?;
-    audit::add(&mut tx, &[FlagChange::audited(entry, before.as_ref(), &after)]).await?;
-    tx.commit().await?;
+    audit::commit(tx, sealer, &[FlagChange::audited(entry, before.as_ref(), &after)]).await?;
     Ok((before, after))
 }
 
@@ -199,7 +204,12 @@ fn block(row: BlockRow) -> Option<StoredBlock> {
     })
 }
 
-pub(super) async fn insert_block(pool: &PgPool, block: &StoredBlock, entry: &AuditEntry) -> Result<(), StoreError> {
+pub(super) async fn insert_block(
+    pool: &PgPool,
+    sealer: Option<&Sealer>,
+    block: &StoredBlock,
+    entry: &AuditEntry,
+) -> Result<(), StoreError> {
     let mut tx = begin(pool).await?;
     sqlx::query(
         "insert into gatekeeper.blocks (id, kind, subject, reason, actor, created_at, until, changed_at)
@@ -214,11 +224,16 @@ pub(super) async fn insert_block(pool: &PgPool, block: &StoredBlock, entry: &Aud
     .bind(block.until.map(Timestamp::to_datetime))
     .execute(&mut *tx)
     .await?;
-    audit::add(&mut tx, std::slice::from_ref(entry)).await?;
-    Ok(tx.commit().await?)
+    Ok(audit::commit(tx, sealer, std::slice::from_ref(entry)).await?)
 }
 
-pub(super) async fn end_block(pool: &PgPool, id: Uuid, at: Timestamp, entry: &AuditEntry) -> Result<bool, StoreError> {
+pub(super) async fn end_block(
+    pool: &PgPool,
+    sealer: Option<&Sealer>,
+    id: Uuid,
+    at: Timestamp,
+    entry: &AuditEntry,
+) -> Result<bool, StoreError> {
     let mut tx = begin(pool).await?;
     let ended = sqlx::query(
         "update gatekeeper.blocks set until = $2, changed_at = greatest($2, changed_at + interval '1 microsecond')
@@ -232,7 +247,6 @@ pub(super) async fn end_block(pool: &PgPool, id: Uuid, at: Timestamp, entry: &Au
     if ended == 0 {
         return Ok(false);
     }
-    audit::add(&mut tx, std::slice::from_ref(entry)).await?;
-    tx.commit().await?;
+    audit::commit(tx, sealer, std::slice::from_ref(entry)).await?;
     Ok(true)
 }

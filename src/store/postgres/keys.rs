@@ -2,9 +2,13 @@
 
 use sqlx::PgPool;
 
+use super::audit;
+use super::control::begin;
 use super::moment::Moment;
+use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::identity::{KeyHash, KeyId};
+use crate::seal::Sealer;
 use crate::store::rows::{or_pass_over, readable};
 use crate::store::{StoreError, StoredKey};
 
@@ -54,7 +58,8 @@ fn stored_key(row: Row) -> Result<StoredKey, StoreError> {
     })
 }
 
-pub(super) async fn insert(pool: &PgPool, key: &StoredKey) -> Result<(), StoreError> {
+pub(super) async fn insert(pool: &PgPool, sealer: Option<&Sealer>, key: &StoredKey, entry: &AuditEntry) -> Result<(), StoreError> {
+    let mut tx = begin(pool).await?;
     sqlx::query(
         "insert into gatekeeper.keys
              (id, name, hash, sources, targets, actions, created_at, not_before, expires_at, revoked_at, last_used_at)
@@ -71,27 +76,45 @@ pub(super) async fn insert(pool: &PgPool, key: &StoredKey) -> Result<(), StoreEr
     .bind(key.expires_at.map(Timestamp::to_datetime))
     .bind(key.revoked_at.map(Timestamp::to_datetime))
     .bind(key.last_used_at.map(Timestamp::to_datetime))
-    .execute(pool)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    Ok(audit::commit(tx, sealer, std::slice::from_ref(entry)).await?)
 }
 
-pub(super) async fn expire(pool: &PgPool, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
-    let updated = sqlx::query("update gatekeeper.keys set expires_at = least(expires_at, $2) where id = $1")
-        .bind(id.as_str())
-        .bind(at.to_datetime())
-        .execute(pool)
-        .await?;
-    Ok(updated.rows_affected() > 0)
+pub(super) async fn expire(
+    pool: &PgPool,
+    sealer: Option<&Sealer>,
+    id: &KeyId,
+    at: Timestamp,
+    entry: &AuditEntry,
+) -> Result<bool, StoreError> {
+    end(pool, sealer, "update gatekeeper.keys set expires_at = least(expires_at, $2) where id = $1", (id, at), entry).await
 }
 
-pub(super) async fn revoke(pool: &PgPool, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
-    let updated = sqlx::query("update gatekeeper.keys set revoked_at = least(revoked_at, $2) where id = $1")
-        .bind(id.as_str())
-        .bind(at.to_datetime())
-        .execute(pool)
-        .await?;
-    Ok(updated.rows_affected() > 0)
+pub(super) async fn revoke(
+    pool: &PgPool,
+    sealer: Option<&Sealer>,
+    id: &KeyId,
+    at: Timestamp,
+    entry: &AuditEntry,
+) -> Result<bool, StoreError> {
+    end(pool, sealer, "update gatekeeper.keys set revoked_at = least(revoked_at, $2) where id = $1", (id, at), entry).await
+}
+
+async fn end(
+    pool: &PgPool,
+    sealer: Option<&Sealer>,
+    how: &'static str,
+    (id, at): (&KeyId, Timestamp),
+    entry: &AuditEntry,
+) -> Result<bool, StoreError> {
+    let mut tx = begin(pool).await?;
+    let updated = sqlx::query(how).bind(id.as_str()).bind(at.to_datetime()).execute(&mut *tx).await?;
+    if updated.rows_affected() == 0 {
+        return Ok(false);
+    }
+    audit::commit(tx, sealer, std::slice::from_ref(entry)).await?;
+    Ok(true)
 }
 
 pub(super) async fn touch(pool: &PgPool, used: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {

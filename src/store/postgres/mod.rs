@@ -1,6 +1,7 @@
 //! PostgreSQL 13 or newer: the logs in daily partitions, signals by transaction.
 
 mod audit;
+mod audit_log;
 mod control;
 mod keys;
 mod ledger;
@@ -11,6 +12,8 @@ mod read;
 mod signals;
 mod tables;
 mod write;
+
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use sqlx::migrate::Migrator;
@@ -27,6 +30,9 @@ use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
 use crate::identity::KeyId;
+use crate::seal::walk::{Place, StoredRow};
+use crate::seal::{Head, Sealer};
+use crate::store::audit_log::{AuditLog, Logged, Table, Witness};
 use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 use crate::store::ledger::{Batch, Gap};
 use crate::switches::Flag;
@@ -36,10 +42,11 @@ pub(super) struct Postgres {
     pool: PgPool,
     pool_size: u32,
     ear: Ear,
+    sealer: Option<Arc<Sealer>>,
 }
 
 impl Postgres {
-    pub(super) fn open(url: &str, options: OpenOptions) -> Result<Self, StoreError> {
+    pub(super) fn open(url: &str, options: OpenOptions, sealer: Option<Arc<Sealer>>) -> Result<Self, StoreError> {
         // The parser's own words may quote the URL, and with it a password.
         let connect: PgConnectOptions = url.parse().map_err(|_| {
             StoreError::Refused("DATABASE_URL is no postgres:// URL that can be read (is the password percent-encoded?)".into())
@@ -49,7 +56,7 @@ impl Postgres {
             .max_connections(options.pool_size.saturating_add(options.max_overflow).max(1))
             .acquire_timeout(CONNECT)
             .connect_lazy_with(connect.clone());
-        Ok(Self { pool, pool_size: options.pool_size, ear: Ear::new(connect) })
+        Ok(Self { pool, pool_size: options.pool_size, ear: Ear::new(connect), sealer })
     }
 }
 
@@ -90,6 +97,38 @@ async fn ping(pool: &PgPool) -> Result<(), StoreError> {
     Ok(())
 }
 
+impl Postgres {
+    fn sealer(&self) -> Option<&Sealer> {
+        self.sealer.as_deref()
+    }
+}
+
+impl AuditLog for Postgres {
+    fn sealer(&self) -> Option<&Arc<Sealer>> {
+        self.sealer.as_ref()
+    }
+
+    fn seal_entries(&self, since: Timestamp) -> StoreFuture<'_, u64> {
+        Box::pin(within(HOUSEWORK, audit_log::seal_entries(&self.pool, self.sealer(), since)))
+    }
+
+    fn rows_after<'a>(&'a self, place: Option<&'a Place>) -> StoreFuture<'a, Vec<StoredRow>> {
+        Box::pin(within(ANSWER, audit_log::rows_after(&self.pool, place)))
+    }
+
+    fn witness<'a>(&'a self, heads: &'a [Head]) -> StoreFuture<'a, Vec<Witness>> {
+        Box::pin(within(ANSWER, audit_log::witness(&self.pool, heads)))
+    }
+
+    fn logged<'a>(&'a self, table: Table, ids: &'a [Uuid]) -> StoreFuture<'a, Vec<Logged>> {
+        Box::pin(within(ANSWER, audit_log::logged(&self.pool, table, ids)))
+    }
+
+    fn unsealed_entries(&self) -> StoreFuture<'_, u64> {
+        Box::pin(within(HOUSEWORK, audit::count_unsealed(&self.pool)))
+    }
+}
+
 impl Store for Postgres {
     fn migrate(&self) -> StoreFuture<'_, ()> {
         Box::pin(migrate(&self.pool))
@@ -109,7 +148,7 @@ impl Store for Postgres {
     }
 
     fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, write::write(&self.pool, batch)))
+        Box::pin(within(ANSWER, write::write(&self.pool, self.sealer(), batch)))
     }
 
     fn announce(&self, instance: Uuid, started_at: Timestamp) -> StoreFuture<'_, ()> {
@@ -133,7 +172,7 @@ impl Store for Postgres {
     }
 
     fn clear_limits<'a>(&'a self, identifier: &'a str, entry: &'a AuditEntry) -> StoreFuture<'a, u64> {
-        Box::pin(within(ANSWER, audit::clear_limits(&self.pool, identifier, entry)))
+        Box::pin(within(ANSWER, audit::clear_limits(&self.pool, self.sealer(), identifier, entry)))
     }
 
     fn signal_cursor(&self) -> StoreFuture<'_, SignalCursor> {
@@ -148,16 +187,16 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, keys::all(&self.pool)))
     }
 
-    fn insert_key<'a>(&'a self, key: &'a StoredKey) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, keys::insert(&self.pool, key)))
+    fn insert_key<'a>(&'a self, key: &'a StoredKey, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, keys::insert(&self.pool, self.sealer(), key, entry)))
     }
 
-    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool> {
-        Box::pin(within(ANSWER, keys::expire(&self.pool, id, at)))
+    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, keys::expire(&self.pool, self.sealer(), id, at, entry)))
     }
 
-    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool> {
-        Box::pin(within(ANSWER, keys::revoke(&self.pool, id, at)))
+    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, keys::revoke(&self.pool, self.sealer(), id, at, entry)))
     }
 
     fn touch_keys<'a>(&'a self, used: &'a [(KeyId, Timestamp)]) -> StoreFuture<'a, ()> {
@@ -169,7 +208,7 @@ impl Store for Postgres {
     }
 
     fn set_flag<'a>(&'a self, change: &'a FlagChange, entry: &'a AuditEntry) -> StoreFuture<'a, (Option<Flag>, Flag)> {
-        Box::pin(within(ANSWER, control::set_flag(&self.pool, change, entry)))
+        Box::pin(within(ANSWER, control::set_flag(&self.pool, self.sealer(), change, entry)))
     }
 
     fn seed_flags<'a>(&'a self, names: &'a [String]) -> StoreFuture<'a, ()> {
@@ -189,15 +228,15 @@ impl Store for Postgres {
     }
 
     fn insert_block<'a>(&'a self, block: &'a StoredBlock, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, control::insert_block(&self.pool, block, entry)))
+        Box::pin(within(ANSWER, control::insert_block(&self.pool, self.sealer(), block, entry)))
     }
 
     fn end_block<'a>(&'a self, id: Uuid, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
-        Box::pin(within(ANSWER, control::end_block(&self.pool, id, at, entry)))
+        Box::pin(within(ANSWER, control::end_block(&self.pool, self.sealer(), id, at, entry)))
     }
 
     fn audit<'a>(&'a self, entries: &'a [AuditEntry]) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, audit::write(&self.pool, entries)))
+        Box::pin(within(ANSWER, audit::write(&self.pool, self.sealer(), entries)))
     }
 
     fn audit_entries(&self, most: u32) -> StoreFuture<'_, Vec<AuditEntry>> {
@@ -205,7 +244,7 @@ impl Store for Postgres {
     }
 
     fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, audit::log_bypass(&self.pool, bypass, entry)))
+        Box::pin(within(ANSWER, audit::log_bypass(&self.pool, self.sealer(), bypass, entry)))
     }
 
     fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>> {
@@ -213,7 +252,7 @@ impl Store for Postgres {
     }
 
     fn review<'a>(&'a self, id: Uuid, review: &'a Review, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
-        Box::pin(within(ANSWER, audit::review(&self.pool, id, review, entry)))
+        Box::pin(within(ANSWER, audit::review(&self.pool, self.sealer(), id, review, entry)))
     }
 
     fn security_events(&self, start: Timestamp, risk: u32, most: u32) -> StoreFuture<'_, u64> {

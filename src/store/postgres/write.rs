@@ -6,20 +6,23 @@ use std::collections::HashSet;
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
+use super::audit_log;
 use super::moment::Moment;
 use super::{audit, ledger};
+use crate::seal::Sealer;
+use crate::store::audit_log::of_calls;
 use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
 use crate::store::ledger::{Batch, number};
 use crate::store::{CallRecord, Counted, StoreError, fault};
 
-pub(super) async fn write(pool: &PgPool, batch: Batch<'_>) -> Result<(), StoreError> {
+pub(super) async fn write(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>) -> Result<(), StoreError> {
     if batch.is_empty() {
         return Ok(());
     }
-    write_distinct(pool, batch, batch::distinct(batch.calls)).await.map_err(fault::of_records)
+    write_distinct(pool, sealer, batch, batch::distinct(batch.calls)).await.map_err(fault::of_records)
 }
 
-async fn write_distinct(pool: &PgPool, batch: Batch<'_>, mut records: Vec<&CallRecord>) -> sqlx::Result<()> {
+async fn write_distinct(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>, mut records: Vec<&CallRecord>) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
     if !records.is_empty() {
         let fresh = add_activity(&mut tx, &records).await?;
@@ -35,7 +38,7 @@ async fn write_distinct(pool: &PgPool, batch: Batch<'_>, mut records: Vec<&CallR
     audit::insert(&mut tx, batch.entries).await?;
     ledger::add_losses(&mut tx, batch.losses).await?;
     ledger::note_reached(&mut tx, batch).await?;
-    tx.commit().await
+    audit_log::commit(tx, sealer, of_calls(&records)).await
 }
 
 /// Which of the records were not there yet.

@@ -1,14 +1,16 @@
 //! What people look back at: the audit, entries of the activity log that are no calls, security events; and what they change beside.
 
 use serde_json::Value;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use uuid::Uuid;
 
-use super::begin;
 use super::moment::{parse, text};
+use super::{audit_log, begin};
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
+use crate::seal::Sealer;
 use crate::store::StoreError;
+use crate::store::audit_log::of_entries;
 use crate::store::batch::{plain, plain_json};
 use crate::store::control::{ActivityEntry, Review, limits_cleared};
 use crate::store::ledger::number;
@@ -18,8 +20,13 @@ const TABLE: &str = "security_audit";
 /// What other programs wrote and cannot be read is no entry: so many rows of it hide none that is.
 const UNREADABLE: i64 = 1000;
 
-/// Within whatever transaction the change itself is in.
-pub(super) async fn add(connection: &mut SqliteConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
+/// Commits a change with the entries about it, and their seals.
+pub(super) async fn commit(mut tx: Transaction<'_, Sqlite>, sealer: Option<&Sealer>, entries: &[AuditEntry]) -> sqlx::Result<()> {
+    add(&mut tx, entries).await?;
+    audit_log::commit(tx, sealer, of_entries(entries)).await
+}
+
+async fn add(connection: &mut SqliteConnection, entries: &[AuditEntry]) -> sqlx::Result<()> {
     let json = |value: &Value| (!value.is_null()).then(|| plain_json(&value.to_string()).into_owned());
     for entry in entries {
         sqlx::query(
@@ -40,13 +47,11 @@ pub(super) async fn add(connection: &mut SqliteConnection, entries: &[AuditEntry
     Ok(())
 }
 
-pub(super) async fn write(writer: &SqlitePool, entries: &[AuditEntry]) -> Result<(), StoreError> {
+pub(super) async fn write(writer: &SqlitePool, sealer: Option<&Sealer>, entries: &[AuditEntry]) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());
     }
-    let mut tx = begin(writer).await?;
-    add(&mut tx, entries).await?;
-    Ok(tx.commit().await?)
+    Ok(commit(begin(writer).await?, sealer, entries).await?)
 }
 
 #[derive(sqlx::FromRow)]
@@ -88,6 +93,39 @@ fn entry(row: Row) -> Result<AuditEntry, StoreError> {
     })
 }
 
+/// Entries in our form: what another program put there may be of any.
+macro_rules! unsealed {
+    ($what:literal, $rest:literal) => {
+        concat!(
+            "select ",
+            $what,
+            " from security_audit as entry
+             where id glob '????????-????-????-????-????????????' and created_at glob '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] *'
+               and not exists (select 1 from gatekeeper_audit_log as log where log.id = entry.id) ",
+            $rest
+        )
+    };
+}
+
+/// Those that nobody has sealed, the oldest first, from behind a moment and an id on.
+pub(super) async fn unsealed(connection: &mut SqliteConnection, from: (Timestamp, Uuid), most: usize) -> sqlx::Result<Vec<AuditEntry>> {
+    let rows: Vec<Row> = sqlx::query_as(unsealed!(
+        "id, created_at, actor, action, subject, reason, before, after",
+        "and (created_at, id) > (?1, ?2) order by created_at, id limit ?3"
+    ))
+    .bind(text(from.0))
+    .bind(from.1.hyphenated())
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| entry(row).ok()).collect())
+}
+
+pub(super) async fn count_unsealed(readers: &SqlitePool) -> Result<u64, StoreError> {
+    let count: i64 = sqlx::query_scalar(unsealed!("count(*)", "")).fetch_one(readers).await?;
+    Ok(count.unsigned_abs())
+}
+
 pub(super) async fn insert(connection: &mut SqliteConnection, entries: &[ActivityEntry]) -> sqlx::Result<()> {
     for entry in entries {
         sqlx::query(
@@ -110,26 +148,40 @@ pub(super) async fn insert(connection: &mut SqliteConnection, entries: &[Activit
     Ok(())
 }
 
-pub(super) async fn log_bypass(writer: &SqlitePool, bypass: &ActivityEntry, entry: &AuditEntry) -> Result<(), StoreError> {
+pub(super) async fn log_bypass(
+    writer: &SqlitePool,
+    sealer: Option<&Sealer>,
+    bypass: &ActivityEntry,
+    entry: &AuditEntry,
+) -> Result<(), StoreError> {
     let mut tx = begin(writer).await?;
     insert(&mut tx, std::slice::from_ref(bypass)).await?;
-    add(&mut tx, std::slice::from_ref(entry)).await?;
-    Ok(tx.commit().await?)
+    Ok(commit(tx, sealer, std::slice::from_ref(entry)).await?)
 }
 
-pub(super) async fn clear_limits(writer: &SqlitePool, identifier: &str, entry: &AuditEntry) -> Result<u64, StoreError> {
+pub(super) async fn clear_limits(
+    writer: &SqlitePool,
+    sealer: Option<&Sealer>,
+    identifier: &str,
+    entry: &AuditEntry,
+) -> Result<u64, StoreError> {
     let mut tx = begin(writer).await?;
     let cleared = sqlx::query("delete from rate_limits where identifier = ?").bind(identifier).execute(&mut *tx).await?;
     let rows = cleared.rows_affected();
     if rows == 0 {
         return Ok(0);
     }
-    add(&mut tx, &[limits_cleared(entry, rows)]).await?;
-    tx.commit().await?;
+    commit(tx, sealer, &[limits_cleared(entry, rows)]).await?;
     Ok(rows)
 }
 
-pub(super) async fn review(writer: &SqlitePool, id: Uuid, review: &Review, entry: &AuditEntry) -> Result<bool, StoreError> {
+pub(super) async fn review(
+    writer: &SqlitePool,
+    sealer: Option<&Sealer>,
+    id: Uuid,
+    review: &Review,
+    entry: &AuditEntry,
+) -> Result<bool, StoreError> {
     let mut tx = begin(writer).await?;
     let reviewed = sqlx::query(
         "update eliza_activity_log
@@ -150,8 +202,7 @@ pub(super) async fn review(writer: &SqlitePool, id: Uuid, review: &Review, entry
     if reviewed == 0 {
         return Ok(false);
     }
-    add(&mut tx, std::slice::from_ref(entry)).await?;
-    tx.commit().await?;
+    commit(tx, sealer, std::slice::from_ref(entry)).await?;
     Ok(true)
 }
 

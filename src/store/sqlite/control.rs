@@ -11,6 +11,7 @@ use super::{audit, begin};
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::enforcement::{GateMode, Ruling};
+use crate::seal::Sealer;
 use crate::store::StoreError;
 use crate::store::batch::plain;
 use crate::store::control::{BLOCKS_READ, BlockKind, FlagChange, StoredBlock};
@@ -30,7 +31,12 @@ pub(super) async fn flags(readers: &SqlitePool) -> Result<Vec<Flag>, StoreError>
     Ok(readable(&rows, "feature_flags").map(flag).collect())
 }
 
-pub(super) async fn set_flag(writer: &SqlitePool, change: &FlagChange, entry: &AuditEntry) -> Result<(Option<Flag>, Flag), StoreError> {
+pub(super) async fn set_flag(
+    writer: &SqlitePool,
+    sealer: Option<&Sealer>,
+    change: &FlagChange,
+    entry: &AuditEntry,
+) -> Result<(Option<Flag>, Flag), StoreError> {
     let mut tx = begin(writer).await?;
     let row: Option<(String, bool, bool, i64, Option<String>)> =
         sqlx::query_as("select name, enabled, kill_switch, rollout_percentage, changed_at from feature_flags where name = ?")
@@ -57,13 +63,12 @@ pub(super) async fn set_flag(writer: &SqlitePool, change: &FlagChange, entry: &A
     .bind(plain(&entry.actor))
     .execute(&mut *tx)
     .await?;
-    audit::add(&mut tx, &[FlagChange::audited(entry, before.as_ref(), &after)]).await?;
-    tx.commit().await?;
+    audit::commit(tx, sealer, &[FlagChange::audited(entry, before.as_ref(), &after)]).await?;
     Ok((before, after))
 }
 
 /// What is written again at the same moment would look like a change by hand.
-fn later(at: Timestamp, known: Option<String>) -> Result<Timestamp, StoreError> {
+pub(super) fn later(at: Timestamp, known: Option<String>) -> Result<Timestamp, StoreError> {
     Ok(parse_optional(known)?.map_or(at, |known| at.max(known.plus(Duration::from_micros(1)))))
 }
 
@@ -178,7 +183,12 @@ fn block(row: BlockRow) -> Result<StoredBlock, StoreError> {
     })
 }
 
-pub(super) async fn insert_block(writer: &SqlitePool, block: &StoredBlock, entry: &AuditEntry) -> Result<(), StoreError> {
+pub(super) async fn insert_block(
+    writer: &SqlitePool,
+    sealer: Option<&Sealer>,
+    block: &StoredBlock,
+    entry: &AuditEntry,
+) -> Result<(), StoreError> {
     let mut tx = begin(writer).await?;
     sqlx::query(
         "insert into gatekeeper_blocks (id, kind, subject, reason, actor, created_at, until, changed_at)
@@ -193,11 +203,16 @@ pub(super) async fn insert_block(writer: &SqlitePool, block: &StoredBlock, entry
     .bind(block.until.map(text))
     .execute(&mut *tx)
     .await?;
-    audit::add(&mut tx, std::slice::from_ref(entry)).await?;
-    Ok(tx.commit().await?)
+    Ok(audit::commit(tx, sealer, std::slice::from_ref(entry)).await?)
 }
 
-pub(super) async fn end_block(writer: &SqlitePool, id: Uuid, at: Timestamp, entry: &AuditEntry) -> Result<bool, StoreError> {
+pub(super) async fn end_block(
+    writer: &SqlitePool,
+    sealer: Option<&Sealer>,
+    id: Uuid,
+    at: Timestamp,
+    entry: &AuditEntry,
+) -> Result<bool, StoreError> {
     let mut tx = begin(writer).await?;
     let changed_at: Option<Option<String>> =
         sqlx::query_scalar("select changed_at from gatekeeper_blocks where id = ?1 and (until is null or until > ?2)")
@@ -212,7 +227,6 @@ pub(super) async fn end_block(writer: &SqlitePool, id: Uuid, at: Timestamp, entr
         .bind(text(later(at, changed_at)?))
         .execute(&mut *tx)
         .await?;
-    audit::add(&mut tx, std::slice::from_ref(entry)).await?;
-    tx.commit().await?;
+    audit::commit(tx, sealer, std::slice::from_ref(entry)).await?;
     Ok(true)
 }

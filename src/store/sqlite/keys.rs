@@ -3,10 +3,13 @@
 use sqlx::SqlitePool;
 use sqlx::types::Json;
 
-use super::begin;
+use super::control::later;
 use super::moment::{parse, parse_optional, text};
+use super::{audit, begin};
+use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::identity::{KeyHash, KeyId};
+use crate::seal::Sealer;
 use crate::store::rows::{or_pass_over, readable};
 use crate::store::{StoreError, StoredKey};
 
@@ -56,12 +59,12 @@ fn stored_key(row: Row) -> Result<StoredKey, StoreError> {
     })
 }
 
-pub(super) async fn insert(writer: &SqlitePool, key: &StoredKey) -> Result<(), StoreError> {
+pub(super) async fn insert(writer: &SqlitePool, sealer: Option<&Sealer>, key: &StoredKey, entry: &AuditEntry) -> Result<(), StoreError> {
     let mut tx = begin(writer).await?;
     sqlx::query(
         "insert into gatekeeper_keys
-             (id, name, hash, sources, targets, actions, created_at, not_before, expires_at, revoked_at, last_used_at)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             (id, name, hash, sources, targets, actions, created_at, not_before, expires_at, revoked_at, last_used_at, changed_at)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(key.id.as_str())
     .bind(&key.name)
@@ -74,24 +77,48 @@ pub(super) async fn insert(writer: &SqlitePool, key: &StoredKey) -> Result<(), S
     .bind(key.expires_at.map(text))
     .bind(key.revoked_at.map(text))
     .bind(key.last_used_at.map(text))
+    .bind(text(entry.at))
     .execute(&mut *tx)
     .await?;
-    Ok(tx.commit().await?)
+    Ok(audit::commit(tx, sealer, std::slice::from_ref(entry)).await?)
 }
 
-pub(super) async fn expire(writer: &SqlitePool, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
-    end(writer, "update gatekeeper_keys set expires_at = min(coalesce(expires_at, ?2), ?2) where id = ?1", id, at).await
+pub(super) async fn expire(
+    writer: &SqlitePool,
+    sealer: Option<&Sealer>,
+    id: &KeyId,
+    at: Timestamp,
+    entry: &AuditEntry,
+) -> Result<bool, StoreError> {
+    let how = "update gatekeeper_keys set expires_at = min(coalesce(expires_at, ?2), ?2), changed_at = ?3 where id = ?1";
+    end(writer, sealer, how, (id, at), entry).await
 }
 
-pub(super) async fn revoke(writer: &SqlitePool, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
-    end(writer, "update gatekeeper_keys set revoked_at = min(coalesce(revoked_at, ?2), ?2) where id = ?1", id, at).await
+pub(super) async fn revoke(
+    writer: &SqlitePool,
+    sealer: Option<&Sealer>,
+    id: &KeyId,
+    at: Timestamp,
+    entry: &AuditEntry,
+) -> Result<bool, StoreError> {
+    let how = "update gatekeeper_keys set revoked_at = min(coalesce(revoked_at, ?2), ?2), changed_at = ?3 where id = ?1";
+    end(writer, sealer, how, (id, at), entry).await
 }
 
-async fn end(writer: &SqlitePool, how: &'static str, id: &KeyId, at: Timestamp) -> Result<bool, StoreError> {
+async fn end(
+    writer: &SqlitePool,
+    sealer: Option<&Sealer>,
+    how: &'static str,
+    (id, at): (&KeyId, Timestamp),
+    entry: &AuditEntry,
+) -> Result<bool, StoreError> {
     let mut tx = begin(writer).await?;
-    let updated = sqlx::query(how).bind(id.as_str()).bind(text(at)).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(updated.rows_affected() > 0)
+    let changed_at: Option<Option<String>> =
+        sqlx::query_scalar("select changed_at from gatekeeper_keys where id = ?").bind(id.as_str()).fetch_optional(&mut *tx).await?;
+    let Some(changed_at) = changed_at else { return Ok(false) };
+    sqlx::query(how).bind(id.as_str()).bind(text(at)).bind(text(later(entry.at, changed_at)?)).execute(&mut *tx).await?;
+    audit::commit(tx, sealer, std::slice::from_ref(entry)).await?;
+    Ok(true)
 }
 
 pub(super) async fn touch(writer: &SqlitePool, used: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! SQLite, embedded: one file, many readers, one writer at a time.
 
 mod audit;
+mod audit_log;
 mod control;
 mod keys;
 mod ledger;
@@ -11,6 +12,7 @@ mod signals;
 mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -28,6 +30,9 @@ use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
 use crate::identity::KeyId;
+use crate::seal::walk::{Place, StoredRow};
+use crate::seal::{Head, Sealer};
+use crate::store::audit_log::{AuditLog, Logged, Table, Witness};
 use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 use crate::store::ledger::{Batch, Gap};
 use crate::switches::Flag;
@@ -40,10 +45,11 @@ pub(super) struct Sqlite {
     /// A pool of one: writers of this process wait here, in order, and never meet SQLITE_BUSY.
     writer: SqlitePool,
     pool_size: u32,
+    sealer: Option<Arc<Sealer>>,
 }
 
 impl Sqlite {
-    pub(super) async fn open(url: &str, options: OpenOptions) -> Result<Self, StoreError> {
+    pub(super) async fn open(url: &str, options: OpenOptions, sealer: Option<Arc<Sealer>>) -> Result<Self, StoreError> {
         let connect: SqliteConnectOptions = url.parse().map_err(|error| StoreError::Refused(format!("DATABASE_URL: {error}")))?;
         let connect = connect
             .create_if_missing(true)
@@ -59,7 +65,7 @@ impl Sqlite {
         let pool = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(CONNECT);
         // A writer waits for its turn as long as a question may take; its turn does come.
         let writer = pool(1).acquire_timeout(ANSWER).connect_lazy_with(connect.clone());
-        Ok(Self { readers: pool(most).connect_lazy_with(connect), writer, pool_size: options.pool_size })
+        Ok(Self { readers: pool(most).connect_lazy_with(connect), writer, pool_size: options.pool_size, sealer })
     }
 }
 
@@ -119,6 +125,38 @@ async fn ping(readers: &SqlitePool) -> Result<(), StoreError> {
     Ok(())
 }
 
+impl Sqlite {
+    fn sealer(&self) -> Option<&Sealer> {
+        self.sealer.as_deref()
+    }
+}
+
+impl AuditLog for Sqlite {
+    fn sealer(&self) -> Option<&Arc<Sealer>> {
+        self.sealer.as_ref()
+    }
+
+    fn seal_entries(&self, since: Timestamp) -> StoreFuture<'_, u64> {
+        Box::pin(within(HOUSEWORK, audit_log::seal_entries(&self.readers, &self.writer, self.sealer(), since)))
+    }
+
+    fn rows_after<'a>(&'a self, place: Option<&'a Place>) -> StoreFuture<'a, Vec<StoredRow>> {
+        Box::pin(within(ANSWER, audit_log::rows_after(&self.readers, place)))
+    }
+
+    fn witness<'a>(&'a self, heads: &'a [Head]) -> StoreFuture<'a, Vec<Witness>> {
+        Box::pin(within(ANSWER, audit_log::witness(&self.readers, heads)))
+    }
+
+    fn logged<'a>(&'a self, table: Table, ids: &'a [Uuid]) -> StoreFuture<'a, Vec<Logged>> {
+        Box::pin(within(ANSWER, audit_log::logged(&self.readers, table, ids)))
+    }
+
+    fn unsealed_entries(&self) -> StoreFuture<'_, u64> {
+        Box::pin(within(HOUSEWORK, audit::count_unsealed(&self.readers)))
+    }
+}
+
 impl Store for Sqlite {
     fn migrate(&self) -> StoreFuture<'_, ()> {
         Box::pin(within(HOUSEWORK, migrate(&self.writer)))
@@ -143,7 +181,7 @@ impl Store for Sqlite {
     }
 
     fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, write::write(&self.writer, batch)))
+        Box::pin(within(ANSWER, write::write(&self.writer, self.sealer(), batch)))
     }
 
     fn announce(&self, instance: Uuid, started_at: Timestamp) -> StoreFuture<'_, ()> {
@@ -167,7 +205,7 @@ impl Store for Sqlite {
     }
 
     fn clear_limits<'a>(&'a self, identifier: &'a str, entry: &'a AuditEntry) -> StoreFuture<'a, u64> {
-        Box::pin(within(ANSWER, audit::clear_limits(&self.writer, identifier, entry)))
+        Box::pin(within(ANSWER, audit::clear_limits(&self.writer, self.sealer(), identifier, entry)))
     }
 
     fn signal_cursor(&self) -> StoreFuture<'_, SignalCursor> {
@@ -182,16 +220,16 @@ impl Store for Sqlite {
         Box::pin(within(ANSWER, keys::all(&self.readers)))
     }
 
-    fn insert_key<'a>(&'a self, key: &'a StoredKey) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, keys::insert(&self.writer, key)))
+    fn insert_key<'a>(&'a self, key: &'a StoredKey, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
+        Box::pin(within(ANSWER, keys::insert(&self.writer, self.sealer(), key, entry)))
     }
 
-    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool> {
-        Box::pin(within(ANSWER, keys::expire(&self.writer, id, at)))
+    fn expire_key<'a>(&'a self, id: &'a KeyId, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, keys::expire(&self.writer, self.sealer(), id, at, entry)))
     }
 
-    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp) -> StoreFuture<'a, bool> {
-        Box::pin(within(ANSWER, keys::revoke(&self.writer, id, at)))
+    fn revoke_key<'a>(&'a self, id: &'a KeyId, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
+        Box::pin(within(ANSWER, keys::revoke(&self.writer, self.sealer(), id, at, entry)))
     }
 
     fn touch_keys<'a>(&'a self, used: &'a [(KeyId, Timestamp)]) -> StoreFuture<'a, ()> {
@@ -203,7 +241,7 @@ impl Store for Sqlite {
     }
 
     fn set_flag<'a>(&'a self, change: &'a FlagChange, entry: &'a AuditEntry) -> StoreFuture<'a, (Option<Flag>, Flag)> {
-        Box::pin(within(ANSWER, control::set_flag(&self.writer, change, entry)))
+        Box::pin(within(ANSWER, control::set_flag(&self.writer, self.sealer(), change, entry)))
     }
 
     fn seed_flags<'a>(&'a self, names: &'a [String]) -> StoreFuture<'a, ()> {
@@ -223,15 +261,15 @@ impl Store for Sqlite {
     }
 
     fn insert_block<'a>(&'a self, block: &'a StoredBlock, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, control::insert_block(&self.writer, block, entry)))
+        Box::pin(within(ANSWER, control::insert_block(&self.writer, self.sealer(), block, entry)))
     }
 
     fn end_block<'a>(&'a self, id: Uuid, at: Timestamp, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
-        Box::pin(within(ANSWER, control::end_block(&self.writer, id, at, entry)))
+        Box::pin(within(ANSWER, control::end_block(&self.writer, self.sealer(), id, at, entry)))
     }
 
     fn audit<'a>(&'a self, entries: &'a [AuditEntry]) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, audit::write(&self.writer, entries)))
+        Box::pin(within(ANSWER, audit::write(&self.writer, self.sealer(), entries)))
     }
 
     fn audit_entries(&self, most: u32) -> StoreFuture<'_, Vec<AuditEntry>> {
@@ -239,7 +277,7 @@ impl Store for Sqlite {
     }
 
     fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, audit::log_bypass(&self.writer, bypass, entry)))
+        Box::pin(within(ANSWER, audit::log_bypass(&self.writer, self.sealer(), bypass, entry)))
     }
 
     fn entries(&self, kind: EntryKind, open_only: bool, most: u32) -> StoreFuture<'_, Vec<CallRow>> {
@@ -247,7 +285,7 @@ impl Store for Sqlite {
     }
 
     fn review<'a>(&'a self, id: Uuid, review: &'a Review, entry: &'a AuditEntry) -> StoreFuture<'a, bool> {
-        Box::pin(within(ANSWER, audit::review(&self.writer, id, review, entry)))
+        Box::pin(within(ANSWER, audit::review(&self.writer, self.sealer(), id, review, entry)))
     }
 
     fn security_events(&self, start: Timestamp, risk: u32, most: u32) -> StoreFuture<'_, u64> {

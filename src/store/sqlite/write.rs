@@ -6,7 +6,9 @@ use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
 use super::moment::{parse, text};
-use super::{audit, begin, ledger};
+use super::{audit, audit_log, begin, ledger};
+use crate::seal::Sealer;
+use crate::store::audit_log::of_calls;
 use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
 use crate::store::ledger::{Batch, number};
 use crate::store::{CallRecord, Counted, StoreError, fault};
@@ -14,7 +16,7 @@ use crate::store::{CallRecord, Counted, StoreError, fault};
 /// Rows in one statement: beyond this it gets no faster, and statements of one length are prepared once.
 const ROWS: usize = 256;
 
-pub(super) async fn write(writer: &SqlitePool, batch: Batch<'_>) -> Result<(), StoreError> {
+pub(super) async fn write(writer: &SqlitePool, sealer: Option<&Sealer>, batch: Batch<'_>) -> Result<(), StoreError> {
     if batch.is_empty() {
         return Ok(());
     }
@@ -28,7 +30,7 @@ pub(super) async fn write(writer: &SqlitePool, batch: Batch<'_>) -> Result<(), S
         records.retain(|record| fresh.contains(&(record.id, record.at)));
     }
     add_the_rest(&mut tx, batch, &records).await.map_err(fault::of_records)?;
-    tx.commit().await.map_err(fault::of_records)
+    audit_log::commit(tx, sealer, of_calls(&records)).await.map_err(fault::of_records)
 }
 
 async fn add_the_rest(connection: &mut SqliteConnection, batch: Batch<'_>, records: &[&CallRecord]) -> sqlx::Result<()> {

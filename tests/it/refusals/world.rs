@@ -141,7 +141,7 @@ async fn put_keys(database: &str) {
             revoked_at: past.filter(|_| secret == REVOKED),
             last_used_at: None,
         };
-        store.insert_key(&key).await.unwrap();
+        store.insert_key(&key, &crate::store_contract::audited()).await.unwrap();
     }
     store.close().await;
 }
