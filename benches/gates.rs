@@ -18,6 +18,7 @@ use eliza_gatekeeper::gates::rate_limit::{RateLimiter, Subject};
 use eliza_gatekeeper::gates::sql_filter::sql_filter;
 use eliza_gatekeeper::identity::{CallId, Caller, Endpoint, KeyId, Secret};
 use eliza_gatekeeper::intake::{MEMORY_UNIT, read_body};
+use eliza_gatekeeper::journal::{Journal, Limits, Syncing};
 use eliza_gatekeeper::keys::{Key, KeyRing, Scope};
 use eliza_gatekeeper::policy::Policy;
 use eliza_gatekeeper::record::compose::compose;
@@ -32,6 +33,7 @@ use http::Version;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use support::{KEY, LARGE, PEER, SMALL};
+use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
 #[global_allocator]
@@ -151,15 +153,14 @@ fn compose_record(bencher: Bencher<'_, '_>, status: u16) {
     bencher.bench_local(|| compose(black_box(&notes), &ending, Duration::from_micros(1234)));
 }
 
-/// A trail opened and ended: its metrics, its record, and that record's way through the queue.
-#[divan::bench(name = "13 trail, metrics and queue", args = [200, 401])]
+/// A trail opened and ended: its metrics, its record, and that record's way into the journal.
+#[divan::bench(name = "13 trail, metrics and journal", args = [200, 401])]
 fn trail(bencher: Bencher<'_, '_>, status: u16) {
-    let (recorder, mut records) = Recorder::new(Arc::new(Metrics::default()));
+    let directory = TempDir::new().unwrap();
+    let (journal, _records) = Journal::open(directory.path(), Limits { bytes: 64 << 30 }, Syncing::Os, Clock::system()).unwrap();
+    let recorder = Recorder::new(journal, Arc::new(Metrics::default()));
     let notes = Notes { ending: Some(ending(status)), ..notes() };
-    bencher.with_inputs(|| notes.clone()).bench_local_values(|notes| {
-        drop(Trail::new(notes, recorder.clone()));
-        records.try_recv().unwrap()
-    });
+    bencher.with_inputs(|| notes.clone()).bench_local_values(|notes| drop(Trail::new(notes, recorder.clone())));
 }
 
 #[derive(Clone, Copy)]

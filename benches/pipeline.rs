@@ -20,6 +20,7 @@ use eliza_gatekeeper::control::PolicySource;
 use eliza_gatekeeper::doors::{self, Arrival};
 use eliza_gatekeeper::gatekeeper::{Gatekeeper, Parts};
 use eliza_gatekeeper::identity::CallId;
+use eliza_gatekeeper::journal::{Journal, Limits, Syncing};
 use eliza_gatekeeper::policy::load::Origin;
 use eliza_gatekeeper::settings::{Environment, Settings};
 use eliza_gatekeeper::store::{self, OpenOptions};
@@ -35,6 +36,7 @@ use hyper::client::conn::http1::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use support::{KEY, LARGE, PEER, PLATFORM, SERVICE_KEY, SMALL};
+use tempfile::TempDir;
 use tokio::io::DuplexStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
@@ -128,6 +130,8 @@ struct House {
     connections: Arc<AtomicUsize>,
     /// One moment for all calls, so that no window ends between two of them.
     at: Timestamp,
+    /// Of its journal.
+    _directory: TempDir,
 }
 
 impl House {
@@ -138,13 +142,15 @@ impl House {
         let dialled = Arc::clone(&connections);
         let mut policy = support::policy();
         policy.limits.stranger_records_per_minute = case.stranger_records;
+        let directory = TempDir::new().unwrap();
         let parts = Parts {
             policy,
             policies: PolicySource::new(Origin::Shipped, Arc::new(|| Ok(support::policy()))),
-            // Never connected: records are taken off the queue before they get to it, and nothing else asks.
+            // Never connected: records are taken out of the journal before they get to it, and nothing else asks.
             store: runtime
                 .block_on(store::open("postgres://nobody@127.0.0.1:9/none", OpenOptions { pool_size: 1, max_overflow: 0 }))
                 .unwrap(),
+            journal: Journal::open(directory.path(), Limits::default(), Syncing::Os, Clock::system()).unwrap(),
             clock: Clock::system(),
             dial: Dial::Memory(Arc::new(move |_| {
                 dialled.fetch_add(1, Ordering::Relaxed);
@@ -157,10 +163,14 @@ impl House {
         let settings = Settings::read(&Environment::from_lookup(lookup)).unwrap();
         let (gatekeeper, queues) = Gatekeeper::build(&settings, parts);
         let mut records = queues.records;
-        runtime.spawn(async move { while records.recv().await.is_some() {} });
+        runtime.spawn(async move {
+            while let Some(batch) = records.next(1024, 4 << 20).await {
+                records.written(&batch);
+            }
+        });
         let router = doors::router(Arc::clone(&gatekeeper));
         drop(entered);
-        Self { runtime, gatekeeper, router, connections, at: Clock::system().now() }
+        Self { runtime, gatekeeper, router, connections, at: Clock::system().now(), _directory: directory }
     }
 
     fn request(&self, case: &Case) -> Request<Body> {

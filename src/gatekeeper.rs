@@ -16,6 +16,7 @@ use crate::gates::rate_limit::strangers::Strangers;
 use crate::health::{Health, Platform, Probe};
 use crate::identity::{KeyHash, KeyId, Secret, TargetName};
 use crate::intake::MEMORY_UNIT;
+use crate::journal::{Journal, Reader};
 use crate::live::{Live, Snapshot};
 use crate::pipeline::Pipeline;
 use crate::pipeline::fixer::{Fixer, Job};
@@ -24,8 +25,7 @@ use crate::record::Recorder;
 use crate::record::entries::Entries;
 use crate::seal::kept::Heads;
 use crate::settings::{Enforce, OffCredentials, PlatformAddress, Settings};
-use crate::store::control::ActivityEntry;
-use crate::store::{CallRecord, Store};
+use crate::store::Store;
 use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Dial, Towards, Upstream};
@@ -50,8 +50,7 @@ pub struct Gatekeeper {
 
 /// The far ends of the queues, for whoever carries on what was put into them.
 pub struct Queues {
-    pub records: mpsc::Receiver<CallRecord>,
-    pub entries: mpsc::Receiver<ActivityEntry>,
+    pub records: Reader,
     pub fixes: mpsc::Receiver<Job>,
 }
 
@@ -61,6 +60,8 @@ pub struct Parts {
     /// Where the policy came from and can be read again.
     pub policies: PolicySource,
     pub store: Arc<dyn Store>,
+    /// Where records wait for the store, and its other end.
+    pub journal: (Journal, Reader),
     pub clock: Clock,
     pub dial: Dial,
     pub log: Log,
@@ -68,12 +69,12 @@ pub struct Parts {
 
 impl Gatekeeper {
     pub fn build(settings: &Settings, parts: Parts) -> (Arc<Self>, Queues) {
-        let Parts { policy, policies, store, clock, dial, log } = parts;
+        let Parts { policy, policies, store, journal, clock, dial, log } = parts;
         let metrics = Arc::new(Metrics::default());
-        let (recorder, records) = Recorder::new(Arc::clone(&metrics));
+        let (journal, records) = journal;
+        let recorder = Recorder::new(journal, Arc::clone(&metrics));
 
-        let (entered, entries) = Entries::new(Arc::clone(&metrics));
-        let (fixer, fixes) = Fixer::new(entered, clock.clone());
+        let (fixer, fixes) = Fixer::new(Entries::new(recorder.clone()), clock.clone());
 
         let mut keys = vec![(KeyId::new(CURRENT), settings.eliza_key.hash())];
         keys.extend(settings.eliza_key_previous.as_ref().map(|key| (KeyId::new("env:previous"), key.hash())));
@@ -116,7 +117,7 @@ impl Gatekeeper {
             platform: settings.platform.clone(),
             heads: Arc::new(Heads::of(&settings.state)),
         };
-        (Arc::new(gatekeeper), Queues { records, entries, fixes })
+        (Arc::new(gatekeeper), Queues { records, fixes })
     }
 
     /// The secrets that are in use, by the names of their variables, and whether they are there.

@@ -357,6 +357,8 @@ pub enum Failure {
     },
     LoopDetected,
     Overloaded,
+    /// Its record could be kept nowhere, and policy says that no call goes unrecorded.
+    NotRecordable,
     TargetNotConfigured {
         target: TargetName,
     },
@@ -484,6 +486,7 @@ impl Failure {
             | Self::UnknownTarget { .. }
             | Self::LoopDetected
             | Self::Overloaded
+            | Self::NotRecordable
             | Self::TargetDisabled { .. }
             | Self::Internal => true,
             Self::TargetNotConfigured { .. }
@@ -510,6 +513,7 @@ impl Failure {
             Self::UnknownTarget { .. } => "unknown_target",
             Self::LoopDetected => "loop_detected",
             Self::Overloaded => "overloaded",
+            Self::NotRecordable => "not_recordable",
             Self::TargetNotConfigured { .. } => "target_not_configured",
             Self::TargetDisabled { .. } => "target_disabled",
             Self::BreakerOpen { .. } => "breaker_open",
@@ -536,7 +540,11 @@ impl Failure {
             Self::UnsupportedEncoding { .. } => 415,
             Self::Internal => 500,
             Self::Unreachable { .. } | Self::TargetReset { .. } | Self::TargetNonsense { .. } => 502,
-            Self::Overloaded | Self::TargetNotConfigured { .. } | Self::TargetDisabled { .. } | Self::BreakerOpen { .. } => 503,
+            Self::Overloaded
+            | Self::NotRecordable
+            | Self::TargetNotConfigured { .. }
+            | Self::TargetDisabled { .. }
+            | Self::BreakerOpen { .. } => 503,
             Self::TargetTooSlow { .. } => 504,
             Self::LoopDetected => 508,
         }

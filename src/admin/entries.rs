@@ -45,7 +45,7 @@ impl From<CallRow> for Entry {
 impl From<ActivityEntry> for Entry {
     fn from(entry: ActivityEntry) -> Self {
         let ActivityEntry { id, at, status, title, description, metadata, .. } = entry;
-        Self { id: Id(id), at: Moment(at), status: status.to_owned(), title, description, metadata }
+        Self { id: Id(id), at: Moment(at), status: status.as_str().to_owned(), title, description, metadata }
     }
 }
 

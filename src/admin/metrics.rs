@@ -37,6 +37,15 @@ fn look_up(gatekeeper: &Gatekeeper, metrics: &Metrics) {
         metrics.breaker_state.get_or_create(&label).set(state);
         metrics.breaker_opened.get_or_create(&label).set(i64::try_from(view.opened).unwrap_or(i64::MAX));
     }
+    let journal = gatekeeper.pipeline.recorder.journal().standing();
+    let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    metrics.records_waiting.set(whole(journal.waiting));
+    metrics.journal_bytes.set(whole(journal.bytes));
+    metrics.journal_limit.set(whole(journal.limit));
+    metrics.journal_adopted.set(i64::try_from(journal.orphans).unwrap_or(i64::MAX));
+    metrics.journal_trouble.set(i64::from(journal.trouble.is_some()));
+    let now = gatekeeper.pipeline.clock.now();
+    metrics.journal_oldest.set(journal.oldest_unwritten.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
     metrics.target_up.clear();
     for (target, probe) in gatekeeper.probes() {
         metrics.target_up.get_or_create(&TargetLabel { target: target.to_string() }).set(i64::from(probe == Probe::Up));

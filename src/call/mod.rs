@@ -7,6 +7,7 @@ mod escapes;
 mod fields;
 mod head;
 
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ pub struct SqlText {
 }
 
 /// One authenticated call as `rate_limits` counts it, refused or not.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Count {
     /// The source, or the pattern whose sources share one count, or the service role.
     pub identifier: Arc<str>,

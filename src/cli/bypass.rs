@@ -69,7 +69,7 @@ async fn log(output: &Output, store: &dyn Store, bypass: &Log) -> Result<Exit, S
         id: entry.id,
         at: entry.at,
         activity_type: entry.kind.as_str().into(),
-        status: entry.status.into(),
+        status: entry.status.as_str().into(),
         title: entry.title,
         description: entry.description,
         metadata: entry.metadata,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use uuid::Uuid;
+use tokio::task::spawn_blocking;
 
 use super::output::Output;
 use super::{Exit, audit_key, setup};
@@ -14,6 +14,7 @@ use crate::audit::Actor;
 use crate::clock::Clock;
 use crate::control::PolicySource;
 use crate::gatekeeper::{Gatekeeper, Parts};
+use crate::journal::Journal;
 use crate::policy::Policy;
 use crate::server::{Listeners, serve};
 use crate::settings::{Changeable, Environment, Settings};
@@ -76,7 +77,20 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
     // Heard from here on, so that a stop during a long migration is an orderly one, and an early SIGHUP no end.
     let stop = told_to_stop();
     let hangups = hangups();
-    let sealer = match audit_key::sealer(&settings, Uuid::now_v7()).await {
+    let journals = settings.journals();
+    let opened = {
+        let (journals, policy) = (journals.clone(), policy.journal);
+        spawn_blocking(move || Journal::open(&journals, policy.limits, policy.syncing, Clock::system())).await
+    };
+    let journal = match opened {
+        Ok(Ok(journal)) => journal,
+        Ok(Err(error)) => {
+            output.problem(&format!("no call could be recorded: {error}; GATEKEEPER_JOURNAL says where the journal lies"));
+            return Exit::Configuration;
+        }
+        Err(_) => return Exit::NotSo,
+    };
+    let sealer = match audit_key::sealer(&settings, journal.0.instance()).await {
         Ok(sealer) => sealer,
         Err(error) => {
             output.problem(&error.to_string());
@@ -87,7 +101,7 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
         Ok(store) => store,
         Err(error) => return setup::failed(output, &error),
     };
-    let parts = Parts { policy, policies, store, clock: Clock::system(), dial: Dial::Network, log };
+    let parts = Parts { policy, policies, store, journal, clock: Clock::system(), dial: Dial::Network, log };
     let (gatekeeper, queues) = Gatekeeper::build(&settings, parts);
     let upkeep = match Upkeep::start(&gatekeeper, queues, settings.database.migrate).await {
         Ok(upkeep) => upkeep,

@@ -45,7 +45,7 @@ pub async fn call(State(gatekeeper): State<Arc<Gatekeeper>>, Extension(arrival):
     if outcome.result.is_err() && !http_body::Body::is_end_stream(&body) {
         tokio::spawn(let_run_out(body));
     }
-    answer(outcome, trail, arrival)
+    answer(outcome, trail, arrival).await
 }
 
 fn head_of(parts: &http::request::Parts, arrival: Arrival) -> Result<Head, Failure> {
@@ -60,34 +60,35 @@ fn turned_away(pipeline: &Pipeline, failure: Failure, trail: &mut Trail) -> Outc
     Outcome { result: Err(failure.into()), standings: Standings::default() }
 }
 
-fn answer(outcome: Outcome, trail: Trail, arrival: Arrival) -> Response {
+async fn answer(outcome: Outcome, trail: Trail, arrival: Arrival) -> Response {
     let mut response = match outcome.result {
-        Ok(Settled::AsIs(answer)) => carry(answer.status, answer.headers, answer.body, trail),
+        Ok(Settled::AsIs(answer)) => carry(answer.status, answer.headers, answer.body, trail).await,
         Ok(Settled::Error { status, headers, body } | Settled::Wrapped { status, headers, body }) => {
-            carry(status, headers, Full::new(body), trail)
+            carry(status, headers, Full::new(body), trail).await
         }
-        Err(refusal) => refuse(refusal, trail, arrival),
+        Err(refusal) => refuse(refusal, trail, arrival).await,
     };
     limit_headers(response.headers_mut(), &outcome.standings, arrival);
     response
 }
 
-fn carry<B>(status: StatusCode, headers: HeaderMap, body: B, trail: Trail) -> Response
+async fn carry<B>(status: StatusCode, headers: HeaderMap, body: B, trail: Trail) -> Response
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<axum::BoxError>,
+    B::Error: Into<axum::BoxError> + Send,
 {
-    let mut response = Response::new(Body::new(Recorded::new(body, trail, status.as_u16())));
+    let mut response = Response::new(Body::new(Recorded::new(body, trail, status.as_u16()).await));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
-fn refuse(refusal: Refusal, mut trail: Trail, arrival: Arrival) -> Response {
+async fn refuse(refusal: Refusal, mut trail: Trail, arrival: Arrival) -> Response {
     let answer = reply::refusal(&refusal, arrival.id);
     let status = answer.status().as_u16();
     trail.note().ending = Some(Ending::Refused(refusal));
-    answer.map(|body| Body::new(Recorded::new(Full::new(body), trail, status)))
+    let (parts, body) = answer.into_parts();
+    Response::from_parts(parts, Body::new(Recorded::new(Full::new(body), trail, status).await))
 }
 
 /// Where the caller stands: `RateLimit` names every limit that applies, the older headers the one it will hit first.

@@ -141,6 +141,11 @@ impl Journal {
         Ok(appended)
     }
 
+    /// Whether entries can be expected to be kept: it can be written, and what is under way will find room.
+    pub fn has_room(&self) -> bool {
+        self.shared.room.has(self.shared.room.limits.reserve(), Class::Ordinary) && self.shared.troubles.first().is_none()
+    }
+
     /// Gives a number to something that is not kept, so that its absence shows: readers get it as [`Why::Shed`].
     pub fn lose(&self) -> u64 {
         let number = log::lose(&self.shared, self.shared.clock.now());
@@ -152,6 +157,10 @@ impl Journal {
     /// Takes over the journals of processes that ended, oldest first. To be called now and then: another process may have ended since.
     pub fn adopt(&self) -> Result<Vec<Reader>, JournalError> {
         keeper::adopt(&self.shared)
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.shared.home.is_live()
     }
 
     /// Nothing more is appended. The reader ends once it has read everything.

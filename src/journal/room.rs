@@ -24,6 +24,11 @@ impl Limits {
         (self.bytes / 64).clamp(4096, 16 * MIB)
     }
 
+    /// For the entries of what has begun when room runs out.
+    pub(super) fn reserve(self) -> u64 {
+        self.bytes / 32
+    }
+
     fn of(self, class: Class) -> u64 {
         match class {
             Class::Ordinary => self.bytes,

@@ -76,7 +76,7 @@ impl Troubles {
         }
     }
 
-    fn first(&self) -> Option<String> {
+    pub fn first(&self) -> Option<String> {
         locked(&self.0).values().next().cloned()
     }
 }

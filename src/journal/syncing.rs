@@ -40,6 +40,11 @@ impl Durable {
         Self(None)
     }
 
+    /// Whether there is nothing to wait for.
+    pub fn is_kept(&self) -> bool {
+        self.0.is_none()
+    }
+
     pub async fn wait(self) -> Result<(), NotDurable> {
         let Some(mut group) = self.0 else { return Ok(()) };
         let synced = group.wait_for(Option::is_some).await.is_ok_and(|synced| *synced == Some(true));

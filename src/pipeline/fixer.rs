@@ -161,6 +161,8 @@ fn cut(sql: &str) -> &str {
 mod tests {
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
+    use crate::journal::{Journal, Limits, Syncing};
+    use crate::record::Recorder;
 
     fn rejected(statement: &str) -> Rejected {
         let head =
@@ -199,7 +201,9 @@ mod tests {
     #[tokio::test]
     async fn what_there_is_no_room_for_is_counted_and_not_at_work() {
         let hand = ManualClock::at(Timestamp::from_secs(1000));
-        let (entries, mut entered) = Entries::new(Arc::default());
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, _entered) = Journal::open(directory.path(), Limits::default(), Syncing::Os, Clock::system()).unwrap();
+        let entries = Entries::new(Recorder::new(journal, Arc::default()));
         let (fixer, mut jobs) = Fixer::new(entries.clone(), Clock::Manual(hand.clone()));
         let statement = |n: usize| format!("ALTER TABLE t{n} ADD a int");
         for n in 0..QUEUE {
@@ -211,7 +215,7 @@ mod tests {
         assert!(fixer.trigger(rejected(&statement(QUEUE))), "what found no room is not remembered");
 
         for n in 0..REMEMBERED - QUEUE - 1 {
-            assert!(jobs.recv().await.is_some() && entered.recv().await.is_some());
+            assert!(jobs.recv().await.is_some());
             assert!(fixer.trigger(rejected(&format!("ALTER TABLE s{n} ADD a int"))));
         }
         assert!(jobs.recv().await.is_some());

@@ -27,6 +27,7 @@ use crate::gates::sql_filter::{SqlJudged, sql_filter};
 use crate::identity::{Action, Caller, Endpoint, KeyHash, Secret};
 use crate::intake::{Encoded, Taken, read_encoded};
 use crate::live::{Live, Snapshot};
+use crate::policy::WhenFull;
 use crate::policy::{Policy, Target};
 use crate::record::{Recorder, Trail};
 use crate::upstream::{Order, Outgoing, Settled, Towards, Upstream, settle, shape};
@@ -149,7 +150,7 @@ impl Pipeline {
         let not_blocked = weigh(snapshot, trail, GateName::Blocklist, blocklist(&caller, head.peer, &snapshot.blocklist, head.at))?;
         // First of all that a caller can provoke: whatever else refuses the call, it is counted.
         let ticket = self.limit_source(&caller, head, &purpose, snapshot, trail, standings)?;
-        self.take_place(&purpose, trail)?;
+        self.take_place(&purpose, snapshot, trail)?;
         if head.hops >= policy.body.max_hops {
             return Err(Failure::LoopDetected.into());
         }
@@ -227,9 +228,12 @@ impl Pipeline {
         }
     }
 
-    fn take_place(&self, purpose: &Purpose, trail: &mut Trail) -> Result<(), Refusal> {
+    fn take_place(&self, purpose: &Purpose, snapshot: &Snapshot, trail: &mut Trail) -> Result<(), Refusal> {
         if matches!(purpose, Purpose::Explain(_)) {
             return Ok(());
+        }
+        if snapshot.policy.journal.when_full == WhenFull::Refuse && !self.recorder.has_room() {
+            return Err(Failure::NotRecordable.into());
         }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Failure::Overloaded)?;
         trail.hold(place);

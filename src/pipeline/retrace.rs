@@ -319,6 +319,7 @@ mod tests {
             Failure::UnknownTarget { name: "x".into() },
             Failure::LoopDetected,
             Failure::Overloaded,
+            Failure::NotRecordable,
             Failure::TargetDisabled { target: target() },
             Failure::TargetNotConfigured { target: target() },
             Failure::BreakerOpen { target: target(), retry_after: Duration::ZERO },

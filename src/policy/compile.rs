@@ -57,16 +57,17 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
     let schema = schema::compile(own.schema, shipped_sections.schema, &target_names, &targets, &mut report);
     let limits = service::limits(layered(own.limits, shipped_sections.limits, file::Limits::or), &sources, &mut report);
     let longest = limits.as_ref().and_then(|limits| limits.window_lengths.last()).copied().unwrap_or_default();
+    let journal = service::journal(layered(own.journal, shipped_sections.journal, file::Journal::or), &mut report);
     let kept = layered(own.retention, shipped_sections.retention, file::Retention::or);
     let retention = retention::compile(kept, &own.tables, &shipped_sections.tables, longest, &mut report);
     let body = service::body(layered(own.body, shipped_sections.body, file::Body::or), &mut report);
     let cors = service::cors(layered(own.cors, shipped_sections.cors, file::Cors::or), &mut report);
 
     let warnings = report.finish()?;
-    match (sql, schema, limits, retention, body, cors) {
-        (Some(sql), Some(schema), Some(limits), Some(retention), Some(body), Some(cors)) => {
+    match (sql, schema, limits, journal, retention, body, cors) {
+        (Some(sql), Some(schema), Some(limits), Some(journal), Some(retention), Some(body), Some(cors)) => {
             let fingerprint = fingerprint(files.iter().chain(shipped)).into();
-            Ok(Policy { fingerprint, sources, targets, secrets, limits, sql, schema, blocks, body, retention, cors, warnings })
+            Ok(Policy { fingerprint, sources, targets, secrets, limits, sql, schema, blocks, body, journal, retention, cors, warnings })
         }
         // Only a build that ships broken policies comes here; a test keeps it from shipping.
         _ => Err(Problems::one("policies", "the shipped policies leave out a key that has no other default")),

@@ -15,12 +15,13 @@ use crate::blocklist::{Block, Subject};
 use crate::call::Path;
 use crate::clock::Timestamp;
 use crate::identity::{Action, NamePattern, Place};
+use crate::journal::Syncing;
 use crate::retention::{Age, Archive, Keep, Only, OnlyValue, Scheduled, TableKeep};
 use crate::sql::Backslashes;
 use crate::sql::rules::Tier;
 
 pub fn describe(policy: &Policy) -> Value {
-    let Policy { fingerprint, sources, targets, limits, sql, schema, blocks, body, retention, cors, warnings, secrets } = policy;
+    let Policy { fingerprint, sources, targets, limits, sql, schema, blocks, body, journal, retention, cors, warnings, secrets } = policy;
     // Single names are found by lookup; of patterns the first that matches counts, so their order says something.
     let mut named: Vec<&Source> = sources.named.values().map(AsRef::as_ref).collect();
     named.sort_by_key(|source| source.pattern.as_str());
@@ -42,6 +43,15 @@ pub fn describe(policy: &Policy) -> Value {
             "max": size_in_words(body.max_bytes),
             "read_timeout": in_words(body.read_timeout),
             "max_hops": body.max_hops,
+        },
+        "journal": {
+            "sync": match journal.syncing {
+                Syncing::Os => "os".to_owned(),
+                Syncing::Always => "always".to_owned(),
+                Syncing::Interval(interval) => in_words(interval),
+            },
+            "size": size_in_words(usize::try_from(journal.limits.bytes).unwrap_or(usize::MAX)),
+            "when_full": journal.when_full.as_str(),
         },
         "retention": of_retention(retention),
         "cors": { "origins": cors.origins },

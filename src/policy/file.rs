@@ -108,6 +108,15 @@ section! {
 }
 
 section! {
+    /// `[journal]`
+    Journal {
+        sync: Text,
+        size: Text,
+        when_full: Text,
+    }
+}
+
+section! {
     /// `[cors]`
     Cors {
         origins: List,

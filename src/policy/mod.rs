@@ -21,6 +21,7 @@ use http::Uri;
 use crate::blocklist::Block;
 use crate::clock::Timestamp;
 use crate::identity::{Action, NamePattern, Place, Secret, SourceName, TargetName, UNAUTHENTICATED};
+use crate::journal::Syncing;
 use crate::retention::Keep;
 
 pub use objects::ObjectPattern;
@@ -42,6 +43,7 @@ pub struct Policy {
     pub blocks: Vec<Block>,
     pub body: BodyPolicy,
     /// Stats are kept for ever: they are small and hold no payload.
+    pub journal: JournalPolicy,
     pub retention: Keep,
     pub cors: Cors,
     /// What is doubtful but not wrong: shown by `check` and logged at start.
@@ -160,6 +162,32 @@ pub struct Limits {
     pub stranger_records_per_minute: u32,
     /// Every distinct window length in use, so that counts can be reloaded at start.
     pub window_lengths: Vec<u32>,
+}
+
+/// How records are kept until they are in the database. Its size and syncing are those of the start; `when_full` is as policy says now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalPolicy {
+    pub syncing: Syncing,
+    pub limits: crate::journal::Limits,
+    pub when_full: WhenFull,
+}
+
+/// What becomes of calls that could not be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// They are refused: no call goes unrecorded.
+    Refuse,
+    /// They go on, and their records are shed: counted, and a gap in the numbers.
+    Shed,
+}
+
+impl WhenFull {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Shed => "shed",
+        }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -29,6 +29,7 @@ pub struct Sections {
     pub sql: Option<Spanned<file::Sql>>,
     pub schema: Option<Spanned<file::Schema>>,
     pub body: Option<Spanned<file::Body>>,
+    pub journal: Option<Spanned<file::Journal>>,
     pub retention: Option<Spanned<file::Retention>>,
     pub tables: Vec<Spanned<file::Table>>,
     pub cors: Option<Spanned<file::Cors>>,
@@ -66,13 +67,14 @@ impl Sections {
             "sql" => single(name, value, &mut self.sql, report),
             "schema" => single(name, value, &mut self.schema, report),
             "body" => single(name, value, &mut self.body, report),
+            "journal" => single(name, value, &mut self.journal, report),
             "retention" => single(name, value, &mut self.retention, report),
             "cors" => single(name, value, &mut self.cors, report),
             other => report.problem(
                 name.span(),
                 format!(
                     "unknown section `{other}`: there are [[source]], [limits], [tiers.NAME], [[override]], [target_defaults], [[target]], [[block]], \
-                     [sql], [[rule]], [[pattern]], [[exception]], [schema], [body], [retention], [[table]] and [cors]"
+                     [sql], [[rule]], [[pattern]], [[exception]], [schema], [body], [journal], [retention], [[table]] and [cors]"
                 ),
             ),
         }

@@ -66,7 +66,7 @@ impl ErrorClass {
             | Failure::TargetReset { .. } => Self::TargetDown,
             Failure::TargetTooSlow { .. } => Self::TargetSlow,
             Failure::TargetNonsense { .. } => Self::TargetError,
-            Failure::Overloaded | Failure::Internal => Self::Gatekeeper,
+            Failure::Overloaded | Failure::NotRecordable | Failure::Internal => Self::Gatekeeper,
         }
     }
 

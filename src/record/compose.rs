@@ -181,6 +181,7 @@ fn classify(ending: &Ending) -> Kind {
             | Failure::TargetReset { .. }
             | Failure::TargetNonsense { .. }
             | Failure::Overloaded
+            | Failure::NotRecordable
             | Failure::Internal => kind(ActivityType::Error, ActivityStatus::Error, ApiStatus::Error, StatsOutcome::Failed),
             Failure::AmbiguousHeaders(_)
             | Failure::MethodNotAllowed { .. }

@@ -1,25 +1,14 @@
-//! Rows of the activity log that are no calls: what became of automatic fixes. On their way to the store like records, but one by one,
-//! for there are few.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! Rows of the activity log that are no calls: what became of automatic fixes.
 
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
 use uuid::Uuid;
 
+use super::Recorder;
 use crate::call::legible;
 use crate::clock::Timestamp;
 use crate::identity::{CallId, TargetName};
-use crate::store::control::{ActivityEntry, EntryKind};
-use crate::store::{Store, StoreError};
+use crate::store::control::{ActivityEntry, EntryKind, EntryStatus};
 use crate::telemetry::metrics::{FixLabel, Metrics};
-
-/// Entries that may wait for the store.
-const QUEUE: usize = 1024;
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LAST_RETRY: Duration = Duration::from_secs(2);
 
 /// An automatic fix, in words that are fit to be kept: no literal of anybody's SQL is in them.
 #[derive(Clone, Debug)]
@@ -49,42 +38,40 @@ pub enum FixState {
 }
 
 impl FixState {
-    pub const fn as_str(&self) -> &'static str {
+    pub const fn status(&self) -> EntryStatus {
         match self {
-            Self::Triggered => "triggered",
-            Self::Succeeded => "succeeded",
-            Self::Failed { .. } => "failed",
+            Self::Triggered => EntryStatus::Triggered,
+            Self::Succeeded => EntryStatus::Succeeded,
+            Self::Failed { .. } => EntryStatus::Failed,
         }
     }
 }
 
-/// The way in to the writer of entries. Never waits.
+/// Puts down what becomes of fixes.
 #[derive(Clone, Debug)]
 pub struct Entries {
-    queue: mpsc::Sender<ActivityEntry>,
-    metrics: Arc<Metrics>,
+    recorder: Recorder,
 }
 
 impl Entries {
-    pub fn new(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<ActivityEntry>) {
-        let (queue, entries) = mpsc::channel(QUEUE);
-        (Self { queue, metrics }, entries)
+    pub fn new(recorder: Recorder) -> Self {
+        Self { recorder }
     }
 
     pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+        self.recorder.metrics()
     }
 
     pub fn auto_fix(&self, fix: &Fix, state: &FixState, at: Timestamp) {
-        self.count(state.as_str());
+        self.count(state.status().as_str());
         let Fix { id, call, fixer, fingerprint, .. } = fix;
         match state {
             FixState::Failed { why } => tracing::warn!(%call, fix = %id, %fixer, fingerprint, why, "an auto-fix failed"),
             FixState::Triggered | FixState::Succeeded => {
-                tracing::info!(%call, fix = %id, %fixer, fingerprint, state = state.as_str(), "an auto-fix");
+                tracing::info!(%call, fix = %id, %fixer, fingerprint, state = state.status().as_str(), "an auto-fix");
             }
         }
-        self.enter(auto_fix(fix, state, at));
+        self.recorder.enter(&auto_fix(fix, state, at));
     }
 
     /// A fix that was not triggered.
@@ -94,24 +81,14 @@ impl Entries {
     }
 
     fn count(&self, outcome: &'static str) {
-        self.metrics.auto_fixes.get_or_create(&FixLabel { outcome }).inc();
-    }
-
-    fn enter(&self, entry: ActivityEntry) {
-        if let Err(refused) = self.queue.try_send(entry) {
-            let entry = refused.into_inner();
-            self.metrics.records_dropped.inc();
-            tracing::error!(id = %entry.id, title = entry.title, status = entry.status, "there is no room for this entry: it is in the log alone");
-            return;
-        }
-        self.metrics.records_waiting.inc();
+        self.metrics().auto_fixes.get_or_create(&FixLabel { outcome }).inc();
     }
 }
 
 /// Each state of a fix is a row of its own, so that none is ever changed.
 fn auto_fix(fix: &Fix, state: &FixState, at: Timestamp) -> ActivityEntry {
     let Fix { id, call, fixer, source, target, reason, fingerprint, statement } = fix;
-    let (source, status) = (legible(source, 128), state.as_str());
+    let (source, status) = (legible(source, 128), state.status());
     let failure = match state {
         FixState::Failed { why } => Some(why),
         FixState::Triggered | FixState::Succeeded => None,
@@ -127,55 +104,6 @@ fn auto_fix(fix: &Fix, state: &FixState, at: Timestamp) -> ActivityEntry {
             ('\u{274c}', format!("{fixer} has not dealt with a schema operation of {source} that was rejected: {reason} ({why})"))
         }
     };
-    let title = format!("{sign} Auto-fix {status}: {source} \u{2192} {target}");
+    let title = format!("{sign} Auto-fix {}: {source} \u{2192} {target}", status.as_str());
     ActivityEntry { id: Uuid::now_v7(), origin: None, at, kind: EntryKind::AutoFix, status, title, description, metadata }
-}
-
-/// Runs until it is told to stop and the queue is empty, however long the database is away.
-pub async fn write_entries(
-    store: Arc<dyn Store>,
-    mut entries: mpsc::Receiver<ActivityEntry>,
-    metrics: Arc<Metrics>,
-    mut stop: watch::Receiver<bool>,
-) {
-    loop {
-        let entry = tokio::select! {
-            entry = entries.recv() => entry,
-            _ = stop.wait_for(|stop| *stop), if !entries.is_closed() => {
-                entries.close();
-                continue;
-            }
-        };
-        let Some(entry) = entry else { return };
-        write(store.as_ref(), &entry, &metrics).await;
-        metrics.records_waiting.dec();
-    }
-}
-
-async fn write(store: &dyn Store, entry: &ActivityEntry, metrics: &Metrics) {
-    let mut pause = FIRST_RETRY;
-    let mut refused = false;
-    loop {
-        match store.add_entries(std::slice::from_ref(entry)).await {
-            Ok(()) => {
-                metrics.records_written.inc();
-                return;
-            }
-            Err(StoreError::Away(why)) => {
-                tracing::warn!(%why, "an entry waits for the database");
-                sleep(pause).await;
-                pause = (pause * 2).min(LAST_RETRY);
-            }
-            // Asked once more: what was in the way, such as a partition being attached, may be gone.
-            Err(StoreError::Refused(_)) if !refused => {
-                refused = true;
-                sleep(FIRST_RETRY).await;
-            }
-            Err(StoreError::Refused(why)) => {
-                metrics.records_dropped.inc();
-                tracing::error!(%why, id = %entry.id, title = entry.title, "the database refuses this entry: it is in the log alone");
-                return;
-            }
-        }
-    }
 }

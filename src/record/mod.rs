@@ -1,58 +1,74 @@
 //! What is kept of a call. A [`Trail`] gathers notes while the call is under way and leaves one record when it ends, however it
-//! ends; `compose` puts the notes into the words of the tables; the `writer` carries records to the store in batches.
+//! ends; `compose` puts the notes into the words of the tables; the journal has it before the caller has the last of its answer; the
+//! `writer` carries records from there to the store in batches.
 
 mod class;
 mod columns;
 pub mod compose;
 pub mod entries;
 pub mod notes;
+pub mod page;
 pub mod trail;
 pub mod writer;
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
-
 pub use notes::{Ending, Notes, SchemaNote, WouldDeny};
 pub use trail::{Recorded, Trail};
 
+use crate::journal::{Class, Durable, Journal};
 use crate::store::CallRecord;
+use crate::store::control::ActivityEntry;
 use crate::telemetry::metrics::Metrics;
-
-/// Records that may wait for the store. At a kilobyte each, this is what a database that is away may cost in memory.
-pub const QUEUE: usize = 16_384;
 
 /// Of lost records, the first is told, and then every so many.
 const DROPS_A_LINE: u64 = 1000;
 
-/// The way in to the writer. Never waits: a record that finds the queue full is counted as dropped.
+/// The way into the journal. Never waits; what finds no room there is counted, and a gap in the numbers.
 #[derive(Debug, Clone)]
 pub struct Recorder {
-    queue: mpsc::Sender<CallRecord>,
+    journal: Journal,
     metrics: Arc<Metrics>,
 }
 
 impl Recorder {
-    pub fn new(metrics: Arc<Metrics>) -> (Self, mpsc::Receiver<CallRecord>) {
-        let (queue, records) = mpsc::channel(QUEUE);
-        (Self { queue, metrics }, records)
+    pub fn new(journal: Journal, metrics: Arc<Metrics>) -> Self {
+        Self { journal, metrics }
     }
 
-    pub fn record(&self, record: CallRecord) {
-        let (record, why) = match self.queue.try_send(record) {
-            Ok(()) => {
-                self.metrics.records_waiting.inc();
-                return;
-            }
-            Err(TrySendError::Full(record)) => (record, "the queue of records is full"),
-            Err(TrySendError::Closed(record)) => (record, "the process is stopping"),
-        };
-        // One line for many: when this happens it happens to every call.
-        let before = self.metrics.records_dropped.inc_by(u64::from(record.times));
-        if before == 0 || before / DROPS_A_LINE != (before + u64::from(record.times)) / DROPS_A_LINE {
-            tracing::error!(call_id = %record.id, dropped = before + u64::from(record.times), why, "calls are not recorded");
+    /// When the record is as durable as policy promises; none if it is lost.
+    pub fn record(&self, class: Class, record: &CallRecord) -> Option<Durable> {
+        self.append(class, &page::of_call(record), record.times)
+    }
+
+    pub fn enter(&self, entry: &ActivityEntry) {
+        if self.append(Class::Ordinary, &page::of_entry(entry), 1).is_none() {
+            tracing::error!(id = %entry.id, title = entry.title, status = entry.status.as_str(), "this entry is in the log alone");
         }
+    }
+
+    fn append(&self, class: Class, page: &[u8], times: u32) -> Option<Durable> {
+        let why = match self.journal.append(class, page) {
+            Ok(ticket) => return Some(ticket.durable),
+            Err(why) => why,
+        };
+        let number = self.journal.lose();
+        // One line for many: when this happens it happens to every call.
+        let before = self.metrics.records_dropped.inc_by(u64::from(times));
+        let after = before + u64::from(times);
+        if before == 0 || before / DROPS_A_LINE != after / DROPS_A_LINE {
+            tracing::error!(%why, number, dropped = after, "calls are not recorded");
+        }
+        None
+    }
+
+    /// Whether a call that begins now will find room for its record.
+    pub fn has_room(&self) -> bool {
+        self.journal.has_room()
+    }
+
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     pub fn metrics(&self) -> &Metrics {

@@ -4,20 +4,27 @@
 //! that hung up, a stream that broke, a handler that panicked. Every call leaves exactly one record.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
+use futures_util::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use super::Recorder;
 use super::compose::compose;
 use super::notes::{Ending, Notes, WouldDeny};
 use crate::identity::{Caller, TargetName};
-use crate::telemetry::metrics::{GateLabel, OutcomeLabel};
+use crate::journal::{Class, Durable};
+use crate::telemetry::metrics::{GateLabel, Metrics, OutcomeLabel};
 use crate::verdict::{Denial, Failure, GateName, Refusal, SqlFinding};
+
+/// How long an answer waits for the disk at most.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Trail {
@@ -74,10 +81,11 @@ impl Trail {
         self.recorder.metrics().strangers_folded.inc();
     }
 
-    fn finish(&mut self) {
+    /// What the caller must wait for before it has the last of the answer, if anything.
+    fn finish(&mut self) -> Option<Durable> {
         let keep = std::mem::replace(&mut self.keep, Keep::Done);
         if keep == Keep::Done {
-            return;
+            return None;
         }
         let took = self.started.elapsed();
         let ending = self.notes.ending.take().unwrap_or_else(|| {
@@ -97,10 +105,20 @@ impl Trail {
         if self.notes.request_bytes > 0 {
             metrics.request_bytes.observe(self.notes.request_bytes as f64);
         }
-        if keep == Keep::Record {
-            self.recorder.record(compose(&self.notes, &ending, took));
-        }
+        let durable = match keep {
+            Keep::Record => self.recorder.record(self.class(), &compose(&self.notes, &ending, took)),
+            Keep::Folded | Keep::Done => None,
+        };
         self.place = None;
+        durable.filter(|durable| !durable.is_kept())
+    }
+
+    /// Calls of those who failed authentication cannot take the room of the others.
+    fn class(&self) -> Class {
+        match &self.notes.caller {
+            None | Some(Caller::Stranger { .. }) => Class::Stranger,
+            Some(Caller::Source { .. } | Caller::ServiceRole { .. }) => Class::Ordinary,
+        }
     }
 
     /// Of refusals, those that somebody may want to look into at once; the record has them all.
@@ -116,7 +134,8 @@ impl Trail {
 
 impl Drop for Trail {
     fn drop(&mut self) {
-        self.finish();
+        // Nobody is left to wait for it.
+        let _nobody_waits = self.finish();
     }
 }
 
@@ -134,29 +153,44 @@ impl Ending {
 }
 
 pin_project! {
-    /// A body that carries its call's trail to the end.
-    pub struct Recorded<B> {
+    /// A body that carries its call's trail to the end. Its last frame leaves once the record is in the journal.
+    pub struct Recorded<B: Body> {
         #[pin]
         body: B,
         trail: Trail,
         status: u16,
+        held: Option<Held<B>>,
     }
 }
 
+/// The last there is of a body, until the record is as durable as policy promises.
+struct Held<B: Body> {
+    last: Option<Result<Frame<B::Data>, B::Error>>,
+    until: BoxFuture<'static, ()>,
+}
+
 impl<B: Body> Recorded<B> {
-    pub fn new(body: B, mut trail: Trail, status: u16) -> Self {
-        let others = [trail.notes.asking, trail.notes.upstream].into_iter().flatten().sum::<std::time::Duration>() + trail.notes.reading;
+    /// Waits where the answer has no body to hold back.
+    pub async fn new(body: B, mut trail: Trail, status: u16) -> Self {
+        let others = [trail.notes.asking, trail.notes.upstream].into_iter().flatten().sum::<Duration>() + trail.notes.reading;
         trail.notes.overhead = Some(trail.started.elapsed().saturating_sub(others));
         let empty = body.is_end_stream();
         if trail.notes.ending.is_none() {
             // Until the last byte is out, dropping the body means that the caller went away.
             trail.notes.ending = Some(if empty { Ending::Answered { status } } else { Ending::Abandoned { status: Some(status) } });
         }
-        if empty {
+        if empty && let Some(durable) = trail.finish() {
             // An empty body is never asked for.
-            trail.finish();
+            confirmed(durable, Arc::clone(&trail.recorder.metrics)).await;
         }
-        Self { body, trail, status }
+        Self { body, trail, status, held: None }
+    }
+}
+
+/// Until the disk has the record, or has had long enough: the caller is not to blame for a disk that hangs.
+async fn confirmed(durable: Durable, metrics: Arc<Metrics>) {
+    if !matches!(timeout(PATIENCE, durable.wait()).await, Ok(Ok(()))) {
+        metrics.journal_unconfirmed.inc();
     }
 }
 
@@ -169,37 +203,43 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
+        if let Some(held) = this.held {
+            ready!(held.until.as_mut().poll(cx));
+            return Poll::Ready(this.held.take().and_then(|held| held.last));
+        }
         let frame = ready!(this.body.as_mut().poll_frame(cx));
-        let abandoned = matches!(this.trail.notes.ending, Some(Ending::Abandoned { .. }));
-        match &frame {
+        let notes = &mut this.trail.notes;
+        let abandoned = matches!(notes.ending, Some(Ending::Abandoned { .. }));
+        let is_last = match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    this.trail.notes.response_bytes += data.remaining() as u64;
+                    notes.response_bytes += data.remaining() as u64;
                 }
-                // hyper does not ask again once a body says it has ended.
-                if this.body.is_end_stream() {
-                    if abandoned {
-                        this.trail.notes.ending = Some(Ending::Answered { status: *this.status });
-                    }
-                    this.trail.finish();
-                }
+                // hyper does not ask again once a body says it has ended, or all of its length is there.
+                this.body.is_end_stream() || this.body.size_hint().upper() == Some(0)
             }
             Some(Err(_)) => {
-                this.trail.notes.ending = Some(Ending::AnswerBroken { status: *this.status });
-                this.trail.finish();
+                notes.ending = Some(Ending::AnswerBroken { status: *this.status });
+                true
             }
-            None => {
-                if abandoned {
-                    this.trail.notes.ending = Some(Ending::Answered { status: *this.status });
-                }
-                this.trail.finish();
+            None => true,
+        };
+        if is_last {
+            if abandoned && !matches!(frame, Some(Err(_))) {
+                notes.ending = Some(Ending::Answered { status: *this.status });
+            }
+            if let Some(durable) = this.trail.finish() {
+                let until = confirmed(durable, Arc::clone(&this.trail.recorder.metrics));
+                let held = this.held.insert(Held { last: frame, until: Box::pin(until) });
+                ready!(held.until.as_mut().poll(cx));
+                return Poll::Ready(this.held.take().and_then(|held| held.last));
             }
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.held.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -210,15 +250,17 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::clock::{Clock, Timestamp};
     use crate::identity::CallId;
+    use crate::journal::{Journal, Limits, Syncing};
     use crate::telemetry::metrics::Metrics;
-    use std::sync::Arc;
 
     #[test]
     fn a_call_whose_body_was_read_counts_in_the_sizes_of_bodies() {
         let metrics = Arc::new(Metrics::default());
-        let (recorder, _records) = Recorder::new(Arc::clone(&metrics));
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, _records) = Journal::open(directory.path(), Limits::default(), Syncing::Os, Clock::system()).unwrap();
+        let recorder = Recorder::new(journal, Arc::clone(&metrics));
         for request_bytes in [0, 496] {
             let notes = Notes::new(CallId::new(), Timestamp::default(), [192, 0, 2, 7].into(), "envelope");
             drop(Trail::new(Notes { request_bytes, ..notes }, recorder.clone()));

@@ -50,6 +50,7 @@ pub struct Settings {
     pub policies: PolicySettings,
     /// Where what operators said is kept while the database is away.
     pub state: PathBuf,
+    pub journal: Option<PathBuf>,
     /// The key of the audit log, if it does not lie in the state directory.
     pub audit_key: Option<AuditKey>,
     pub log: LogSettings,
@@ -253,6 +254,7 @@ impl Settings {
                     database,
                     policies,
                     state,
+                    journal: environment.value(p, "GATEKEEPER_JOURNAL").map(PathBuf::from),
                     audit_key,
                     log,
                     warnings,
@@ -299,6 +301,13 @@ impl DatabaseSettings {
             max_overflow: u32::try_from(max_overflow?).ok()?,
             migrate: migrate?,
         })
+    }
+}
+
+impl Settings {
+    /// Where the journals lie: that of this process, and those that others left.
+    pub fn journals(&self) -> PathBuf {
+        self.journal.clone().unwrap_or_else(|| self.state.join("journal"))
     }
 }
 

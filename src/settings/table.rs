@@ -42,6 +42,7 @@ pub const VARIABLES: &[Variable] = &[
     unset("GATEKEEPER_TRUSTED_PROXIES", "Networks, by commas: a proxy that calls from there says in `x-forwarded-for` for whom."),
     unset("GATEKEEPER_POLICIES", "The directory of policies; else `./policies`, else the shipped ones."),
     plain("GATEKEEPER_STATE", "data", "The directory where what operators say survives a restart without the database; each its own."),
+    unset("GATEKEEPER_JOURNAL", "The directory where records lie until they are in the database; else `journal` in `GATEKEEPER_STATE`."),
     secret(
         "GATEKEEPER_AUDIT_KEY",
         "Seals the audit log; 32 characters or more. Without one, `audit.key` in `GATEKEEPER_STATE`, made once.",

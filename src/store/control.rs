@@ -1,5 +1,6 @@
 //! What operators change through the database, or have kept there: rows as the stores read and write them.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -149,18 +150,19 @@ fn state(Flag { name, enabled, kill_switch, rollout_percentage }: &Flag) -> Valu
 }
 
 /// Something in the activity log that people must look at: a row of its own, no call's.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActivityEntry {
     pub id: Uuid,
     /// None of an entry that no journal has numbered.
+    #[serde(skip)]
     pub origin: Option<Origin>,
     pub at: Timestamp,
     pub kind: EntryKind,
-    /// `open`, `reviewed`; `triggered`, `succeeded`, `failed`.
-    pub status: &'static str,
+    pub status: EntryStatus,
     pub title: String,
     pub description: String,
     /// A JSON object.
+    #[serde(with = "as_text")]
     pub metadata: Value,
 }
 
@@ -173,7 +175,7 @@ impl ActivityEntry {
             origin: None,
             at,
             kind: EntryKind::ManualBypass,
-            status: "open",
+            status: EntryStatus::Open,
             title: "\u{26a0}\u{fe0f} Manual Bypass".into(),
             description: format!("{by} called {target} without the gatekeeper: {reason}"),
             metadata: json!({ "by": by, "target": target, "reason": reason }),
@@ -189,7 +191,7 @@ impl ActivityEntry {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntryKind {
     /// Somebody called a target without the gatekeeper.
     ManualBypass,
@@ -203,6 +205,42 @@ impl EntryKind {
             Self::ManualBypass => "manual_bypass",
             Self::AutoFix => "auto_fix",
         }
+    }
+}
+
+/// Of an entry when it is made; what becomes of it is noted later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EntryStatus {
+    /// Somebody should look at it.
+    Open,
+    Triggered,
+    Succeeded,
+    Failed,
+}
+
+impl EntryStatus {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Triggered => "triggered",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// JSON where what reads it must know beforehand what comes.
+mod as_text {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use serde_json::Value;
+
+    pub fn serialize<S: Serializer>(value: &Value, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        serde_json::from_str(&String::deserialize(deserializer)?).map_err(Error::custom)
     }
 }
 

@@ -18,6 +18,7 @@ pub mod verify;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::audit::AuditEntry;
@@ -180,11 +181,12 @@ pub trait Store: AuditLog + Send + Sync + 'static {
 }
 
 /// Everything kept of one call, in the words of the tables: what `record` hands over and a store only has to bind.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CallRecord {
     /// `eliza_activity_log.id` and `api_call_logs.id`.
     pub id: Uuid,
     /// None of a record that no journal has numbered.
+    #[serde(skip)]
     pub origin: Option<Origin>,
     /// `created_at` of both, fixed here and never by the database.
     pub at: Timestamp,
@@ -209,7 +211,7 @@ pub struct CallRecord {
 }
 
 /// Whether a call is kept for good, sealed, beside its rows in the logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AuditClass {
     Ordinary,
     /// Refused by the SQL filter or the schema validator.
@@ -219,7 +221,7 @@ pub enum AuditClass {
 }
 
 /// Where the call goes in the hourly rollup behind `eliza_gatekeeper_stats`. Both names come from bounded sets.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StatsKey {
     pub source: String,
     /// Empty where no target was reached: refused before it was known, or unknown.
@@ -227,14 +229,14 @@ pub struct StatsKey {
     pub outcome: StatsOutcome,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum StatsOutcome {
     Successful,
     Failed,
     Denied,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ActivityType {
     /// The target was called.
     Call,
@@ -259,7 +261,7 @@ impl ActivityType {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ActivityStatus {
     Completed,
     Error,
@@ -277,7 +279,7 @@ impl ActivityStatus {
 }
 
 /// The words that `api_call_logs.status` allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ApiStatus {
     Success,
     Error,

@@ -78,8 +78,16 @@ metrics! {
     request_bytes: Histogram = Histogram::new(BYTES), "request_bytes", "Size of the bodies of calls";
     in_flight: Gauge = Gauge::default(), "in_flight", "Calls under way";
     records_written: Counter<u64, AtomicU64> = Counter::default(), "records_written", "Records that are in the database";
-    records_dropped: Counter<u64, AtomicU64> = Counter::default(), "records_dropped", "Records lost: the queue was full, or the database refused them";
+    records_dropped: Counter<u64, AtomicU64> = Counter::default(), "records_dropped", "Records lost: there was no room for them, they were damaged, or the database refused them";
     records_waiting: Gauge = Gauge::default(), "records_waiting", "Records on their way to the database";
+    journal_bytes: Gauge = Gauge::default(), "journal_bytes", "What records take up on the local disk until they are in the database";
+    journal_limit: Gauge = Gauge::default(), "journal_limit_bytes", "What they may take up";
+    journal_oldest: Gauge<f64, AtomicU64> = Gauge::default(), "journal_oldest_seconds", "How long the oldest record that is not in the database has waited";
+    journal_adopted: Gauge = Gauge::default(), "journal_adopted", "Journals of dead processes that are being carried over";
+    journal_trouble: Gauge = Gauge::default(), "journal_trouble", "1 while the journal does not work as it should; the log and /health say why";
+    journal_batches: Counter<u64, AtomicU64> = Counter::default(), "journal_batches", "Batches of records carried to the database";
+    journal_failures: Counter<u64, AtomicU64> = Counter::default(), "journal_failures", "Batches that the database was not there for; they are tried again";
+    journal_unconfirmed: Counter<u64, AtomicU64> = Counter::default(), "journal_unconfirmed", "Records that the disk has not confirmed in time, where policy wants it to";
     strangers_folded: Counter<u64, AtomicU64> = Counter::default(), "strangers_folded", "Failed authentications recorded as a count, not one by one";
     retention_rounds: Family<RoundLabel, Counter<u64, AtomicU64>> = Family::default(), "retention_rounds", "Rounds of letting go of old rows, by how they ended";
     retention_overdue: Gauge = Gauge::default(), "retention_overdue_tables", "Tables with rows that policy should have let go of by now";

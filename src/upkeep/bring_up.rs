@@ -13,6 +13,8 @@ use crate::settings::Migrate;
 use crate::store::{SignalCursor, StoreError};
 
 const RETRY: Duration = Duration::from_secs(1);
+/// How long one journal that a dead process left may take before the rest of it waits.
+const ORPHANS: Duration = Duration::from_secs(10);
 
 /// The schema is not what this binary needs, and it may or can not change it.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,8 @@ async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCur
         }
     }
     let cursor = store.signal_cursor().await?;
+    // What was counted before a crash counts on.
+    super::writer(gatekeeper).write_orphans(ORPHANS).await;
     load_counts(gatekeeper).await?;
     reread(gatekeeper).await;
     Ok(cursor)

@@ -11,6 +11,7 @@ use crate::control::Kept;
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::strangers::Folded;
 use crate::health::{Database, MOST_EVENTS, Pool, RISK, SECURITY_WINDOW, SecurityEvents, StoreSeen};
+use crate::journal::Class;
 use crate::record::compose::folded_strangers;
 use crate::store::{PoolState, Signal, SignalCursor, StoreError};
 
@@ -166,7 +167,8 @@ fn pool(state: PoolState) -> Pool {
 /// Failed authentications beyond the bound, one record per network and minute.
 pub(super) fn record_strangers(gatekeeper: &Gatekeeper, folded: Vec<Folded>) {
     for Folded { network, minute, count } in folded {
-        gatekeeper.pipeline.recorder.record(folded_strangers(network, minute, count));
+        // Nobody waits for it.
+        drop(gatekeeper.pipeline.recorder.record(Class::Stranger, &folded_strangers(network, minute, count)));
     }
 }
 

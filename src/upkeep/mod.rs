@@ -18,8 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 pub use bring_up::StartError;
 
 use crate::gatekeeper::{Gatekeeper, Queues};
-use crate::record::entries::write_entries;
-use crate::record::writer::write_all;
+use crate::record::writer::Writer;
 use crate::settings::Migrate;
 use crate::store::SignalCursor;
 use audit_log::{Told, publish, publish_heads, seal_entries};
@@ -69,39 +68,28 @@ impl Upkeep {
             Ok(Err(_)) | Err(_) => away_at_start("no answer yet"),
         }
 
-        let Queues { records, entries, fixes } = queues;
+        let Queues { records, fixes } = queues;
+        let writing = writer(gatekeeper);
         let writer = {
-            let (store, metrics, mut is_up, stop) =
-                (Arc::clone(&gatekeeper.store), Arc::clone(&gatekeeper.metrics), is_up.clone(), stopping.clone());
+            let (writing, mut is_up) = (writing.clone(), is_up.clone());
             tokio::spawn(async move {
                 if is_up.wait_for(Option::is_some).await.is_ok() {
-                    write_all(store, records, metrics, stop).await;
+                    writing.write_own(records).await;
                 }
             })
         };
-        // What is written last is what became of the fixes that were under way.
-        let fixes = {
-            let (pipeline, store, metrics, mut is_up, stop) = (
-                Arc::clone(&gatekeeper.pipeline),
-                Arc::clone(&gatekeeper.store),
-                Arc::clone(&gatekeeper.metrics),
-                is_up.clone(),
-                stopping.clone(),
-            );
-            tokio::spawn(async move {
-                let (done, all_done) = watch::channel(false);
-                let run = async {
-                    pipeline.run_fixes(fixes, stop).await;
-                    done.send_replace(true);
-                };
-                let write = async {
-                    if is_up.wait_for(Option::is_some).await.is_ok() {
-                        write_entries(store, entries, metrics, all_done).await;
-                    }
-                };
-                tokio::join!(run, write);
-            })
-        };
+        let fixes = tokio::spawn({
+            let (pipeline, stop) = (Arc::clone(&gatekeeper.pipeline), stopping.clone());
+            async move { pipeline.run_fixes(fixes, stop).await }
+        });
+        tasks.spawn({
+            let (mut is_up, stop) = (is_up.clone(), stopping.clone());
+            async move {
+                if is_up.wait_for(Option::is_some).await.is_ok() {
+                    writing.keep_adopting(stop).await;
+                }
+            }
+        });
         tasks.spawn(follow_signals(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
         every(&mut tasks, gatekeeper, HEALTH, &stopping, |gatekeeper| async move { refresh_health(&gatekeeper).await });
         every(&mut tasks, gatekeeper, PLATFORM, &stopping, |gatekeeper| async move { look_for_platform(&gatekeeper).await });
@@ -134,17 +122,35 @@ impl Upkeep {
         // Whatever they ask the database can be left unasked.
         self.tasks.shutdown().await;
         tell_database(gatekeeper).await;
-        let both = async { tokio::join!(&mut self.writer, &mut self.fixes) };
-        if timeout(patience, both).await.is_err() {
-            self.writer.abort();
+        // What is written last is what became of the fixes that were under way.
+        let journal = gatekeeper.pipeline.recorder.journal();
+        let all = async {
+            let _ended = (&mut self.fixes).await;
+            let closing = journal.clone();
+            let _closed = tokio::task::spawn_blocking(move || closing.close()).await;
+            let _written = (&mut self.writer).await;
+        };
+        if timeout(patience, all).await.is_err() {
             self.fixes.abort();
+            self.writer.abort();
+            let waiting = journal.standing().waiting;
+            tracing::warn!(
+                records = waiting,
+                "the database stayed away: these records lie in the journal, and are written at the next start"
+            );
         }
         publish(gatekeeper, &mut Told::default()).await;
-        let lost = gatekeeper.metrics.records_waiting.get();
-        if lost > 0 {
-            tracing::error!(records = lost, "the database stayed away: these records are lost");
-        }
         gatekeeper.store.close().await;
+    }
+}
+
+/// What carries records to the database.
+fn writer(gatekeeper: &Gatekeeper) -> Writer {
+    Writer {
+        store: Arc::clone(&gatekeeper.store),
+        journal: gatekeeper.pipeline.recorder.journal().clone(),
+        metrics: Arc::clone(&gatekeeper.metrics),
+        clock: gatekeeper.pipeline.clock.clone(),
     }
 }
 
@@ -154,7 +160,7 @@ async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
 }
 
 fn away_at_start(why: &str) {
-    tracing::error!(why, "the database is away: serving without it; records wait, limits begin at nothing until it is back");
+    tracing::error!(why, "the database is away: serving without it; records wait in the journal, limits begin at nothing until it is back");
 }
 
 fn every<F>(

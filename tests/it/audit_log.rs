@@ -14,7 +14,7 @@ use eliza_gatekeeper::seal::{AuditKey, AuditKeys, Head, Sealer};
 use eliza_gatekeeper::store::control::{BlockKind, FlagChange, Review, StoredBlock};
 use eliza_gatekeeper::store::verify::{Verified, verify};
 use eliza_gatekeeper::store::{
-    ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, Keep, StatsKey, StatsOutcome, Store, StoredKey, open, open_sealing,
+    ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, StatsKey, StatsOutcome, Store, StoredKey, open, open_sealing,
 };
 use serde_json::json;
 use uuid::Uuid;

@@ -62,7 +62,7 @@ async fn b14_a_database_that_is_killed_costs_no_call_and_no_record() {
     soon("health says degraded", seconds, Duration::from_millis(50), || async { house.get("/health").await.status == 503 }).await;
     assert_eq!(house.get("/health").await.json()["status"], "degraded");
     assert_eq!(house.get("/api/health").await.expect(503).json()["database"], "disconnected");
-    eventually("calls go on meanwhile", || async { house.gatekeeper.metrics.records_waiting.get() > 50 }).await;
+    eventually("calls go on meanwhile", || async { house.gatekeeper.pipeline.recorder.journal().standing().waiting > 50 }).await;
 
     tokio::task::block_in_place(|| server.start());
     eventually("health recovers by itself", || async { house.get("/health").await.status == 200 }).await;
@@ -129,7 +129,7 @@ async fn a_locked_sqlite_file_costs_no_call_and_no_record() {
     for _ in 0..20 {
         house.call(CHAT).to("agent-manager").action("list_agents").send().await.expect(200);
     }
-    eventually("records wait", || async { house.gatekeeper.metrics.records_waiting.get() > 0 }).await;
+    eventually("records wait", || async { house.gatekeeper.pipeline.recorder.journal().standing().waiting > 0 }).await;
     sqlx::raw_sql("rollback").execute(&mut writer).await.unwrap();
     assert_eq!(house.records().await.len(), 20);
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use eliza_gatekeeper::clock::Clock;
-use eliza_gatekeeper::store::control::{ActivityEntry, EntryKind};
+use eliza_gatekeeper::store::control::{ActivityEntry, EntryKind, EntryStatus};
 use eliza_gatekeeper::store::{OpenOptions, open};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -573,7 +573,7 @@ async fn a_fix_that_failed_waits_for_somebody(database: Database) {
     let desk = Desk::open(database).await;
     desk.serving.stop().await.expect(0);
     let program = desk.operator;
-    let fix = |status: &'static str| ActivityEntry {
+    let fix = |status: EntryStatus| ActivityEntry {
         id: Uuid::new_v4(),
         origin: None,
         at: Clock::system().now(),
@@ -583,7 +583,7 @@ async fn a_fix_that_failed_waits_for_somebody(database: Database) {
         description: "of a schema operation".into(),
         metadata: json!({"source": "openai-chat", "target": "schema-manager", "reason": "no such column"}),
     };
-    let (failed, triggered) = (fix("failed"), fix("triggered"));
+    let (failed, triggered) = (fix(EntryStatus::Failed), fix(EntryStatus::Triggered));
     let store = open(&desk.database, OpenOptions { pool_size: 1, max_overflow: 0 }).await.unwrap();
     store.add_entries(&[failed.clone(), triggered.clone()]).await.unwrap();
     store.close().await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use eliza_gatekeeper::audit::{Actor, AuditAction, AuditEntry};
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::enforcement::{GateMode, Ruling};
-use eliza_gatekeeper::store::control::{ActivityEntry, BlockKind, EntryKind, FlagChange, Review, StoredBlock};
+use eliza_gatekeeper::store::control::{ActivityEntry, BlockKind, EntryKind, EntryStatus, FlagChange, Review, StoredBlock};
 use eliza_gatekeeper::store::{CallQuery, Signal, SignalCursor, Store, StoreError, open};
 use eliza_gatekeeper::switches::Flag;
 use eliza_gatekeeper::verdict::GateName;
@@ -531,7 +531,7 @@ async fn the_audit_is_never_let_go_of(bench: Bench) {
     assert_eq!(bench.client_counts("select count(*) from security_events").await, 1);
 }
 
-fn fix(status: &'static str, at: Timestamp) -> ActivityEntry {
+fn fix(status: EntryStatus, at: Timestamp) -> ActivityEntry {
     ActivityEntry {
         id: Uuid::now_v7(),
         origin: None,
@@ -549,7 +549,7 @@ async fn entries_wait_for_somebodys_eye(bench: Bench) {
     let at = now();
     let bypass = ActivityEntry::bypass(at, "alice", "brain", "the gatekeeper was down");
     let later = ActivityEntry::bypass(at.plus(MICROSECOND), "bob", "brain", "again");
-    let (triggered, failed) = (fix("triggered", at), fix("failed", at.plus(MICROSECOND)));
+    let (triggered, failed) = (fix(EntryStatus::Triggered, at), fix(EntryStatus::Failed, at.plus(MICROSECOND)));
     bench.store.add_entries(&[bypass.clone(), later.clone(), triggered.clone()]).await.unwrap();
     bench.store.add_entries(&[bypass.clone(), failed.clone()]).await.unwrap();
     bench.store.add_entries(&[]).await.unwrap();
@@ -582,7 +582,7 @@ async fn entries_are_no_calls(bench: Bench) {
     let bench = bench.migrated().await;
     let call = record();
     bench.store.write(std::slice::from_ref(&call)).await.unwrap();
-    bench.store.add_entries(&[ActivityEntry::bypass(now(), "alice", "brain", "x"), fix("failed", now())]).await.unwrap();
+    bench.store.add_entries(&[ActivityEntry::bypass(now(), "alice", "brain", "x"), fix(EntryStatus::Failed, now())]).await.unwrap();
     let calls = bench.store.calls(&CallQuery { most: 9, ..CallQuery::default() }).await.unwrap();
     assert_eq!(calls.iter().map(|row| row.id).collect::<Vec<_>>(), [call.id]);
     assert_eq!(bench.client_counts("select count(*) from api_call_logs").await, 1);

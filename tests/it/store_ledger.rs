@@ -3,7 +3,7 @@
 
 use eliza_gatekeeper::identity::Origin;
 use eliza_gatekeeper::store::CallRecord;
-use eliza_gatekeeper::store::control::{ActivityEntry, EntryKind};
+use eliza_gatekeeper::store::control::{ActivityEntry, EntryKind, EntryStatus};
 use eliza_gatekeeper::store::ledger::{Batch, Gap, Loss, LossReason};
 use serde_json::json;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ fn entry(instance: Uuid, seq: u64) -> ActivityEntry {
         origin: Some(Origin { instance, seq }),
         at: now(),
         kind: EntryKind::AutoFix,
-        status: "triggered",
+        status: EntryStatus::Triggered,
         title: "a fix".into(),
         description: String::new(),
         metadata: json!({}),

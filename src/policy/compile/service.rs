@@ -5,9 +5,10 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::url;
+use crate::journal::{Limits as JournalLimits, Syncing};
 use crate::policy::file;
 use crate::policy::problems::Report;
-use crate::policy::{Allowance, BodyPolicy, Cors, Limits, Source, Sources, values};
+use crate::policy::{Allowance, BodyPolicy, Cors, JournalPolicy, Limits, Source, Sources, WhenFull, values};
 
 /// A caller may hold a connection, and its share of memory, so long.
 const LONGEST_READ: Duration = Duration::from_secs(600);
@@ -56,6 +57,30 @@ pub fn body(section: file::Body, report: &mut Report<'_>) -> Option<BodyPolicy> 
         hops => Some(hops),
     });
     Some(BodyPolicy { max_bytes: max_bytes?, read_timeout: read_timeout?, max_hops: max_hops? })
+}
+
+/// Below this, a journal is full before the database has answered once.
+const SMALLEST_JOURNAL: u64 = 1 << 20;
+
+pub fn journal(section: file::Journal, report: &mut Report<'_>) -> Option<JournalPolicy> {
+    let syncing = report.parsed(&section.sync?, |text| match text {
+        "os" => Ok(Syncing::Os),
+        "always" => Ok(Syncing::Always),
+        interval => match values::duration(interval) {
+            Ok(interval) if !interval.is_zero() => Ok(Syncing::Interval(interval)),
+            _ => Err(format!("`{text}` is no way to sync: write \"os\", \"always\" or an interval, as in \"1s\"")),
+        },
+    });
+    let bytes = report.parsed(&section.size?, |text| match u64::try_from(values::size(text)?).unwrap_or(u64::MAX) {
+        small if small < SMALLEST_JOURNAL => Err(format!("`{text}` is too little for a journal: write at least \"1MiB\"")),
+        bytes => Ok(bytes),
+    });
+    let when_full = report.parsed(&section.when_full?, |text| match text {
+        "refuse" => Ok(WhenFull::Refuse),
+        "shed" => Ok(WhenFull::Shed),
+        _ => Err(format!("`{text}` is nothing to do when the journal is full: write \"refuse\" or \"shed\"")),
+    });
+    Some(JournalPolicy { syncing: syncing?, limits: JournalLimits { bytes: bytes? }, when_full: when_full? })
 }
 
 pub fn cors(section: file::Cors, report: &mut Report<'_>) -> Option<Cors> {

@@ -145,7 +145,7 @@ pub(super) async fn insert(connection: &mut PgConnection, entries: &[ActivityEnt
     .bind(entries.iter().map(|e| e.id).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| e.at.to_datetime()).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| e.kind.as_str()).collect::<Vec<_>>())
-    .bind(entries.iter().map(|e| e.status).collect::<Vec<_>>())
+    .bind(entries.iter().map(|e| e.status.as_str()).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| plain(&e.title)).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| plain(&e.description)).collect::<Vec<_>>())
     .bind(entries.iter().map(|e| plain_json(&e.metadata.to_string()).into_owned()).collect::<Vec<_>>())

@@ -136,7 +136,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, entries: &[Activit
         .bind(entry.id.hyphenated())
         .bind(text(entry.at))
         .bind(entry.kind.as_str())
-        .bind(entry.status)
+        .bind(entry.status.as_str())
         .bind(plain(&entry.title))
         .bind(plain(&entry.description))
         .bind(plain_json(&entry.metadata.to_string()).into_owned())

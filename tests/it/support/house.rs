@@ -17,6 +17,7 @@ use bytes::Bytes;
 use eliza_gatekeeper::clock::{Clock, ManualClock, Timestamp};
 use eliza_gatekeeper::control::{Compile, PolicySource};
 use eliza_gatekeeper::gatekeeper::{Gatekeeper, Parts};
+use eliza_gatekeeper::journal::Journal;
 use eliza_gatekeeper::policy::load::{CredentialInputs, Origin, load};
 use eliza_gatekeeper::server::{Listeners, serve};
 use eliza_gatekeeper::settings::{Environment, Settings};
@@ -172,7 +173,8 @@ impl Plan {
         let store = open(settings.database.url.reveal(), options).await.unwrap();
         let clock = self.clock.map_or_else(Clock::system, Clock::Manual);
         let log = Log::unstarted(settings.log.level);
-        let parts = Parts { policy, policies, store: Arc::clone(&store), clock, dial: Dial::Network, log };
+        let journal = Journal::open(&settings.journals(), policy.journal.limits, policy.journal.syncing, clock.clone()).unwrap();
+        let parts = Parts { policy, policies, store: Arc::clone(&store), journal, clock, dial: Dial::Network, log };
         let (gatekeeper, queues) = Gatekeeper::build(&settings, parts);
         let upkeep = Upkeep::start(&gatekeeper, queues, settings.database.migrate).await.unwrap();
         let (stop, stopping) = watch::channel(false);
@@ -296,8 +298,8 @@ impl House {
 
     /// Waits until every call that has been answered is in the database.
     pub async fn settle(&self) {
-        let metrics = &self.gatekeeper.metrics;
-        eventually("all records are written", || async { metrics.in_flight.get() == 0 && metrics.records_waiting.get() == 0 }).await;
+        let (metrics, journal) = (&self.gatekeeper.metrics, self.gatekeeper.pipeline.recorder.journal());
+        eventually("all records are written", || async { metrics.in_flight.get() == 0 && journal.standing().waiting == 0 }).await;
     }
 
     /// All that is recorded, the oldest first.
