@@ -206,6 +206,28 @@ async fn a_tail_of_zeros_is_a_torn_tail() {
 }
 
 #[tokio::test]
+async fn an_end_that_went_with_the_machine_is_named_as_far_as_it_is_known() {
+    let directory = TempDir::new().unwrap();
+    let (journal, mut reader) = open(directory.path());
+    let own = directory.path().join(journal.instance().to_string());
+    let segment = segments(&own).remove(0);
+    append(&journal, 6);
+    let kept = fs::metadata(&segment).unwrap().len();
+    append(&journal, 4);
+    let written = reader.next(3, 1 << 20).await.unwrap();
+    reader.written(&written);
+    eventually("it is kept how far it is", || async { fs::read(own.join("cursor")).unwrap()[64] == 10 }).await;
+    drop((journal, reader));
+    OpenOptions::new().write(true).open(&segment).unwrap().set_len(kept).unwrap();
+    let (journal, _reader) = open(directory.path());
+    let mut orphan = adopted(&journal, 1).await.remove(0);
+    let (entries, lost) = drain(&mut orphan).await;
+    assert_eq!(entries.into_keys().collect::<Vec<_>>(), [4, 5, 6]);
+    let why = Why::Torn(Spot { file: segment, offset: kept });
+    assert_eq!(lost, [Lost { instance: orphan.instance(), first: 7, last: 10, why }]);
+}
+
+#[tokio::test]
 async fn without_a_cursor_it_is_read_from_the_start() {
     for cursor in [&[][..], &[0x5a; 128]] {
         let (_, entries, lost, _) = after(|files| fs::write(files[0].with_file_name("cursor"), cursor).unwrap()).await;
