@@ -36,7 +36,9 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
 impl Sample {
     /// The numbers that these bytes still give.
     fn read(&self, bytes: &[u8]) -> Vec<u64> {
-        invariants::journal_segment(bytes, self.instance, SegmentId(1), &|number| (number <= ENTRIES).then(|| payload(number)))
+        invariants::journal_segment(bytes, self.instance, SegmentId(1), &|entry| {
+            entry.number <= ENTRIES && entry.payload == payload(entry.number)
+        })
     }
 
     /// The numbers whose bytes lie wholly outside of these.
@@ -79,7 +81,8 @@ fn what_looks_like_an_entry_inside_of_one_is_none() {
     let mut bytes = fs::read(segments(&directory.path().join(journal.instance().to_string())).remove(0)).unwrap();
     // With the header of the first gone, what it held is gone through byte by byte.
     bytes[50] ^= 1;
-    let read = invariants::journal_segment(&bytes, journal.instance(), SegmentId(1), &|number| (number == 2).then(|| payload(2)));
+    let read =
+        invariants::journal_segment(&bytes, journal.instance(), SegmentId(1), &|entry| entry.number == 2 && entry.payload == payload(2));
     assert_eq!(read, [2]);
 }
 
