@@ -30,8 +30,17 @@ impl Default for Cursor {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Slots {
     pub cursor: Option<Cursor>,
-    /// The highest number that is known to be given away: after the last entry there may be losses, which leave no bytes.
+    /// What is known of numbers behind the cursor, should their entries not be found.
+    pub given: Given,
+}
+
+/// The highest numbers given away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Given {
+    /// To anything.
     pub taken: u64,
+    /// To what is not kept, and so leaves no bytes.
+    pub shed: u64,
 }
 
 impl Slots {
@@ -43,32 +52,40 @@ impl Slots {
         }
         bytes.extend_from_slice(&check(instance, &bytes).to_le_bytes());
         bytes.resize(SLOT, 0);
-        let taken = self.taken.to_le_bytes();
-        bytes.extend_from_slice(&taken);
-        bytes.extend_from_slice(&check(instance, &taken).to_le_bytes());
+        for value in [self.given.taken, self.given.shed] {
+            bytes.extend_from_slice(&value.to_le_bytes());
+        }
+        let given = bytes.get(SLOT..).unwrap_or_default();
+        bytes.extend_from_slice(&check(instance, given).to_le_bytes());
         bytes.resize(SLOTS, 0);
         bytes
     }
 
     pub fn decode(bytes: &[u8], instance: Uuid) -> Self {
         let (first, second) = bytes.split_at_checked(SLOT).unwrap_or((bytes, &[]));
-        Self { cursor: cursor(first, instance), taken: taken(second, instance).unwrap_or(0) }
+        Self { cursor: cursor(first, instance), given: given(second, instance).unwrap_or_default() }
     }
 }
 
 fn cursor(mut bytes: &[u8], instance: Uuid) -> Option<Cursor> {
-    let checked: [u8; 24] = take(&mut bytes)?;
-    let is_sound = check(instance, &checked) == u32::from_le_bytes(take(&mut bytes)?);
-    let mut rest = checked.as_slice();
-    let mut value = || take(&mut rest).map(u64::from_le_bytes);
-    let cursor = Cursor { segment: SegmentId(value()?), offset: value()?, number: value()? };
-    is_sound.then_some(cursor)
+    let [segment, offset, number] = checked(&mut bytes, instance)?;
+    Some(Cursor { segment: SegmentId(segment), offset, number })
 }
 
-fn taken(mut bytes: &[u8], instance: Uuid) -> Option<u64> {
-    let checked: [u8; 8] = take(&mut bytes)?;
-    let is_sound = check(instance, &checked) == u32::from_le_bytes(take(&mut bytes)?);
-    is_sound.then_some(u64::from_le_bytes(checked))
+fn given(mut bytes: &[u8], instance: Uuid) -> Option<Given> {
+    let [taken, shed] = checked(&mut bytes, instance)?;
+    Some(Given { taken, shed })
+}
+
+/// So many numbers and their check.
+fn checked<const N: usize>(bytes: &mut &[u8], instance: Uuid) -> Option<[u64; N]> {
+    let start = *bytes;
+    let mut values = [0; N];
+    for value in &mut values {
+        *value = u64::from_le_bytes(take(bytes)?);
+    }
+    let is_sound = check(instance, start.get(..N * 8)?) == u32::from_le_bytes(take(bytes)?);
+    is_sound.then_some(values)
 }
 
 fn check(instance: Uuid, bytes: &[u8]) -> u32 {
@@ -85,7 +102,8 @@ mod tests {
     #[test]
     fn it_comes_back_and_what_is_damaged_is_as_good_as_none() {
         let instance = Uuid::from_u128(7);
-        let slots = Slots { cursor: Some(Cursor { segment: SegmentId(3), offset: 4711, number: 99 }), taken: 120 };
+        let slots =
+            Slots { cursor: Some(Cursor { segment: SegmentId(3), offset: 4711, number: 99 }), given: Given { taken: 120, shed: 118 } };
         let mut bytes = slots.encode(instance);
         assert_eq!(bytes.len(), SLOTS);
         assert_eq!(Slots::decode(&bytes, instance), slots);
@@ -97,6 +115,6 @@ mod tests {
         assert_eq!(Slots::decode(&bytes, instance), Slots { cursor: None, ..slots });
         bytes[9] ^= 1;
         bytes[64] ^= 1;
-        assert_eq!(Slots::decode(&bytes, instance), Slots { taken: 0, ..slots });
+        assert_eq!(Slots::decode(&bytes, instance), Slots { given: Given::default(), ..slots });
     }
 }

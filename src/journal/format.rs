@@ -1,8 +1,9 @@
 //! Bytes of a segment: its header, and the header of each entry. `docs/journal.md` describes them for people; this is the one place that
 //! writes and reads them.
 //!
-//! Integers are little-endian, checks are CRC-32. An entry's check also covers its instance, its segment and its offset there, so bytes that
-//! merely look like an entry (an old file's, or those a caller sent in the hope of being found when a disk decays) are none.
+//! Integers are little-endian, checks are CRC-32: against accidents, not against whoever can write these files. An entry's check also covers its
+//! instance, its segment and its offset there, so that bytes which merely look like an entry (an old file's, or those a caller sent in the hope of being
+//! found when a disk decays) are none.
 
 use crc32fast::Hasher;
 use uuid::Uuid;

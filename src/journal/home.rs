@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::cursor::{Cursor, SLOTS, Slots};
+use super::cursor::{Cursor, Given, SLOTS, Slots};
 use super::format::{HeaderFault, SegmentId};
 use super::room::Room;
 use super::{files, locked, scan};
@@ -60,6 +60,8 @@ pub(super) struct Home {
     live: AtomicBool,
     /// The highest number given away, by an entry or by a loss. Set after the entry can be read.
     pub taken: AtomicU64,
+    /// The highest of those given to a loss.
+    pub shed: AtomicU64,
     /// The highest number that is accounted for.
     pub written: AtomicU64,
     /// There is something new to read.
@@ -70,7 +72,7 @@ pub(super) struct Home {
 #[derive(Debug, Default)]
 struct Tidied {
     cursor: Cursor,
-    taken: u64,
+    given: Given,
     removed: bool,
 }
 
@@ -90,7 +92,7 @@ enum Whose {
 /// What was found in a directory that is nobody's.
 #[derive(Debug)]
 pub(super) enum Found {
-    Orphan(Home),
+    Orphan(Arc<Home>),
     /// Its process lives.
     Lives,
     /// Written by a later program.
@@ -155,9 +157,10 @@ impl Home {
         let read = scan::Medium::read(&cursor_file, 0, &mut bytes)?;
         let mut slots = Slots::decode(bytes.get(..read).unwrap_or_default(), instance);
         if slots.cursor.is_none() {
+            tracing::warn!("{} cannot be read: the journal is read from its start", path.join(CURSOR_FILE).display());
             slots.cursor = begin;
         }
-        Ok(Found::Orphan(Self::new(Place { instance, path, cursor_file, room }, slots, segments, Whose::Orphan)))
+        Ok(Found::Orphan(Arc::new(Self::new(Place { instance, path, cursor_file, room }, slots, segments, Whose::Orphan))))
     }
 
     fn new(place: Place<'_>, slots: Slots, segments: VecDeque<Arc<Segment>>, whose: Whose) -> Self {
@@ -172,10 +175,11 @@ impl Home {
             room: Arc::clone(room),
             segments: Mutex::new(segments),
             live: AtomicBool::new(whose == Whose::Ours),
-            taken: AtomicU64::new(slots.taken.max(cursor.number)),
+            taken: AtomicU64::new(slots.given.taken.max(cursor.number)),
+            shed: AtomicU64::new(slots.given.shed),
             written: AtomicU64::new(cursor.number),
             changed: Notify::new(),
-            tidied: Mutex::new(Tidied { cursor, taken: slots.taken, removed: false }),
+            tidied: Mutex::new(Tidied { cursor, given: slots.given, removed: false }),
         }
     }
 
@@ -242,19 +246,19 @@ impl Home {
     /// Keeps how far it has been written to the database, and frees what lies before that. Late or early, once or twice is all the same.
     pub fn tidy(&self, cursor: Cursor) -> io::Result<()> {
         let mut tidied = locked(&self.tidied);
-        let taken = self.taken.load(Ordering::Acquire);
         if tidied.removed {
             return Ok(());
         }
+        let given = Given { taken: self.taken.load(Ordering::Acquire), shed: self.shed.load(Ordering::Acquire) };
         let cursor = cursor.max(tidied.cursor);
-        if cursor > tidied.cursor || taken > tidied.taken {
-            let slots = Slots { cursor: Some(cursor), taken };
+        if cursor > tidied.cursor || given != tidied.given {
+            let slots = Slots { cursor: Some(cursor), given };
             if let Err(error) = self.cursor_file.write_all_at(&slots.encode(self.instance), 0) {
                 // One that is behind what is freed would name losses that are none. Without any it is read again from the start.
                 self.cursor_file.set_len(0)?;
                 tracing::warn!(%error, "{} cannot be written", self.path.join(CURSOR_FILE).display());
             }
-            (tidied.cursor, tidied.taken) = (cursor, taken);
+            (tidied.cursor, tidied.given) = (cursor, given);
         }
         self.free_before(cursor.segment)
     }

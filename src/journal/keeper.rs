@@ -130,7 +130,7 @@ pub(super) fn adopt(shared: &Arc<Shared>) -> Result<Vec<Reader>, JournalError> {
     Ok(orphans)
 }
 
-fn take_in(shared: &Arc<Shared>, home: Home) -> Option<Reader> {
+fn take_in(shared: &Arc<Shared>, home: Arc<Home>) -> Option<Reader> {
     if !home.has_more(home.cursor()) {
         if let Err(error) = home.remove() {
             tell_once(shared, home.instance, &format!("there is nothing in it, but it cannot be removed: {error}"));
@@ -138,7 +138,7 @@ fn take_in(shared: &Arc<Shared>, home: Home) -> Option<Reader> {
         return None;
     }
     tracing::info!(instance = %home.instance, bytes = home.bytes(), "the journal of a process that ended is taken over");
-    Some(Reader::new(Arc::clone(shared), Arc::new(home)))
+    Some(Reader::new(Arc::clone(shared), home))
 }
 
 fn tell_once(shared: &Shared, instance: Uuid, what: &str) {

@@ -99,6 +99,7 @@ pub(super) fn lose(shared: &Shared, at: Timestamp) -> u64 {
     let mut log = locked(&shared.log);
     log.number = log.number.saturating_add(1);
     log.mark(shared, at);
+    shared.home.shed.store(log.number, Ordering::Release);
     shared.home.taken.store(log.number, Ordering::Release);
     log.number
 }

@@ -37,8 +37,8 @@ pub enum Why {
     Shed,
     /// What lay there cannot be read.
     Damaged(Spot),
-    /// The last entry of a dead process is not whole: it ended, or the machine did, before anybody was told that the entry is in the journal.
-    /// Or it is damaged, which looks the same.
+    /// The end of a dead process's journal is missing: the process ended before the entry was whole and anybody was told of it, or the machine went
+    /// down before the disk had it. Damage at the very end looks the same.
     Torn(Spot),
 }
 

@@ -177,9 +177,17 @@ impl Walk {
     /// Nothing is left to read for now, or for ever.
     fn end(&mut self, home: &Home, taken: u64, batch: &mut Batch) {
         let mut through = taken;
-        if home.is_orphan && self.damage.is_some() {
-            // How many entries lay there, nobody knows any more: one at least.
-            through = through.max(self.seen).max(self.cursor.number.saturating_add(1));
+        if home.is_orphan {
+            if self.damage.is_none() {
+                self.account(home, home.shed.load(Ordering::Acquire), Why::Torn, batch);
+            } else {
+                // How many entries lay there, nobody knows any more: one at least.
+                through = through.max(self.seen).max(self.cursor.number.saturating_add(1));
+            }
+            if through > self.cursor.number {
+                let Cursor { segment, offset, .. } = self.cursor;
+                self.damage.get_or_insert_with(|| Spot { file: home.file(segment), offset });
+            }
         }
         if through > self.cursor.number {
             self.account(home, through, Why::Torn, batch);

@@ -102,7 +102,7 @@ async fn numbers_shed_at_the_end_are_named_after_a_crash_too() {
     append(&journal, 1);
     assert_eq!([(); 5].map(|()| journal.lose()), [2, 3, 4, 5, 6]);
     let cursor = journal_directory(directory.path()).join("cursor");
-    eventually("it is noted", || async { fs::read(&cursor).unwrap()[64] == 6 }).await;
+    eventually("it is noted", || async { fs::read(&cursor).unwrap()[72] == 6 }).await;
     drop((journal, reader));
     let (journal, _reader) = open(directory.path());
     let mut orphan = adopted(&journal, 1).await.remove(0);

@@ -36,7 +36,9 @@ static SAMPLE: LazyLock<Sample> = LazyLock::new(|| {
 impl Sample {
     /// The numbers that these bytes still give.
     fn read(&self, bytes: &[u8]) -> Vec<u64> {
-        invariants::journal_segment(bytes, self.instance, SegmentId(1), &|number| (number <= ENTRIES).then(|| payload(number)))
+        invariants::journal_segment(bytes, self.instance, SegmentId(1), &|entry| {
+            entry.number <= ENTRIES && entry.payload == payload(entry.number)
+        })
     }
 
     /// The numbers whose bytes lie wholly outside of these.
@@ -79,7 +81,8 @@ fn what_looks_like_an_entry_inside_of_one_is_none() {
     let mut bytes = fs::read(segments(&directory.path().join(journal.instance().to_string())).remove(0)).unwrap();
     // With the header of the first gone, what it held is gone through byte by byte.
     bytes[50] ^= 1;
-    let read = invariants::journal_segment(&bytes, journal.instance(), SegmentId(1), &|number| (number == 2).then(|| payload(2)));
+    let read =
+        invariants::journal_segment(&bytes, journal.instance(), SegmentId(1), &|entry| entry.number == 2 && entry.payload == payload(2));
     assert_eq!(read, [2]);
 }
 
@@ -203,6 +206,28 @@ async fn a_tail_of_zeros_is_a_torn_tail() {
     .await;
     let end = entries.len() as u64 + 1;
     assert!(matches!(lost.as_slice(), [Lost { first, last, why: Why::Torn(_), .. }] if (*first, *last) == (end, end)), "{lost:?}");
+}
+
+#[tokio::test]
+async fn an_end_that_went_with_the_machine_is_named_as_far_as_it_is_known() {
+    let directory = TempDir::new().unwrap();
+    let (journal, mut reader) = open(directory.path());
+    let own = directory.path().join(journal.instance().to_string());
+    let segment = segments(&own).remove(0);
+    append(&journal, 6);
+    let kept = fs::metadata(&segment).unwrap().len();
+    append(&journal, 4);
+    let written = reader.next(3, 1 << 20).await.unwrap();
+    reader.written(&written);
+    eventually("it is kept how far it is", || async { fs::read(own.join("cursor")).unwrap()[64] == 10 }).await;
+    drop((journal, reader));
+    OpenOptions::new().write(true).open(&segment).unwrap().set_len(kept).unwrap();
+    let (journal, _reader) = open(directory.path());
+    let mut orphan = adopted(&journal, 1).await.remove(0);
+    let (entries, lost) = drain(&mut orphan).await;
+    assert_eq!(entries.into_keys().collect::<Vec<_>>(), [4, 5, 6]);
+    let why = Why::Torn(Spot { file: segment, offset: kept });
+    assert_eq!(lost, [Lost { instance: orphan.instance(), first: 7, last: 10, why }]);
 }
 
 #[tokio::test]
