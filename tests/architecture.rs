@@ -35,11 +35,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ("seal", &[]),
     ("store", &["seal"]),
     ("reply", &[]),
-    ("policy", &["sql"]),
+    ("policy", &["journal", "sql"]),
     ("live", &["keys", "policy"]),
     ("gates", &["keys", "policy", "sql", "telemetry"]),
     ("upstream", &["policy", "telemetry"]),
-    ("record", &["store", "telemetry"]),
+    ("record", &["journal", "store", "telemetry"]),
     ("pipeline", &["gates", "live", "policy", "record", "reply", "upstream"]),
     ("control", &["keys", "live", "pipeline", "policy", "record", "store", "telemetry"]),
 ];

@@ -161,7 +161,6 @@ fn cut(sql: &str) -> &str {
 mod tests {
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
-    use crate::journal::{Journal, Limits, Syncing};
     use crate::record::Recorder;
 
     fn rejected(statement: &str) -> Rejected {
@@ -202,8 +201,7 @@ mod tests {
     async fn what_there_is_no_room_for_is_counted_and_not_at_work() {
         let hand = ManualClock::at(Timestamp::from_secs(1000));
         let directory = tempfile::tempdir().unwrap();
-        let (journal, _entered) = Journal::open(directory.path(), Limits::default(), Syncing::Os, Clock::system()).unwrap();
-        let entries = Entries::new(Recorder::new(journal, Arc::default()));
+        let entries = Entries::new(Recorder::within(directory.path()));
         let (fixer, mut jobs) = Fixer::new(entries.clone(), Clock::Manual(hand.clone()));
         let statement = |n: usize| format!("ALTER TABLE t{n} ADD a int");
         for n in 0..QUEUE {

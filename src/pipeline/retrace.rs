@@ -56,6 +56,7 @@ impl End {
             | "unknown_target"
             | "loop_detected"
             | "overloaded"
+            | "not_recordable"
             | "target_disabled" => Self::After(GateName::SourceLimit),
             "answered"
             | "target_error"

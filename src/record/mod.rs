@@ -75,3 +75,14 @@ impl Recorder {
         &self.metrics
     }
 }
+
+#[cfg(test)]
+impl Recorder {
+    /// With a journal of its own in a directory.
+    pub fn within(directory: &std::path::Path) -> Self {
+        use crate::clock::Clock;
+        use crate::journal::{Limits, Syncing};
+        let (journal, _reader) = Journal::open(directory, Limits::default(), Syncing::Os, Clock::system()).unwrap();
+        Self::new(journal, Arc::default())
+    }
+}

@@ -257,10 +257,9 @@ mod tests {
 
     #[test]
     fn a_call_whose_body_was_read_counts_in_the_sizes_of_bodies() {
-        let metrics = Arc::new(Metrics::default());
         let directory = tempfile::tempdir().unwrap();
-        let (journal, _records) = Journal::open(directory.path(), Limits::default(), Syncing::Os, Clock::system()).unwrap();
-        let recorder = Recorder::new(journal, Arc::clone(&metrics));
+        let recorder = Recorder::within(directory.path());
+        let metrics = Arc::clone(&recorder.metrics);
         for request_bytes in [0, 496] {
             let notes = Notes::new(CallId::new(), Timestamp::default(), [192, 0, 2, 7].into(), "envelope");
             drop(Trail::new(Notes { request_bytes, ..notes }, recorder.clone()));
