@@ -34,6 +34,7 @@ mod invariants;
 mod journal;
 mod judged_strings;
 mod keys;
+mod ledger_faults;
 mod live_afresh;
 mod live_enforcement;
 mod live_flags;

@@ -20,6 +20,15 @@ pub async fn number(url: &str, query: &str) -> i64 {
     }
 }
 
+/// A column of text, whole.
+pub async fn texts(url: &str, query: &str) -> Vec<String> {
+    if url.starts_with("sqlite") {
+        sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&mut sqlite(url).await).await.unwrap()
+    } else {
+        sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&mut postgres(url).await).await.unwrap()
+    }
+}
+
 /// A row of `eliza_gatekeeper_stats`.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct Stat {

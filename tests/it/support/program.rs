@@ -177,8 +177,18 @@ impl Running {
     }
 
     pub fn signal(&self, name: &str) {
-        let id = self.child.id().expect("it runs").to_string();
+        let id = self.id().to_string();
         assert!(std::process::Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// As the system does it that has no memory left. What it had said by then.
+    pub async fn kill(mut self) -> String {
+        self.child.kill().await.unwrap();
+        self.err()
     }
 
     /// Its exit code, when it has ended.

@@ -1,0 +1,108 @@
+//! The database goes away under load, and comes back.
+
+use std::time::Duration;
+
+use super::load::{Answer, Load};
+use super::rows::{self, Missing};
+use super::{Site, metric, settled};
+use crate::support::house::{eventually, soon};
+use crate::support::postgres::Cluster;
+use crate::support::program::Serving;
+
+/// What the process may grow by for records that wait: none of them waits in memory.
+const MEMORY_NOISE: u64 = 24 << 20;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_away_costs_no_call_no_record_and_no_memory() {
+    let server = Cluster::private();
+    let site = Site::with(Some(server.database()), &[]).await;
+    let serving = site.serve().await;
+    let load = Load::steady(serving.data, 16, 300);
+    eventually("the load is under way", || async { load.heard() > 400 }).await;
+    let before = memory(&serving);
+
+    tokio::task::block_in_place(|| server.stop());
+    eventually("it is known to be away", || async { metric(&serving, "database_up").await == 0.0 }).await;
+    let then = load.heard();
+    eventually("calls go on", || async { load.heard() > then + 800 }).await;
+    let (waiting, during) = (metric(&serving, "records_waiting").await, memory(&serving));
+    assert!(waiting > 700.0, "{waiting}");
+
+    tokio::task::block_in_place(|| server.start());
+    soon("all that waited is there", Duration::from_secs(10), Duration::from_millis(50), || async {
+        metric(&serving, "journal_oldest_seconds").await < 2.0
+    })
+    .await;
+    let heard = load.end().await.all(200);
+    settled(&serving).await;
+    let there = rows::hold(&site.database, heard.ids(200)).await;
+    assert_eq!((there.len(), Missing::in_all(&site.database).await), (heard.whole.len(), Missing::NOTHING));
+    assert!(during < before + MEMORY_NOISE, "{during} bytes with {waiting} records waiting, {before} before");
+    serving.stop().await.expect(0);
+}
+
+/// `make bench-ledger-away`: what callers notice of it, as figures. The same load beside a running database, without it, and beside it again.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: make bench-ledger-away"]
+async fn a_minute_without_a_database() {
+    let setting = |name: &str, default: u32| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let phase = Duration::from_secs(setting("LEDGER_AWAY_SECONDS", 60).into());
+    let a_second = setting("LEDGER_AWAY_RATE", 1000);
+    let server = Cluster::private();
+    let site = Site::with(Some(server.database()), &[]).await;
+    let serving = site.serve().await;
+    let load = Load::steady(serving.data, 32, a_second);
+    let begun = tokio::time::Instant::now();
+    let mut moments = Vec::new();
+    let mut moment = |what: &'static str| moments.push((what, begun.elapsed(), memory(&serving)));
+
+    tokio::time::sleep(phase / 4).await;
+    moment("beside it");
+    tokio::time::sleep(phase).await;
+    moment("while it stops");
+    tokio::task::block_in_place(|| server.stop());
+    moment("without it");
+    tokio::time::sleep(phase).await;
+    moment("while it starts");
+    let waiting = metric(&serving, "records_waiting").await;
+    let bytes = metric(&serving, "journal_bytes").await;
+    tokio::task::block_in_place(|| server.start());
+    moment("while it catches up");
+    let back = tokio::time::Instant::now();
+    soon("all that waited is there", Duration::from_secs(120), Duration::from_millis(100), || async {
+        metric(&serving, "journal_oldest_seconds").await < 2.0
+    })
+    .await;
+    let caught_up = back.elapsed();
+    moment("beside it again");
+    tokio::time::sleep(phase).await;
+    moment("the end");
+
+    let heard = load.end().await.all(200);
+    settled(&serving).await;
+    let there = rows::hold(&site.database, heard.ids(200)).await;
+    assert_eq!((there.len(), Missing::in_all(&site.database).await), (heard.whole.len(), Missing::NOTHING));
+
+    println!("{} calls, {a_second} a second, none failed, each recorded once", heard.whole.len());
+    println!("{waiting} records and {bytes} bytes waited; {caught_up:.1?} after its return all were there");
+    let mut tails = Vec::new();
+    for phase in moments.windows(2) {
+        let [(what, from, memory), (_, to, _)] = phase else { continue };
+        let mut took: Vec<_> =
+            heard.whole.iter().filter(|Answer { due, .. }| (from..to).contains(&due)).map(|Answer { took, .. }| took.as_secs_f64() * 1e3).collect();
+        took.sort_by(f64::total_cmp);
+        let at = |share: f64| took.get((took.len() as f64 * share) as usize).copied().unwrap_or_default();
+        println!("{what:>20}: {:>7} calls, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, {} MiB at its start", took.len(), at(0.5), at(0.99), at(0.999), memory >> 20);
+        tails.push((*what, at(0.99)));
+    }
+    let tail = |of: &str| tails.iter().find(|(what, _)| *what == of).unwrap().1;
+    let beside = f64::midpoint(tail("beside it"), tail("beside it again"));
+    println!("p99 without the database: {:.2} times that beside it ({:.2} between its two halves)", tail("without it") / beside, tail("beside it again") / tail("beside it"));
+}
+
+/// What of the process is in memory, in bytes.
+fn memory(serving: &Serving) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", serving.running.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10
+}
