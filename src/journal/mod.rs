@@ -141,9 +141,14 @@ impl Journal {
         Ok(appended)
     }
 
-    /// Whether entries can be expected to be kept: it can be written, and what is under way will find room.
-    pub fn has_room(&self) -> bool {
-        self.shared.room.has(self.shared.room.limits.reserve(), Class::Ordinary) && self.shared.troubles.first().is_none()
+    /// Whether what is left is for the entries of those calls that are under way.
+    pub fn is_full(&self, under_way: u64) -> bool {
+        self.shared.room.is_full(under_way)
+    }
+
+    /// Whether the entry of one more call can be expected to be kept: it can be written, and will find room.
+    pub fn has_room(&self, under_way: u64) -> bool {
+        !self.is_full(under_way) && self.shared.troubles.first().is_none()
     }
 
     /// Gives a number to something that is not kept, so that its absence shows: readers get it as [`Why::Shed`].

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::format::Class;
 
 const MIB: u64 = 1 << 20;
+/// What is kept free for each call under way: more than all but the longest records take.
+const ENTRY: u64 = 4096;
 
 /// The bound on everything in a process's journals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +26,9 @@ impl Limits {
         (self.bytes / 64).clamp(4096, 16 * MIB)
     }
 
-    /// For the entries of what has begun when room runs out.
-    pub(super) fn reserve(self) -> u64 {
-        self.bytes / 32
+    /// For the entries of what has begun when room runs out: of so many calls, or of some that nobody counts.
+    fn reserve(self, under_way: u64) -> u64 {
+        under_way.saturating_mul(ENTRY).clamp(self.bytes / 32, self.bytes / 2)
     }
 
     fn of(self, class: Class) -> u64 {
@@ -55,6 +57,11 @@ impl Room {
 
     pub fn has(&self, bytes: u64, class: Class) -> bool {
         self.used().saturating_add(bytes) <= self.limits.of(class)
+    }
+
+    /// Whether there is more than those need whose calls are under way.
+    pub fn is_full(&self, under_way: u64) -> bool {
+        !self.has(self.limits.reserve(under_way), Class::Ordinary)
     }
 
     pub fn take(&self, bytes: u64) {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use notes::{Ending, Notes, SchemaNote, WouldDeny};
 pub use trail::{Recorded, Trail};
 
-use crate::journal::{Class, Durable, Journal};
+use crate::journal::{Class, Durable, Journal, Refused};
 use crate::store::CallRecord;
 use crate::store::control::ActivityEntry;
 use crate::telemetry::metrics::Metrics;
@@ -41,6 +41,15 @@ impl Recorder {
         self.append(class, &page::of_call(record), record.times)
     }
 
+    /// The same of a call that never began: it gets none of the room that is kept for those which did.
+    pub fn record_turned_away(&self, class: Class, record: &CallRecord) -> Option<Durable> {
+        if self.journal.is_full(self.under_way()) {
+            self.drop_record(Refused::Full, record.times);
+            return None;
+        }
+        self.record(class, record)
+    }
+
     pub fn enter(&self, entry: &ActivityEntry) {
         if self.append(Class::Ordinary, &page::of_entry(entry), 1).is_none() {
             tracing::error!(id = %entry.id, title = entry.title, status = entry.status.as_str(), "this entry is in the log alone");
@@ -48,10 +57,16 @@ impl Recorder {
     }
 
     fn append(&self, class: Class, page: &[u8], times: u32) -> Option<Durable> {
-        let why = match self.journal.append(class, page) {
-            Ok(ticket) => return Some(ticket.durable),
-            Err(why) => why,
-        };
+        match self.journal.append(class, page) {
+            Ok(ticket) => Some(ticket.durable),
+            Err(why) => {
+                self.drop_record(why, times);
+                None
+            }
+        }
+    }
+
+    fn drop_record(&self, why: Refused, times: u32) {
         let number = self.journal.lose();
         // One line for many: when this happens it happens to every call.
         let before = self.metrics.records_dropped.inc_by(u64::from(times));
@@ -59,12 +74,15 @@ impl Recorder {
         if before == 0 || before / DROPS_A_LINE != after / DROPS_A_LINE {
             tracing::error!(%why, number, dropped = after, "calls are not recorded");
         }
-        None
     }
 
     /// Whether a call that begins now will find room for its record.
     pub fn has_room(&self) -> bool {
-        self.journal.has_room()
+        self.journal.has_room(self.under_way())
+    }
+
+    fn under_way(&self) -> u64 {
+        u64::try_from(self.metrics.in_flight.get()).unwrap_or(0)
     }
 
     pub fn journal(&self) -> &Journal {

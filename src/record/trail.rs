@@ -106,7 +106,13 @@ impl Trail {
             metrics.request_bytes.observe(self.notes.request_bytes as f64);
         }
         let durable = match keep {
-            Keep::Record => self.recorder.record(self.class(), &compose(&self.notes, &ending, took)),
+            Keep::Record => {
+                let record = compose(&self.notes, &ending, took);
+                match &self.place {
+                    Some(_) => self.recorder.record(self.class(), &record),
+                    None => self.recorder.record_turned_away(self.class(), &record),
+                }
+            }
             Keep::Folded | Keep::Done => None,
         };
         self.place = None;
