@@ -1,6 +1,6 @@
 # The commands of this project. `make run` for a first look, `make test` for all that must hold.
 
-.PHONY: run build test lint bench fuzz differ
+.PHONY: run build test lint bench bench-ledger-away fuzz differ
 
 run:
 	cargo run --release --locked -- demo
@@ -19,6 +19,10 @@ lint:
 
 bench:
 	cargo bench --locked
+
+# What callers notice of a minute without the database: beside it, without it, beside it again.
+bench-ledger-away:
+	cargo test --release --locked --test it -- --ignored --exact --nocapture ledger_faults::away::a_minute_without_a_database
 
 # Needs cargo-fuzz: cargo install cargo-fuzz
 fuzz:

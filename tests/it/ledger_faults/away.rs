@@ -88,16 +88,31 @@ async fn a_minute_without_a_database() {
     let mut tails = Vec::new();
     for phase in moments.windows(2) {
         let [(what, from, memory), (_, to, _)] = phase else { continue };
-        let mut took: Vec<_> =
-            heard.whole.iter().filter(|Answer { due, .. }| (from..to).contains(&due)).map(|Answer { took, .. }| took.as_secs_f64() * 1e3).collect();
+        let mut took: Vec<_> = heard
+            .whole
+            .iter()
+            .filter(|Answer { due, .. }| (from..to).contains(&due))
+            .map(|Answer { took, .. }| took.as_secs_f64() * 1e3)
+            .collect();
         took.sort_by(f64::total_cmp);
         let at = |share: f64| took.get((took.len() as f64 * share) as usize).copied().unwrap_or_default();
-        println!("{what:>20}: {:>7} calls, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, {} MiB at its start", took.len(), at(0.5), at(0.99), at(0.999), memory >> 20);
+        println!(
+            "{what:>20}: {:>7} calls, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, {} MiB at its start",
+            took.len(),
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            memory >> 20
+        );
         tails.push((*what, at(0.99)));
     }
     let tail = |of: &str| tails.iter().find(|(what, _)| *what == of).unwrap().1;
     let beside = f64::midpoint(tail("beside it"), tail("beside it again"));
-    println!("p99 without the database: {:.2} times that beside it ({:.2} between its two halves)", tail("without it") / beside, tail("beside it again") / tail("beside it"));
+    println!(
+        "p99 without the database: {:.2} times that beside it ({:.2} between its two halves)",
+        tail("without it") / beside,
+        tail("beside it again") / tail("beside it")
+    );
 }
 
 /// What of the process is in memory, in bytes.

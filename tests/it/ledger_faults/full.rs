@@ -18,7 +18,7 @@ const SHED: [(&str, &str); 2] = [("size", "1MiB"), ("when_full", "shed")];
 const REFUSE: [(&str, &str); 2] = [("size", "1MiB"), ("when_full", "refuse")];
 
 async fn health(serving: &Serving) -> String {
-    get(serving.data, "/health").await.json().to_string()
+    get(serving.ops, "/health").await.json().to_string()
 }
 
 /// That calls are answered well again, and all of them recorded.
@@ -76,7 +76,7 @@ async fn a_full_journal_that_refuses_lets_no_call_go_unrecorded() {
     let serving = site.serve().await;
     // They begin while there is room, and end when there has been none for long.
     let slow = join_all((0..8).map(|_| {
-        let envelope = json!({"target": "gemini-chat", "payload": {"messages": []}});
+        let envelope = json!({"target": "gemini-chat", "payload": {"messages": [{"role": "user", "content": "hello"}]}});
         async move { call_at(serving.data, KEY, "openai-chat", &envelope).await }
     }));
     let slow = tokio::spawn(slow);

@@ -20,7 +20,7 @@ async fn answers_of_every_form_wait_for_the_disk_and_come() {
     let forms = [
         ("gemini-chat", Conduct::no_content(), 204),
         ("deepseek-chat", Conduct::status(304, "text/plain", ""), 304),
-        ("vercel-ai-chat", empty, 200),
+        ("lovable-chat", empty, 200),
         ("openai-chat", stream, 200),
         ("task-orchestrator", Conduct::Large(300_000), 200),
         ("vercel-manager", Conduct::empty_502(), 502),
