@@ -256,10 +256,8 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Clock, Timestamp};
+    use crate::clock::Timestamp;
     use crate::identity::CallId;
-    use crate::journal::{Journal, Limits, Syncing};
-    use crate::telemetry::metrics::Metrics;
 
     #[test]
     fn a_call_whose_body_was_read_counts_in_the_sizes_of_bodies() {

@@ -108,6 +108,7 @@ async fn settled(serving: &Serving) {
 }
 
 /// A number to begin with, which a failed run can be given again.
+#[expect(clippy::print_stdout, reason = "a run that fails prints it")]
 fn seed() -> u64 {
     let seed = std::env::var("LEDGER_FAULTS_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| Clock::system().now().as_micros().unsigned_abs());

@@ -95,16 +95,16 @@ async fn a_minute_without_a_database() {
             .map(|Answer { took, .. }| took.as_secs_f64() * 1e3)
             .collect();
         took.sort_by(f64::total_cmp);
-        let at = |share: f64| took.get((took.len() as f64 * share) as usize).copied().unwrap_or_default();
+        let at = |per_mille: usize| took.get(took.len() * per_mille / 1000).copied().unwrap_or_default();
         println!(
             "{what:>20}: {:>7} calls, p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, {} MiB at its start",
             took.len(),
-            at(0.5),
-            at(0.99),
-            at(0.999),
+            at(500),
+            at(990),
+            at(999),
             memory >> 20
         );
-        tails.push((*what, at(0.99)));
+        tails.push((*what, at(990)));
     }
     let tail = |of: &str| tails.iter().find(|(what, _)| *what == of).unwrap().1;
     let beside = f64::midpoint(tail("beside it"), tail("beside it again"));

@@ -131,7 +131,7 @@ async fn a_full_disk_is_said_and_is_over_when_it_is_over() {
         tokio::task::block_in_place(|| server.stop());
         let load = Load::full(serving.data, 4, Mix::Fine);
         let told = async || metric(&serving, "journal_trouble").await == 1.0 && metric(&serving, "records_dropped").await > 0.0;
-        eventually("the disk is full", || told()).await;
+        eventually("the disk is full", told).await;
         eventually("health says so", || async { health(&serving).await.contains("No space left on device") }).await;
         assert!(serving.running.err().contains("No space left on device"));
         // Somebody tidies up.
@@ -141,8 +141,8 @@ async fn a_full_disk_is_said_and_is_over_when_it_is_over() {
             eventually("calls go on", || async { load.heard() > again + 100 }).await;
             metric(&serving, "journal_trouble").await == 0.0
         };
-        eventually("records are kept again", || full()).await;
-        eventually("and it is full again", || told()).await;
+        eventually("records are kept again", full).await;
+        eventually("and it is full again", told).await;
         // Or the database comes back.
         tokio::task::block_in_place(|| server.start());
         eventually("there is room again", || async {
