@@ -126,13 +126,19 @@ impl Oracle {
             "DeleteStmt" => self.rows("delete-without-where", choice(tree.get("where_clause"))),
             "UpdateStmt" => self.rows("update-without-where", choice(tree.get("where_clause"))),
             "MergeStmt" => self.merge(tree),
-            "TruncateStmt" => self.must("truncate"),
+            "TruncateStmt" => {
+                self.must("truncate");
+                self.cascade(tree);
+            }
             "DropStmt" => self.drop(tree),
             "DropdbStmt" => self.must("drop-database"),
             "DropRoleStmt" => self.must("drop-role"),
-            "DropOwnedStmt" => self.must("drop-owned"),
+            "DropOwnedStmt" => {
+                self.must("drop-owned");
+                self.cascade(tree);
+            }
             "DropTableSpaceStmt" => self.must("drop-tablespace"),
-            "DropSubscriptionStmt" if tree.get("behavior").is(DropBehavior::DropCascade as i32) => self.must("drop-cascade"),
+            "DropSubscriptionStmt" => self.cascade(tree),
             // An option that there is none of, and none at all, change nothing.
             "AlterDatabaseStmt" => {
                 let known = ["connection_limit", "is_template", "allow_connections", "tablespace"];
@@ -223,15 +229,27 @@ impl Oracle {
             Ok(ObjectType::ObjectTable | ObjectType::ObjectForeignTable) => self.must("drop-table"),
             Ok(ObjectType::ObjectSchema) => self.must("drop-schema"),
             Ok(ObjectType::ObjectView | ObjectType::ObjectMatview) => self.must("drop-view"),
-            Ok(ObjectType::ObjectPolicy) => self.must("drop-policy"),
-            _ if tree.get("behavior").is(DropBehavior::DropCascade as i32) => self.must("drop-cascade"),
+            Ok(ObjectType::ObjectPolicy) => {
+                self.must("drop-policy");
+                return;
+            }
             _ => {}
+        }
+        self.cascade(tree);
+    }
+
+    fn cascade(&mut self, tree: &Tree) {
+        if tree.get("behavior").is(DropBehavior::DropCascade as i32) {
+            self.must("drop-cascade");
         }
     }
 
     fn alter_table(&mut self, command: &Tree) {
         match AlterTableType::try_from(i32::try_from(command.get("subtype").number()).unwrap_or_default()) {
-            Ok(AlterTableType::AtDropColumn) => self.must("drop-column"),
+            Ok(AlterTableType::AtDropColumn) => {
+                self.must("drop-column");
+                self.cascade(command);
+            }
             Ok(AlterTableType::AtDisableRowSecurity | AlterTableType::AtNoForceRowSecurity) => self.must("disable-row-security"),
             Ok(
                 AlterTableType::AtDisableTrig

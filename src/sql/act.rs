@@ -9,13 +9,17 @@ pub enum Act {
         what: Dropped,
         reach: Reach,
     },
-    Truncate,
+    Truncate {
+        reach: Reach,
+    },
     AlterDatabase,
     AlterSystem,
     Delete(Rows),
     Update(Rows),
     /// A column of a table, or an attribute of a type.
-    DropColumn,
+    DropColumn {
+        reach: Reach,
+    },
     RowSecurityOff,
     TriggersOff,
     Grant,

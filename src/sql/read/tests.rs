@@ -588,3 +588,42 @@ fn what_holds_many_acts_takes_no_longer_than_what_holds_few() {
         assert!(begin.elapsed().as_secs() < 10, "{piece}: {:?}", begin.elapsed());
     }
 }
+
+#[test]
+fn what_rights_are_about_is_all_that_they_name() {
+    let objects = |text: &str| judged(text).findings[0].objects.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let cases: [(&str, &[&str]); 12] = [
+        ("GRANT SELECT ON users TO tmp_agent", &["users"]),
+        ("GRANT postgres TO tmp_agent", &["postgres", "tmp_agent"]),
+        ("GRANT a, \"B\" TO c, d WITH ADMIN OPTION", &["a", "\"B\"", "c", "d"]),
+        ("REVOKE ADMIN OPTION FOR a FROM tmp_b", &["a", "tmp_b"]),
+        ("GRANT select TO tmp_agent", &[]),
+        ("GRANT ALL ON ALL TABLES IN SCHEMA public TO tmp_agent", &[]),
+        ("GRANT SELECT ON LARGE OBJECT 17 TO tmp_agent", &[]),
+        ("ALTER GROUP tmp_a ADD USER b, c", &["tmp_a", "b", "c"]),
+        ("CREATE ROLE tmp_agent IN ROLE postgres", &["tmp_agent", "postgres"]),
+        ("CREATE ROLE tmp_agent SUPERUSER", &["tmp_agent"]),
+        ("ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO tmp_agent", &[]),
+        ("CREATE SCHEMA s GRANT ALL ON t TO tmp_agent", &["t"]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(objects(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn cascade_is_found_beside_what_it_goes_with() {
+    let cases: [(&str, &[&str]); 8] = [
+        ("DROP TABLE tmp_a CASCADE", &["drop-table", "drop-cascade"]),
+        ("DROP TABLE tmp_a RESTRICT", &["drop-table"]),
+        ("TRUNCATE tmp_a CASCADE", &["truncate", "drop-cascade"]),
+        ("ALTER TABLE t DROP a CASCADE", &["drop-column", "drop-cascade"]),
+        ("ALTER TABLE t DROP cascade", &["drop-column"]),
+        ("ALTER TABLE t DROP COLUMN IF EXISTS cascade", &["drop-column"]),
+        ("DROP POLICY p ON t CASCADE", &["drop-policy"]),
+        ("DROP TABLE cascade", &["drop-table"]),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(ids(text), expected, "{text}");
+    }
+}
