@@ -4,12 +4,28 @@ use std::collections::BTreeSet;
 
 use eliza_gatekeeper::sql::Kind;
 use eliza_gatekeeper::sql::rules::reaches_beyond_the_data;
-use pg_query::protobuf::{AlterTableType, CmdType, DropBehavior, MergeMatchKind, ObjectType, VariableSetKind};
+use pg_query::protobuf::{AlterTableType, CmdType, DiscardMode, DropBehavior, MergeMatchKind, ObjectType, VariableSetKind};
 
 use crate::condition::{Choice, choice};
 use crate::kinds;
 use crate::libpg_query::{has_a_parameter_for_a_literal, without_comments_between_literals};
 use crate::tree::Tree;
+
+/// Who may do what, and what watches over it: no write to these passes.
+const GUARDS: [&str; 12] = [
+    "pg_auth_members",
+    "pg_authid",
+    "pg_db_role_setting",
+    "pg_default_acl",
+    "pg_event_trigger",
+    "pg_language",
+    "pg_parameter_acl",
+    "pg_policy",
+    "pg_proc",
+    "pg_rewrite",
+    "pg_trigger",
+    "pg_user_mapping",
+];
 
 /// Code in code; beyond it nothing is said.
 const DEPTH: usize = 4;
@@ -115,6 +131,11 @@ impl Oracle {
 
     fn read(&mut self, tree: &Tree, depth: usize) {
         match tree.name() {
+            "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => self.catalog(tree),
+            "CopyStmt" if tree.get("is_from").is(1) => self.catalog(tree),
+            _ => {}
+        }
+        match tree.name() {
             "ExplainStmt" => match runs(tree) {
                 Some(true) => {}
                 Some(false) => return,
@@ -167,6 +188,7 @@ impl Oracle {
             "GrantStmt" | "GrantRoleStmt" => self.must(if tree.get("is_grant").is(1) { "grant" } else { "revoke" }),
             "CreateRoleStmt" | "AlterRoleStmt" => self.role(tree),
             "VariableSetStmt" => self.setting(tree),
+            "DiscardStmt" if tree.get("target").is(DiscardMode::DiscardAll as i32) => self.must("change-role"),
             "CopyStmt" if tree.get("is_program").is(1) => self.must("copy-program"),
             "CopyStmt" if !tree.get("filename").is_nothing() => self.must("server-file"),
             "LoadStmt" => self.must("load-library"),
@@ -229,6 +251,7 @@ impl Oracle {
             Ok(ObjectType::ObjectTable | ObjectType::ObjectForeignTable) => self.must("drop-table"),
             Ok(ObjectType::ObjectSchema) => self.must("drop-schema"),
             Ok(ObjectType::ObjectView | ObjectType::ObjectMatview) => self.must("drop-view"),
+            Ok(ObjectType::ObjectTrigger | ObjectType::ObjectRule | ObjectType::ObjectEventTrigger) => self.must("drop-trigger"),
             Ok(ObjectType::ObjectPolicy) => {
                 self.must("drop-policy");
                 return;
@@ -294,6 +317,32 @@ impl Oracle {
             "standard_conforming_strings" if kind.is(VariableSetKind::VarSetValue as i32) => self.may_unless_on(tree),
             // Back to what it was at the start, or as it is now: who knows what that is.
             "standard_conforming_strings" => self.may("guard-setting"),
+            name => self.must_for(name),
+        }
+    }
+
+    /// A setting that is found whatever it is set to.
+    fn must_for(&mut self, setting: &str) {
+        match setting {
+            "allow_system_table_mods" | "ignore_checksum_failure" | "zero_damaged_pages" => self.must("guard-setting"),
+            "dynamic_library_path" | "local_preload_libraries" | "session_preload_libraries" => self.must("load-library"),
+            "role" | "session_authorization" => self.must("change-role"),
+            name if name.starts_with("request.jwt") => self.must("change-role"),
+            _ => {}
+        }
+    }
+
+    fn catalog(&mut self, tree: &Tree) {
+        let relation = tree.get("relation");
+        if !matches!(relation.get("schemaname").text(), "" | "pg_catalog") {
+            return;
+        }
+        match relation.get("relname").text() {
+            name if GUARDS.contains(&name) => self.must("system-catalog"),
+            "pg_attribute" | "pg_class" | "pg_database" | "pg_namespace" if tree.name() == "DeleteStmt" => self.must("system-catalog"),
+            "pg_attribute" | "pg_class" | "pg_database" | "pg_namespace" => self.may("system-catalog"),
+            // Which setting it is may be told or not.
+            "pg_settings" => ["guard-setting", "change-role", "load-library"].into_iter().for_each(|rule| self.may(rule)),
             _ => {}
         }
     }
@@ -330,7 +379,7 @@ impl Oracle {
             Some("session_replication_role" | "row_security") => self.must("guard-setting"),
             Some("standard_conforming_strings") if to.as_deref().is_some_and(is_off) => self.must("guard-setting"),
             Some("standard_conforming_strings") | None => self.may("guard-setting"),
-            Some(_) => {}
+            Some(name) => self.must_for(name),
         }
     }
 

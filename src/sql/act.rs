@@ -26,11 +26,13 @@ pub enum Act {
     Revoke,
     /// A role that gets a power over others, or another password.
     RolePrivilege,
-    /// SET, RESET or `set_config` of a setting; its name in small letters.
+    /// SET, RESET, DISCARD or `set_config` of a setting; its name in small letters.
     Setting {
         name: String,
         to: SettingTo,
     },
+    /// Rows of a system catalog that guard something.
+    CatalogWrite,
     CopyProgram,
     /// COPY from or to a file of the server.
     CopyFile,
@@ -57,7 +59,9 @@ pub enum Dropped {
     Role,
     Owned,
     Tablespace,
+    /// Rules too.
     Trigger,
+    EventTrigger,
     Other,
 }
 
@@ -84,7 +88,7 @@ pub enum Rows {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingTo {
-    /// `off`, `false`, `no`, `0`.
+    /// `off`, `false`, `no`, `0`, or a beginning of them.
     Off,
     /// Anything else that can be read.
     Other,

@@ -1,6 +1,7 @@
 //! Functions that do more than reckon: they are noted by name, wherever a statement calls them.
 
 use super::Reader;
+use super::session::setting_to;
 use crate::sql::act::{Act, SettingTo};
 use crate::sql::decode;
 use crate::sql::finding::{Kind, Name};
@@ -64,7 +65,7 @@ impl Reader {
         match function.as_str() {
             "set_config" => self.set_config(part, inside),
             name if RUN_TEXT.contains(&name) => {
-                for token in inside.here().iter().filter(|token| is_text(token)) {
+                for token in inside.here().iter().filter(|token| token.shape.is_text()) {
                     self.carried(token, inside);
                 }
             }
@@ -77,26 +78,19 @@ impl Reader {
             let written = inside.until(|c| c.shape(0) == Some(Shape::Comma));
             inside.advance(1);
             match written.here() {
-                [token] | [token, Token { shape: Shape::Cast, .. }, Token { shape: Shape::Word, .. }] if is_text(token) => {
-                    Some(decode::literal(token.shape, written.text_of(token)).to_ascii_lowercase())
+                [token] | [token, Token { shape: Shape::Cast, .. }, Token { shape: Shape::Word, .. }] if token.shape.is_text() => {
+                    Some((token, written.text_of(token)))
                 }
                 _ => None,
             }
         };
         let (name, to) = (argument(), argument());
-        let to = match to.as_deref() {
-            Some("off" | "false" | "no" | "0" | "of" | "f" | "n") => SettingTo::Off,
-            Some(_) => SettingTo::Other,
-            None => SettingTo::Unknown,
-        };
+        let name = name.map(|(token, written)| decode::literal(token.shape, written).to_ascii_lowercase());
+        let to = to.map_or(SettingTo::Unknown, |(token, written)| setting_to(token, written));
         // Which one it is may be known only when it runs; then it may be any.
         let name = name.unwrap_or_else(|| "*".to_owned());
         self.note(Act::Setting { name, to }, Kind::Session, Vec::new(), part);
     }
-}
-
-fn is_text(token: &Token) -> bool {
-    matches!(token.shape, Shape::Literal | Shape::Escaped | Shape::Unicode | Shape::Dollar)
 }
 
 /// The function's name, if anything is to be said of it.

@@ -28,7 +28,7 @@ impl Reader {
                 language = named(rest);
                 rest.advance(1);
             } else {
-                code = code.or(rest.peek(0).filter(|token| is_text(token)));
+                code = code.or(rest.peek(0).filter(|token| token.shape.is_text()));
                 rest.advance(1);
             }
         }
@@ -96,7 +96,7 @@ impl Reader {
                 }
                 k::AS => {
                     rest.advance(1);
-                    while let Some(body) = rest.peek(0).filter(|token| is_text(token)) {
+                    while let Some(body) = rest.peek(0).filter(|token| token.shape.is_text()) {
                         bodies.push(body);
                         rest.advance(1);
                         if !rest.eat_shape(Shape::Comma) {
@@ -246,7 +246,7 @@ impl Reader {
     fn executed(&mut self, statement: Cursor<'_>) {
         let mut rest = statement;
         rest.advance(1);
-        let literal = rest.peek(0).filter(|token| is_text(token));
+        let literal = rest.peek(0).filter(|token| token.shape.is_text());
         rest.advance(1);
         let ends = rest.is_end() || matches!(rest.kw(0), k::INTO | k::USING);
         let Some(literal) = literal.filter(|_| ends) else {
@@ -339,10 +339,6 @@ enum IsSql {
 
 /// Literals that hold code hold no more than seven others, one in the other.
 const DEPTH_OF_CODE: usize = 48;
-
-fn is_text(token: &Token) -> bool {
-    matches!(token.shape, Shape::Literal | Shape::Escaped | Shape::Unicode | Shape::Dollar)
-}
 
 fn named(rest: Cursor<'_>) -> Language {
     let Some(token) = rest.peek(0) else { return Language::Read };

@@ -51,7 +51,8 @@ impl Reader {
             k::USER if words == 1 => Dropped::Role,
             k::OWNED => Dropped::Owned,
             k::TABLESPACE => Dropped::Tablespace,
-            k::TRIGGER => Dropped::Trigger,
+            k::TRIGGER | k::RULE => Dropped::Trigger,
+            k::EVENT => Dropped::EventTrigger,
             _ => Dropped::Other,
         };
         rest.advance(words);
@@ -76,7 +77,9 @@ impl Reader {
                 }
                 (vec![name], Reach::Alone)
             }
-            Dropped::Table | Dropped::Schema | Dropped::View | Dropped::Tablespace => (rest.names()?, behaviour(&mut rest)),
+            Dropped::Table | Dropped::Schema | Dropped::View | Dropped::Tablespace | Dropped::EventTrigger => {
+                (rest.names()?, behaviour(&mut rest))
+            }
             Dropped::Other => {
                 let name = rest.name();
                 // The name of a server, which can be any word.
