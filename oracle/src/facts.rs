@@ -11,6 +11,10 @@ use crate::kinds;
 use crate::libpg_query::{has_a_parameter_for_a_literal, without_comments_between_literals};
 use crate::tree::Tree;
 
+/// Languages whose code nothing holds back.
+const UNTRUSTED: [&str; 10] =
+    ["javau", "pljavau", "plperlu", "plpython2u", "plpython3u", "plpythonu", "plr", "plsh", "pltclu", "plluau"];
+
 /// Who may do what, and what watches over it: no write to these passes.
 const GUARDS: [&str; 12] = [
     "pg_auth_members",
@@ -31,7 +35,8 @@ const GUARDS: [&str; 12] = [
 const DEPTH: usize = 4;
 
 /// Functions that run SQL that they are given as text: what is found there, is.
-const RUN_TEXT: [&str; 16] = [
+const RUN_TEXT: [&str; 20] = [
+    "alter_job",
     "crosstab",
     "crosstab2",
     "crosstab3",
@@ -40,14 +45,17 @@ const RUN_TEXT: [&str; 16] = [
     "exec",
     "exec_sql",
     "execute_sql",
+    "execute_query",
     "query_to_xml",
     "query_to_xml_and_xmlschema",
     "query_to_xmlschema",
+    "run_query",
     "run_sql",
     "schedule",
     "schedule_in_database",
     "ts_rewrite",
     "ts_stat",
+    "xpath_table",
 ];
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -199,6 +207,12 @@ impl Oracle {
             // A parser's work ends at the quotes; PL/pgSQL has one of its own.
             "DoStmt" => self.is_opaque = true,
             "CreateFunctionStmt" => self.function(tree, depth),
+            // Made of functions that are refused, under a name of its own.
+            "DefineStmt" | "CreateCastStmt" | "CreateOpClassStmt" | "CreateConversionStmt" | "CreateRangeStmt" => {
+                ["server-function", "guard-setting", "dynamic-sql"].into_iter().for_each(|rule| self.may(rule));
+            }
+            "CreateExtensionStmt" if UNTRUSTED.contains(&tree.get("extname").text()) => self.must("load-library"),
+            "CreatePlangStmt" if UNTRUSTED.contains(&tree.get("plname").text()) => self.must("load-library"),
             _ => {}
         }
         for child in tree.children() {
@@ -396,8 +410,8 @@ impl Oracle {
                     None => self.is_opaque = true,
                 }
             }
-            Some("c") => self.may("load-library"),
-            Some("internal") => self.may("server-function"),
+            Some("c") => ["load-library", "server-function", "guard-setting"].into_iter().for_each(|rule| self.may(rule)),
+            Some("internal") => ["server-function", "guard-setting"].into_iter().for_each(|rule| self.may(rule)),
             _ => self.is_opaque = true,
         }
     }

@@ -36,7 +36,10 @@ pub enum Act {
     CopyProgram,
     /// COPY from or to a file of the server.
     CopyFile,
+    /// LOAD, or a function of a library that need not be the server's own.
     Load,
+    /// A language is made known whose code nothing holds back.
+    Untrusted,
     /// A function that is called, without its schema.
     Call {
         function: Name,
@@ -101,6 +104,8 @@ pub enum SettingTo {
 pub enum Hidden {
     /// EXECUTE of what is put together while it runs.
     Executed,
+    /// A function that runs SQL is given what is put together while it runs.
+    Given,
     /// It is in a language other than SQL and PL/pgSQL.
     Language,
 }

@@ -6,14 +6,17 @@ use crate::sql::decode;
 use crate::sql::finding::Kind;
 use crate::sql::lexer::{Shape, Token};
 use crate::sql::prose;
+use crate::sql::rules::by_symbol;
 use crate::sql::shown;
 use crate::sql::tokens::{Cursor, Tokens, k};
 
 enum Language {
     /// SQL and PL/pgSQL, which are read.
     Read,
-    /// Compiled code, which is loaded from a file or is there already.
+    /// Compiled code, which is loaded from a file.
     Compiled,
+    /// Compiled code, which is there already.
+    Internal,
     Other,
 }
 
@@ -47,6 +50,8 @@ impl Reader {
         rest.advance(words);
         match kind {
             k::FUNCTION | k::PROCEDURE => self.function(cursor, rest),
+            k::OPERATOR | k::AGGREGATE | k::CAST | k::TYPE | k::CONVERSION => self.made_of_functions(cursor),
+            k::EXTENSION | k::LANGUAGE | k::PROCEDURAL | k::TRUSTED => self.language(cursor, rest),
             k::ROLE | k::GROUP => return self.create_role(cursor, rest),
             k::USER if words == 1 => return self.create_role(cursor, rest),
             k::RULE => {
@@ -81,8 +86,19 @@ impl Reader {
         Some(Kind::Create)
     }
 
+    /// `CREATE EXTENSION plperlu`, `CREATE LANGUAGE plperlu`.
+    fn language(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>) {
+        rest.eat_all(&[k::IF, k::NOT, k::EXISTS]);
+        if rest.is(k::LANGUAGE) && rest.is_name(1) {
+            rest.advance(1);
+        }
+        if rest.name().is_some_and(|name| UNTRUSTED.contains(&name.last())) {
+            self.note(Act::Untrusted, Kind::Create, Vec::new(), cursor);
+        }
+    }
+
     fn function(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>) {
-        rest.name();
+        let name = rest.name();
         rest.group();
         let mut language = Language::Read;
         let mut bodies: Vec<&Token> = Vec::new();
@@ -115,11 +131,17 @@ impl Reader {
         }
         match language {
             Language::Compiled => {
-                let file = bodies.first().map(|body| decode::literal(body.shape, cursor.text_of(body)));
-                // A library by its path; extensions name theirs by `$libdir`.
-                if file.is_some_and(|file| file.contains('/') && !file.starts_with("$libdir/")) {
+                let mut said = bodies.iter().map(|body| decode::literal(body.shape, cursor.text_of(body)));
+                if said.next().is_some_and(|file| !is_the_servers_own(&file)) {
                     self.note(Act::Load, Kind::Create, Vec::new(), cursor);
                 }
+                let symbol =
+                    said.next().map_or_else(|| name.as_ref().map(|name| name.last().to_owned()), |symbol| Some(symbol.into_owned()));
+                self.symbol(cursor, symbol.as_deref());
+            }
+            Language::Internal => {
+                let symbol = bodies.first().map(|body| decode::literal(body.shape, cursor.text_of(body)));
+                self.symbol(cursor, symbol.as_deref());
             }
             Language::Read | Language::Other => {
                 for body in bodies {
@@ -130,6 +152,14 @@ impl Reader {
         self.function_settings(cursor, settings);
     }
 
+    /// A function of the server's own code under a name that somebody chose.
+    fn symbol(&mut self, cursor: Cursor<'_>, symbol: Option<&str>) {
+        let function = symbol.and_then(|symbol| if symbol == "set_config_by_name" { Some("set_config") } else { by_symbol(symbol) });
+        if let Some(function) = function {
+            self.named_anew(function, cursor);
+        }
+    }
+
     fn code(&mut self, cursor: Cursor<'_>, body: &Token, language: &Language) {
         match language {
             Language::Read => self.apart(body, cursor, |reader, tokens| {
@@ -138,7 +168,7 @@ impl Reader {
                 reader.inside(inner);
                 IsSql::Yes
             }),
-            Language::Compiled => {}
+            Language::Compiled | Language::Internal => {}
             Language::Other => self.note(Act::Dynamic(Hidden::Language), Kind::Run, Vec::new(), cursor),
         }
     }
@@ -340,6 +370,14 @@ enum IsSql {
 /// Literals that hold code hold no more than seven others, one in the other.
 const DEPTH_OF_CODE: usize = 48;
 
+/// Languages whose code nothing holds back, as extensions and by themselves.
+const UNTRUSTED: [&str; 10] = ["javau", "pljavau", "plperlu", "plpython2u", "plpython3u", "plpythonu", "plr", "plsh", "pltclu", "plluau"];
+
+/// Whether a library is one that was installed with the server: by its folder, or as the scripts of extensions name theirs.
+fn is_the_servers_own(file: &str) -> bool {
+    file == "MODULE_PATHNAME" || file.starts_with("$libdir/") && !file.contains("..")
+}
+
 fn named(rest: Cursor<'_>) -> Language {
     let Some(token) = rest.peek(0) else { return Language::Read };
     let name = match token.shape {
@@ -348,7 +386,8 @@ fn named(rest: Cursor<'_>) -> Language {
     };
     match name.as_str() {
         "sql" | "plpgsql" => Language::Read,
-        "c" | "internal" => Language::Compiled,
+        "c" => Language::Compiled,
+        "internal" => Language::Internal,
         _ => Language::Other,
     }
 }

@@ -33,7 +33,7 @@ mod update_without_where;
 
 use super::act::Act;
 
-pub use server_function::reaches_beyond_the_data;
+pub use server_function::{by_symbol, reaches_beyond_the_data};
 
 /// Every rule there is, in the order in which they are shown.
 pub static RULES: [&Rule; 30] = [
