@@ -97,6 +97,11 @@ fn at_depth(sql: &str, depth: usize) -> Option<Oracle> {
     Some(oracle)
 }
 
+/// A condition on the rows of what is joined chooses none of the table's own.
+fn joined(choice: Choice, with: &Tree) -> Choice {
+    if choice == Choice::Some && !with.items().is_empty() { Choice::Unsure } else { choice }
+}
+
 /// Whether EXPLAIN runs what it explains; None, if PostgreSQL decides that later.
 pub fn runs(explain: &Tree) -> Option<bool> {
     let said: Vec<Option<bool>> = explain
@@ -152,8 +157,8 @@ impl Oracle {
                     return;
                 }
             },
-            "DeleteStmt" => self.rows("delete-without-where", choice(tree.get("where_clause"))),
-            "UpdateStmt" => self.rows("update-without-where", choice(tree.get("where_clause"))),
+            "DeleteStmt" => self.rows("delete-without-where", joined(choice(tree.get("where_clause")), tree.get("using_clause"))),
+            "UpdateStmt" => self.rows("update-without-where", joined(choice(tree.get("where_clause")), tree.get("from_clause"))),
             "MergeStmt" => self.merge(tree),
             "TruncateStmt" => {
                 self.must("truncate");
@@ -251,10 +256,9 @@ impl Oracle {
             let own = choice(when.get("condition"));
             match (when.get("match_kind").is(MergeMatchKind::MergeWhenMatched as i32), join, own) {
                 (true, Choice::All, Choice::All) => self.must(rule),
-                // All that has no match, or all that has: which that is depends on the other table.
-                (false, _, Choice::All | Choice::Unsure) => self.may(rule),
-                (true, Choice::All | Choice::Unsure, Choice::All | Choice::Unsure) => self.may(rule),
-                _ => {}
+                // All that has no match, or all that has: which that is depends on the other table. And what looks at the rows of the other
+                // table alone, chooses none of this one.
+                _ => self.may(rule),
             }
         }
     }

@@ -137,6 +137,11 @@ fn is_named(tokens: &[Token], at: usize, part: Cursor<'_>) -> bool {
 /// Whether anything in a condition may differ from row to row: parameters are the same for all of them.
 fn may_differ(condition: Cursor<'_>) -> bool {
     let tokens = condition.here();
-    let is_chance = |token: &Token| BY_CHANCE.iter().any(|chance| condition.text_of(token).eq_ignore_ascii_case(chance));
-    tokens.iter().enumerate().any(|(at, token)| token.shape == Shape::Stray || is_named(tokens, at, condition) || is_chance(token))
+    tokens.iter().enumerate().any(|(at, token)| {
+        let is_called = tokens.get(at + 1).is_some_and(|next| next.shape == Shape::Open);
+        let is_chance = || BY_CHANCE.iter().any(|chance| condition.text_of(token).eq_ignore_ascii_case(chance));
+        // `position` and `values` are columns, too, where nothing is called.
+        let is_column = token.kw.class() == Class::Column && !is_called;
+        token.shape == Shape::Stray || is_named(tokens, at, condition) || is_column || is_chance()
+    })
 }
