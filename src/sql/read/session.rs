@@ -34,8 +34,8 @@ impl Reader {
     /// SET clauses of a function: they hold while it runs.
     pub(super) fn function_settings(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>) {
         while !rest.is_end() {
-            rest.until(|c| c.is(k::SET));
-            if rest.is(k::SET) && rest.is_name(1) {
+            rest.until(|c| matches!(c.kw(0), k::SET | k::RESET));
+            if matches!(rest.kw(0), k::SET | k::RESET) && rest.is_name(1) {
                 self.setting(Cursor { end: cursor.end, ..rest });
             }
             rest.advance(1);

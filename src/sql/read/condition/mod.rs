@@ -141,7 +141,8 @@ fn may_differ(condition: Cursor<'_>) -> bool {
         let is_called = tokens.get(at + 1).is_some_and(|next| next.shape == Shape::Open);
         let is_chance = || BY_CHANCE.iter().any(|chance| condition.text_of(token).eq_ignore_ascii_case(chance));
         // `position` and `values` are columns, too, where nothing is called.
-        let is_column = token.kw.class() == Class::Column && !is_called;
+        let is_escape = token.kw == k::ESCAPE && tokens.get(at + 1).is_none_or(|next| next.shape != Shape::Literal);
+        let is_column = token.kw.class() == Class::Column && !is_called || is_escape;
         token.shape == Shape::Stray || is_named(tokens, at, condition) || is_column || is_chance()
     })
 }
