@@ -107,6 +107,31 @@ async fn envelopes_are_judged_byte_for_byte_as_the_door_would() {
     assert_eq!(ran.values()[2]["findings"][0]["pointer"], "/payload/sql");
 }
 
+/// A text that is taken out of its wrapping is what it was in it.
+#[tokio::test]
+async fn texts_are_judged_without_their_wrapping_too() {
+    let table = [
+        ("DROP TABLE users;\0", "string", "deny"),
+        ("DROP TABLE users\0 it's", "string", "deny"),
+        ("Drop table seven from the plan\0", "string", "allow"),
+        ("SELECT 1\0; DROP TABLE users", "string", "allow"),
+        ("```sql\nDROP TABLE users;\n```", "sql", "deny"),
+        ("```\nDROP TABLE users", "sql", "deny"),
+        ("\n ```SQL\r\nSELECT 1\r\n ```\r\n```\r\nTRUNCATE users\r\n```", "sql", "deny"),
+        ("```sql\nSELECT 'drop table users';\n```\nIt's fine; drop me a line.", "sql", "allow"),
+        ("How about\n```sql\nDROP TABLE users;\n```", "sql", "allow"),
+        ("```python\nprint('it is done')\n```", "sql", "allow"),
+        ("```sql\nDROP TABLE users;\n```", "string", "allow"),
+    ];
+    let lines: Vec<_> = table.iter().map(|(text, field, _)| json!({"id": text, "text": text, "as": field}).to_string()).collect();
+    let ran = inspect(&lines.iter().map(String::as_str).collect::<Vec<_>>()).await.expect(0);
+    for ((text, field, verdict), answer) in table.iter().zip(ran.values()) {
+        assert_eq!(answer["verdict"].as_str(), Some(*verdict), "as {field}: {text}");
+    }
+    let fenced = &ran.values()[4]["findings"][0];
+    assert_eq!((&fenced["span"], &fenced["statement"]), (&json!([7, 23]), &json!("DROP TABLE users")));
+}
+
 #[tokio::test]
 async fn a_wrong_line_gets_an_error_and_the_stream_goes_on() {
     let fine = r#"{"id": "fine", "text": "DROP TABLE a", "as": "sql"}"#;

@@ -156,6 +156,9 @@ mod places_in_a_call {
         json_in_json_in_a_string: "drop-table", { "payload": { "body": "{\"args\": \"{\\\"sql\\\": \\\"DROP TABLE users\\\"}\"}" } };
         json_string_in_a_string: "drop-table", { "payload": { "sql": "\"DROP TABLE users\"" } };
         json_string_in_a_string_of_any_name: "drop-table", { "payload": { "note": "\"\\\"DROP TABLE users\\\"\"" } };
+        fenced_as_models_do: "drop-table", { "payload": { "sql": "```sql\nDROP TABLE users;\n```" } };
+        fenced_behind_another: "delete-without-where", { "payload": { "query": " \n```\nSELECT 1\n```\nand then\n  ```sql\nDELETE FROM users\n```\nIt's done" } };
+        ended_by_a_nul: "drop-table", { "payload": { "note": "DROP TABLE users;\0 and more" } };
         arguments_of_a_tool_call: "drop-table", { "payload": { "tool": "execute_sql", "arguments": { "query": "DROP TABLE users" } } };
     }
 
@@ -203,6 +206,7 @@ mod prose {
     passed! {
         question_in_a_field_for_sql: "What's the drop rate? Who's in?";
         sentence_that_begins_like_a_statement: "Drop table seven from the seating plan -- it's in the shared doc.";
+        fenced_statements_without_harm: "```sql\nDELETE FROM users WHERE id = 1\n```\nIt's what you asked for; drop me a line.";
         statements_and_their_values: json!(["DELETE FROM users WHERE id = $1", 7, "UPDATE a SET b = ? WHERE c = ? AND d = 'x'", "y", true]);
         statements_one_after_the_other: json!(["DELETE FROM users WHERE id = 1", "DELETE FROM a WHERE b = c", "it's all"]);
         name_in_quotes: "\"users\"";
