@@ -220,7 +220,7 @@ fn an_operation_hides_nothing() {
 #[test]
 fn of_code_each_literal_is_judged_where_policy_says_that_it_is_code() {
     let code = json!({"code": "db.run('DROP TABLE ' 'users')"});
-    let literals: Vec<_> = ["DROP TABLE ", DROP].map(|text| ("/payload/code".to_owned(), Reading::Text, text.to_owned())).to_vec();
+    let literals = vec![("/payload/code".to_owned(), Reading::Text, DROP.to_owned())];
     for (target, is_code) in [("python-executor", true), ("t", true), ("node-7", true), ("brain", false)] {
         assert_eq!(judged_of(target, &code), if is_code { literals.clone() } else { Vec::new() }, "{target}");
         // The target may be named behind the code.
