@@ -217,7 +217,7 @@ impl Oracle {
                 ["server-function", "guard-setting", "dynamic-sql"].into_iter().for_each(|rule| self.may(rule));
             }
             "CreateExtensionStmt" if UNTRUSTED.contains(&tree.get("extname").text()) => self.must("load-library"),
-            "CreatePlangStmt" if UNTRUSTED.contains(&tree.get("plname").text()) => self.must("load-library"),
+            "CreatePLangStmt" if UNTRUSTED.contains(&tree.get("plname").text()) => self.must("load-library"),
             _ => {}
         }
         for child in tree.children() {
