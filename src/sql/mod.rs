@@ -206,3 +206,6 @@ fn with_plain_blanks(text: &str) -> Cow<'_, str> {
     }
     Cow::Owned(out)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,24 +1,14 @@
 //! Bodies of code: DO blocks, functions, rules, and what EXECUTE runs in them.
 
+use super::language::{Language, named};
 use super::{Reader, head};
 use crate::sql::act::{Act, Hidden, Unreadable};
 use crate::sql::decode;
 use crate::sql::finding::Kind;
 use crate::sql::lexer::{Shape, Token};
 use crate::sql::prose;
-use crate::sql::rules::by_symbol;
 use crate::sql::shown;
 use crate::sql::tokens::{Cursor, Tokens, k};
-
-enum Language {
-    /// SQL and PL/pgSQL, which are read.
-    Read,
-    /// Compiled code, which is loaded from a file.
-    Compiled,
-    /// Compiled code, which is there already.
-    Internal,
-    Other,
-}
 
 impl Reader {
     pub(super) fn do_block(&mut self, cursor: Cursor<'_>) -> Option<Kind> {
@@ -86,17 +76,6 @@ impl Reader {
         Some(Kind::Create)
     }
 
-    /// `CREATE EXTENSION plperlu`, `CREATE LANGUAGE plperlu`.
-    fn language(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>) {
-        rest.eat_all(&[k::IF, k::NOT, k::EXISTS]);
-        if rest.is(k::LANGUAGE) && rest.is_name(1) {
-            rest.advance(1);
-        }
-        if rest.name().is_some_and(|name| UNTRUSTED.contains(&name.last())) {
-            self.note(Act::Untrusted, Kind::Create, Vec::new(), cursor);
-        }
-    }
-
     fn function(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>) {
         let name = rest.name();
         rest.group();
@@ -131,13 +110,8 @@ impl Reader {
         }
         match language {
             Language::Compiled => {
-                let mut said = bodies.iter().map(|body| decode::literal(body.shape, cursor.text_of(body)));
-                if said.next().is_some_and(|file| !is_the_servers_own(&file)) {
-                    self.note(Act::Load, Kind::Create, Vec::new(), cursor);
-                }
-                let symbol =
-                    said.next().map_or_else(|| name.as_ref().map(|name| name.last().to_owned()), |symbol| Some(symbol.into_owned()));
-                self.symbol(cursor, symbol.as_deref());
+                let said: Vec<_> = bodies.iter().map(|body| decode::literal(body.shape, cursor.text_of(body))).collect();
+                self.compiled(cursor, &said, name.as_ref());
             }
             Language::Internal => {
                 let symbol = bodies.first().map(|body| decode::literal(body.shape, cursor.text_of(body)));
@@ -150,14 +124,6 @@ impl Reader {
             }
         }
         self.function_settings(cursor, settings);
-    }
-
-    /// A function of the server's own code under a name that somebody chose.
-    fn symbol(&mut self, cursor: Cursor<'_>, symbol: Option<&str>) {
-        let function = symbol.and_then(|symbol| if symbol == "set_config_by_name" { Some("set_config") } else { by_symbol(symbol) });
-        if let Some(function) = function {
-            self.named_anew(function, cursor);
-        }
     }
 
     fn code(&mut self, cursor: Cursor<'_>, body: &Token, language: &Language) {
@@ -369,28 +335,6 @@ enum IsSql {
 
 /// Literals that hold code hold no more than seven others, one in the other.
 const DEPTH_OF_CODE: usize = 48;
-
-/// Languages whose code nothing holds back, as extensions and by themselves.
-const UNTRUSTED: [&str; 10] = ["javau", "pljavau", "plperlu", "plpython2u", "plpython3u", "plpythonu", "plr", "plsh", "pltclu", "plluau"];
-
-/// Whether a library is one that was installed with the server: by its folder, or as the scripts of extensions name theirs.
-fn is_the_servers_own(file: &str) -> bool {
-    file == "MODULE_PATHNAME" || file.starts_with("$libdir/") && !file.contains("..")
-}
-
-fn named(rest: Cursor<'_>) -> Language {
-    let Some(token) = rest.peek(0) else { return Language::Read };
-    let name = match token.shape {
-        Shape::Word | Shape::Quoted | Shape::UnicodeQuoted => decode::name(token.shape, rest.text_of(token)),
-        _ => decode::literal(token.shape, rest.text_of(token)).to_ascii_lowercase(),
-    };
-    match name.as_str() {
-        "sql" | "plpgsql" => Language::Read,
-        "c" => Language::Compiled,
-        "internal" => Language::Internal,
-        _ => Language::Other,
-    }
-}
 
 /// `BEGIN`, `END IF` and the like are words of the block, not statements.
 fn is_control(cursor: Cursor<'_>) -> bool {

@@ -5,6 +5,7 @@ mod calls;
 mod catalog;
 mod code;
 mod condition;
+mod language;
 mod rights;
 mod rows;
 mod schema;
