@@ -24,19 +24,39 @@ enum Seam {
 }
 
 /// Literals one behind the other.
-#[derive(Default)]
-pub struct Together {
-    /// Which brackets are open.
-    open: Vec<u8>,
+pub struct Together<'c> {
+    brackets: Brackets<'c>,
     run: Option<Run>,
     list: Option<List>,
+}
+
+/// Which brackets are open in code. It is rarely asked for, so what was read is only looked at then.
+struct Brackets<'c> {
+    open: Vec<u8>,
+    unread: Vec<&'c str>,
+}
+
+impl Brackets<'_> {
+    /// Whether what stands here is in brackets in which a line break ends nothing.
+    fn go_on(&mut self) -> bool {
+        for b in self.unread.drain(..).flat_map(str::bytes) {
+            match b {
+                b'(' | b'[' | b'{' => self.open.push(b),
+                b')' | b']' | b'}' => drop(self.open.pop()),
+                _ => {}
+            }
+        }
+        matches!(self.open.last(), Some(b'(' | b'['))
+    }
 }
 
 /// Literals that are put together, as far as they are read.
 struct Run {
     said: String,
-    /// Where what each literal says of it begins and ends.
+    /// Where what each literal but the first says begins and ends in it.
     parts: Vec<(usize, usize)>,
+    /// How long the first one is.
+    first: usize,
     in_doubt: bool,
     /// The name of what it is kept in.
     name: Option<String>,
@@ -61,12 +81,20 @@ struct List {
     is_joined: bool,
 }
 
-impl Together {
+impl<'c> Together<'c> {
+    pub fn new() -> Self {
+        Self { brackets: Brackets { open: Vec::new(), unread: Vec::new() }, run: None, list: None }
+    }
+
+    /// The next part of what is neither literal nor comment.
+    pub fn code(&mut self, part: &'c str) {
+        self.brackets.unread.push(part);
+    }
+
     /// The next literal, and what stands between the last one and this one.
     pub fn literal(&mut self, between: &str, said: &str, found: &mut Found) -> Option<()> {
-        self.brackets(between);
-        let is_inside = matches!(self.open.last(), Some(b'(' | b'['));
-        let seam = self.run.as_ref().map_or(Seam::None, |run| seam(between, is_inside, run.name.as_deref()));
+        let goes_on = || self.brackets.go_on();
+        let seam = self.run.as_ref().map_or(Seam::None, |run| seam(between, goes_on, run.name.as_deref()));
         match &mut self.run {
             Some(run) if seam != Seam::None => run.add(seam, said),
             _ => {
@@ -83,26 +111,24 @@ impl Together {
         self.list.take().map_or(Some(()), |list| list.end(found))
     }
 
-    fn brackets(&mut self, code: &str) {
-        for b in code.bytes() {
-            match b {
-                b'(' | b'[' | b'{' => self.open.push(b),
-                b')' | b']' | b'}' => drop(self.open.pop()),
-                _ => {}
-            }
-        }
-    }
-
     /// The last literal of those that are put together is behind.
     fn end_run(&mut self, behind: &str, found: &mut Found) -> Option<()> {
         let Some(mut run) = self.run.take() else { return Some(()) };
         if run.in_doubt {
-            run.parts.iter().filter_map(|(from, to)| run.said.get(*from..*to)).try_for_each(|part| found.push(part))?;
+            std::iter::once(&(0, run.first))
+                .chain(&run.parts)
+                .filter_map(|(from, to)| run.said.get(*from..*to))
+                .try_for_each(|part| found.push(part))?;
         }
         if added(behind) {
             run.said.push_str(OPERAND);
         }
         let (lead, said) = (run.lead, run.said);
+        let after = After::of(behind);
+        // Most literals are of no list.
+        if self.list.is_none() && matches!(after, After::Other) {
+            return found.push(&said);
+        }
         let mut list = match self.list.take() {
             Some(List { items, is_joined: true, .. }) => {
                 List { items, separator: Some(said), is_joined: true }.end(found)?;
@@ -117,7 +143,7 @@ impl Together {
                 Some(List { items: vec![said], separator: None, is_joined: false })
             }
         };
-        match (After::of(behind), &mut list) {
+        match (after, &mut list) {
             (After::Comma, Some(list)) if lead != Lead::Other || list.separator.is_some() => {}
             (After::JoinsList, Some(list)) if list.separator.is_none() => list.is_joined = true,
             (After::OpensList, Some(last)) if last.separator.is_none() => {
@@ -143,7 +169,7 @@ impl Run {
             _ => Lead::Other,
         };
         let name = assigned(before).map(|(name, _)| name.to_owned());
-        Self { said: said.to_owned(), parts: vec![(0, said.len())], in_doubt: false, name, lead }
+        Self { said: said.to_owned(), parts: Vec::new(), first: said.len(), in_doubt: false, name, lead }
     }
 
     fn add(&mut self, seam: Seam, said: &str) {
@@ -179,18 +205,31 @@ enum After {
 
 impl After {
     fn of(behind: &str) -> Self {
-        // No more than that can be either.
-        let said: String = behind.chars().filter(|c| !c.is_whitespace()).take(8).collect();
-        match said.as_str() {
-            "," => Self::Comma,
-            ".join([" | ".join((" => Self::OpensList,
-            "].join(" | ",].join(" => Self::JoinsList,
+        let mut rest = behind.trim_start();
+        if !rest.starts_with([',', '.', ']']) {
+            return Self::Other;
+        }
+        let mut is_next = |sign: &str| {
+            let behind = rest.strip_prefix(sign).map(str::trim_start);
+            rest = behind.unwrap_or(rest);
+            behind.is_some()
+        };
+        let comma = is_next(",");
+        let closes = is_next("]");
+        if !(is_next(".") && is_next("join") && is_next("(")) {
+            return if comma && !closes && rest.is_empty() { Self::Comma } else { Self::Other };
+        }
+        let opens = is_next("[") || is_next("(");
+        match (closes, opens && !comma) {
+            _ if !rest.is_empty() => Self::Other,
+            (true, false) if !opens => Self::JoinsList,
+            (false, true) => Self::OpensList,
             _ => Self::Other,
         }
     }
 }
 
-fn seam(between: &str, is_inside: bool, name: Option<&str>) -> Seam {
+fn seam(between: &str, goes_on: impl FnOnce() -> bool, name: Option<&str>) -> Seam {
     let Some(between) = without_comments(between) else { return Seam::None };
     let between = &*between;
     let is_joint = |c: char| c.is_whitespace() || matches!(c, '+' | '\\' | '(' | ')');
@@ -201,7 +240,7 @@ fn seam(between: &str, is_inside: bool, name: Option<&str>) -> Seam {
     if between.chars().all(is_joint) {
         let is_one_line = !between.replace("\\\r\n", "").replace("\\\n", "").contains('\n');
         return match trimmed.trim_end_matches('\\').is_empty() {
-            true if is_one_line || is_inside => Seam::Side,
+            true if is_one_line || goes_on() => Seam::Side,
             false if trimmed.contains('+') => Seam::Side,
             _ => Seam::Perhaps,
         };

@@ -96,12 +96,12 @@ struct Scan<'c> {
     nests: bool,
     /// How many literals this code is in a gap of.
     depth: usize,
-    together: Together,
+    together: Together<'c>,
 }
 
 impl<'c> Scan<'c> {
     fn new(code: &'c str, tongue: Tongue, depth: usize) -> Self {
-        Self { code, tongue, at: 0, no_end: [0; 5], nests: true, depth, together: Together::default() }
+        Self { code, tongue, at: 0, no_end: [0; 5], nests: true, depth, together: Together::new() }
     }
 
     fn run(mut self, found: &mut Found) -> Option<()> {
@@ -111,7 +111,7 @@ impl<'c> Scan<'c> {
         while let Some(next) = self.rest().bytes().position(|b| matches!(b, b'\'' | b'"' | b'`' | b'#' | b'/')) {
             self.at += next;
             if let Some(comment) = self.comment() {
-                between.push_str(self.code.get(seen..self.at).unwrap_or_default());
+                between.push_str(self.part(seen, self.at));
                 self.at += comment;
                 seen = self.at;
                 continue;
@@ -121,7 +121,7 @@ impl<'c> Scan<'c> {
                 self.at = open + 1;
                 continue;
             };
-            between.push_str(self.code.get(seen..open).unwrap_or_default());
+            between.push_str(self.part(seen, open));
             seen = self.at;
             let unknown = match self.tongue {
                 Tongue::Hash => Unknown::Kept,
@@ -140,6 +140,13 @@ impl<'c> Scan<'c> {
         }
         between.push_str(self.code.get(seen..).unwrap_or_default());
         self.together.end(&between, found)
+    }
+
+    /// Code that is neither literal nor comment.
+    fn part(&mut self, from: usize, to: usize) -> &'c str {
+        let part = self.code.get(from..to).unwrap_or_default();
+        self.together.code(part);
+        part
     }
 
     fn rest(&self) -> &'c str {
