@@ -50,6 +50,7 @@ mod runaways;
 mod runbooks;
 mod schema_check;
 mod settings;
+mod sql_corpus;
 mod sql_door;
 mod sql_filter;
 mod sql_page;

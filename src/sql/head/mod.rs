@@ -169,14 +169,7 @@ pub fn begins(cursor: &Cursor<'_>) -> bool {
         k::GRANT | k::REVOKE => rights(c),
         k::COPY => copy(c),
         k::EXPLAIN => explain(c),
-        k::DO => {
-            if c.eat(k::LANGUAGE) {
-                let named = is_literal(&c) || c.is_name(0);
-                c.advance(1);
-                return named && (ends(&c) || is_literal(&c));
-            }
-            is_literal(&c)
-        }
+        k::DO => do_block(c),
         k::CALL => c.name().is_some() && c.shape(0) == Some(Shape::Open),
         k::EXECUTE => c.name().is_some() && (ends(&c) || c.shape(0) == Some(Shape::Open)),
         k::PREPARE => prepare(c),
@@ -247,4 +240,18 @@ fn is_literal(c: &Cursor<'_>) -> bool {
 
 fn one_name(mut c: Cursor<'_>) -> bool {
     c.name().is_some() && ends(&c)
+}
+
+/// Code and its language, in any order; PostgreSQL's grammar takes either more than once.
+fn do_block(mut c: Cursor<'_>) -> bool {
+    let mut any = false;
+    while !ends(&c) {
+        let is_known = if c.eat(k::LANGUAGE) { is_literal(&c) || c.is_name(0) } else { is_literal(&c) };
+        if !is_known {
+            return false;
+        }
+        any = true;
+        c.advance(1);
+    }
+    any
 }

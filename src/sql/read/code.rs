@@ -1,5 +1,6 @@
 //! Bodies of code: DO blocks, functions, rules, and what EXECUTE runs in them.
 
+use super::language::{Language, named};
 use super::{Reader, head};
 use crate::sql::act::{Act, Hidden, Unreadable};
 use crate::sql::decode;
@@ -8,14 +9,6 @@ use crate::sql::lexer::{Shape, Token};
 use crate::sql::prose;
 use crate::sql::shown;
 use crate::sql::tokens::{Cursor, Tokens, k};
-
-enum Language {
-    /// SQL and PL/pgSQL, which are read.
-    Read,
-    /// Compiled code, which is loaded from a file or is there already.
-    Compiled,
-    Other,
-}
 
 impl Reader {
     pub(super) fn do_block(&mut self, cursor: Cursor<'_>) -> Option<Kind> {
@@ -28,7 +21,7 @@ impl Reader {
                 language = named(rest);
                 rest.advance(1);
             } else {
-                code = code.or(rest.peek(0).filter(|token| is_text(token)));
+                code = code.or(rest.peek(0).filter(|token| token.shape.is_text()));
                 rest.advance(1);
             }
         }
@@ -47,6 +40,8 @@ impl Reader {
         rest.advance(words);
         match kind {
             k::FUNCTION | k::PROCEDURE => self.function(cursor, rest),
+            k::OPERATOR | k::AGGREGATE | k::CAST | k::TYPE | k::CONVERSION => self.made_of_functions(cursor),
+            k::EXTENSION | k::LANGUAGE | k::PROCEDURAL | k::TRUSTED => self.language(cursor, rest),
             k::ROLE | k::GROUP => return self.create_role(cursor, rest),
             k::USER if words == 1 => return self.create_role(cursor, rest),
             k::RULE => {
@@ -82,7 +77,7 @@ impl Reader {
     }
 
     fn function(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>) {
-        rest.name();
+        let name = rest.name();
         rest.group();
         let mut language = Language::Read;
         let mut bodies: Vec<&Token> = Vec::new();
@@ -96,7 +91,7 @@ impl Reader {
                 }
                 k::AS => {
                     rest.advance(1);
-                    while let Some(body) = rest.peek(0).filter(|token| is_text(token)) {
+                    while let Some(body) = rest.peek(0).filter(|token| token.shape.is_text()) {
                         bodies.push(body);
                         rest.advance(1);
                         if !rest.eat_shape(Shape::Comma) {
@@ -115,11 +110,12 @@ impl Reader {
         }
         match language {
             Language::Compiled => {
-                let file = bodies.first().map(|body| decode::literal(body.shape, cursor.text_of(body)));
-                // A library by its path; extensions name theirs by `$libdir`.
-                if file.is_some_and(|file| file.contains('/') && !file.starts_with("$libdir/")) {
-                    self.note(Act::Load, Kind::Create, Vec::new(), cursor);
-                }
+                let said: Vec<_> = bodies.iter().map(|body| decode::literal(body.shape, cursor.text_of(body))).collect();
+                self.compiled(cursor, &said, name.as_ref());
+            }
+            Language::Internal => {
+                let symbol = bodies.first().map(|body| decode::literal(body.shape, cursor.text_of(body)));
+                self.symbol(cursor, symbol.as_deref());
             }
             Language::Read | Language::Other => {
                 for body in bodies {
@@ -138,7 +134,7 @@ impl Reader {
                 reader.inside(inner);
                 IsSql::Yes
             }),
-            Language::Compiled => {}
+            Language::Compiled | Language::Internal => {}
             Language::Other => self.note(Act::Dynamic(Hidden::Language), Kind::Run, Vec::new(), cursor),
         }
     }
@@ -246,7 +242,7 @@ impl Reader {
     fn executed(&mut self, statement: Cursor<'_>) {
         let mut rest = statement;
         rest.advance(1);
-        let literal = rest.peek(0).filter(|token| is_text(token));
+        let literal = rest.peek(0).filter(|token| token.shape.is_text());
         rest.advance(1);
         let ends = rest.is_end() || matches!(rest.kw(0), k::INTO | k::USING);
         let Some(literal) = literal.filter(|_| ends) else {
@@ -339,23 +335,6 @@ enum IsSql {
 
 /// Literals that hold code hold no more than seven others, one in the other.
 const DEPTH_OF_CODE: usize = 48;
-
-fn is_text(token: &Token) -> bool {
-    matches!(token.shape, Shape::Literal | Shape::Escaped | Shape::Unicode | Shape::Dollar)
-}
-
-fn named(rest: Cursor<'_>) -> Language {
-    let Some(token) = rest.peek(0) else { return Language::Read };
-    let name = match token.shape {
-        Shape::Word | Shape::Quoted | Shape::UnicodeQuoted => decode::name(token.shape, rest.text_of(token)),
-        _ => decode::literal(token.shape, rest.text_of(token)).to_ascii_lowercase(),
-    };
-    match name.as_str() {
-        "sql" | "plpgsql" => Language::Read,
-        "c" | "internal" => Language::Compiled,
-        _ => Language::Other,
-    }
-}
 
 /// `BEGIN`, `END IF` and the like are words of the block, not statements.
 fn is_control(cursor: Cursor<'_>) -> bool {

@@ -117,15 +117,19 @@ fn is_behind_operand(tokens: &[Token], at: usize) -> bool {
 /// Whether this token may name a column, or a table of one.
 fn is_named(tokens: &[Token], at: usize, part: Cursor<'_>) -> bool {
     let Some(token) = tokens.get(at) else { return false };
+    let next = tokens.get(at + 1).map(|next| next.shape);
+    // A type, and a literal of it.
+    if matches!(next, Some(Shape::Literal | Shape::Escaped | Shape::Dollar | Shape::Unicode)) {
+        return false;
+    }
     match token.shape {
         Shape::Quoted | Shape::UnicodeQuoted => true,
         Shape::Word => {
-            let next = tokens.get(at + 1).map(|next| next.shape);
             let before = at.checked_sub(1).and_then(|before| tokens.get(before));
             // The name of a type, or of a parameter.
             let is_other = before.is_some_and(|before| matches!(before.shape, Shape::Cast | Shape::Colon) || before.kw == k::AS);
             matches!(token.kw.class(), Class::Plain | Class::Unreserved)
-                && !matches!(next, Some(Shape::Open | Shape::Literal))
+                && next != Some(Shape::Open)
                 && !is_other
                 && token.kw != k::ESCAPE
                 && !part.text_of(token).is_empty()
@@ -141,7 +145,8 @@ fn may_differ(condition: Cursor<'_>) -> bool {
         let is_called = tokens.get(at + 1).is_some_and(|next| next.shape == Shape::Open);
         let is_chance = || BY_CHANCE.iter().any(|chance| condition.text_of(token).eq_ignore_ascii_case(chance));
         // `position` and `values` are columns, too, where nothing is called.
-        let is_column = token.kw.class() == Class::Column && !is_called;
+        let is_escape = token.kw == k::ESCAPE && tokens.get(at + 1).is_none_or(|next| next.shape != Shape::Literal);
+        let is_column = token.kw.class() == Class::Column && !is_called || is_escape;
         token.shape == Shape::Stray || is_named(tokens, at, condition) || is_column || is_chance()
     })
 }

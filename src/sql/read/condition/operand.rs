@@ -163,7 +163,8 @@ impl<'t> Expression<'t, '_> {
                 self.rest.advance(2);
                 Some(ROW)
             }
-            Shape::Quoted | Shape::UnicodeQuoted => self.named(),
+            // A type of one's own, with a literal of it.
+            Shape::Quoted | Shape::UnicodeQuoted => self.typed().or_else(|| self.named()),
             Shape::Word => self.word(token.kw),
             _ => None,
         }
