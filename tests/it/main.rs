@@ -31,6 +31,7 @@ mod inspect;
 mod invariants;
 mod judged_strings;
 mod keys;
+mod ledger_scale;
 mod live_afresh;
 mod live_enforcement;
 mod live_flags;

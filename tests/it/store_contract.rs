@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use eliza_gatekeeper::audit::{Actor, AuditAction, AuditEntry};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
-use eliza_gatekeeper::identity::{KeyHash, KeyId};
+use eliza_gatekeeper::identity::{KeyHash, KeyId, Origin};
 use eliza_gatekeeper::retention::Span;
 use eliza_gatekeeper::store::{
     ActivityStatus, ActivityType, ApiStatus, CallQuery, CallRecord, Counted, EndpointCount, Keep, Maintained, OpenOptions, Signal,
@@ -35,6 +35,7 @@ pub(crate) use on_both;
 on_both!(
     a_call_leaves_its_rows,
     a_record_counts_once_however_often_it_is_written,
+    many_at_once_count_once_too,
     two_writers_of_the_same_records_count_them_once,
     a_folded_record_counts_for_all_it_stands_for,
     stats_are_right_to_the_call,
@@ -265,6 +266,39 @@ async fn a_record_counts_once_however_often_it_is_written(bench: Bench) {
     assert_eq!(bench.client_counts("select count(*) from eliza_activity_log").await, 3);
     assert_eq!(bench.client_counts("select count(*) from api_call_logs").await, 3);
     assert_eq!(bench.store.counts_since(first.at.minus(MINUTE)).await.unwrap()[0].count, 3);
+}
+
+async fn many_at_once_count_once_too(bench: Bench) {
+    let bench = bench.migrated().await;
+    let mut records: Vec<_> = (0..300)
+        .map(|n: u64| CallRecord {
+            title: format!("{n}: nul \0 and ⚔"),
+            error_message: n.is_multiple_of(3).then(|| "\0".into()),
+            metadata: format!(r#"{{"n":{n},"nul":"\u0000"}}"#),
+            origin: n.is_multiple_of(2).then_some(Origin { instance: Uuid::from_u128(7), seq: n + 1 }),
+            ..record()
+        })
+        .collect();
+    bench.store.write(&records[..200]).await.unwrap();
+    bench.store.write(&records[100..]).await.unwrap();
+    bench.store.write(&records).await.unwrap();
+    assert_eq!(bench.stats().await, [stat("gemini-chat", "python-executor", [300, 0, 0], Some(12_000))]);
+    assert_eq!(bench.client_counts("select count(*) from eliza_activity_log").await, 300);
+    assert_eq!(bench.client_counts("select count(*) from api_call_logs where error_message is not null").await, 100);
+    assert_eq!(bench.client_counts("select count(*) from eliza_activity_log where instance is not null and seq is not null").await, 150);
+    let row = bench.store.call(records[299].id).await.unwrap().unwrap();
+    assert_eq!((row.at, row.title.as_str(), &row.metadata["nul"]), (records[299].at, "299: nul \u{fffd} and ⚔", &json!("\u{fffd}")));
+
+    // One that does not fit keeps all of them out, as ever: whoever writes then looks for it.
+    records.iter_mut().for_each(|record| record.id = Uuid::now_v7());
+    records[150].request = "{".into();
+    if !bench.url.starts_with("sqlite") {
+        assert!(matches!(bench.store.write(&records).await, Err(StoreError::Refused(_))));
+        assert_eq!(bench.client_counts("select count(*) from eliza_activity_log").await, 300);
+    }
+    records.remove(150);
+    bench.store.write(&records).await.unwrap();
+    assert_eq!(bench.client_counts("select count(*) from api_call_logs").await, 599);
 }
 
 async fn two_writers_of_the_same_records_count_them_once(bench: Bench) {

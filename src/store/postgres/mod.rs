@@ -2,6 +2,7 @@
 
 mod audit;
 mod control;
+mod copy;
 mod keys;
 mod ledger;
 mod listen;
@@ -31,11 +32,13 @@ use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, Stored
 use crate::store::ledger::{Batch, Gap};
 use crate::switches::Flag;
 use listen::Ear;
+use write::Copies;
 
 pub(super) struct Postgres {
     pool: PgPool,
     pool_size: u32,
     ear: Ear,
+    copies: Copies,
 }
 
 impl Postgres {
@@ -49,7 +52,7 @@ impl Postgres {
             .max_connections(options.pool_size.saturating_add(options.max_overflow).max(1))
             .acquire_timeout(CONNECT)
             .connect_lazy_with(connect.clone());
-        Ok(Self { pool, pool_size: options.pool_size, ear: Ear::new(connect) })
+        Ok(Self { pool, pool_size: options.pool_size, ear: Ear::new(connect), copies: Copies::default() })
     }
 }
 
@@ -109,7 +112,7 @@ impl Store for Postgres {
     }
 
     fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, write::write(&self.pool, batch)))
+        Box::pin(within(ANSWER, write::write(&self.pool, &self.copies, batch)))
     }
 
     fn announce(&self, instance: Uuid, started_at: Timestamp) -> StoreFuture<'_, ()> {

@@ -2,24 +2,84 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, PgConnection, PgPool, Postgres};
 use uuid::Uuid;
 
 use super::moment::Moment;
-use super::{audit, ledger};
+use super::{audit, copy, ledger};
 use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
 use crate::store::ledger::{Batch, number};
 use crate::store::{CallRecord, Counted, StoreError, fault};
 
-pub(super) async fn write(pool: &PgPool, batch: Batch<'_>) -> Result<(), StoreError> {
+/// Fewer are as well off with statements that are prepared.
+const COPIED_FROM: usize = 64;
+
+/// Whether the logs take COPY. Not where row security is about this role, nor where an adopted table has columns of other types.
+#[derive(Debug)]
+pub(super) struct Copies(AtomicBool);
+
+impl Default for Copies {
+    fn default() -> Self {
+        Self(AtomicBool::new(true))
+    }
+}
+
+pub(super) async fn write(pool: &PgPool, copies: &Copies, batch: Batch<'_>) -> Result<(), StoreError> {
     if batch.is_empty() {
         return Ok(());
     }
-    write_distinct(pool, batch, batch::distinct(batch.calls)).await.map_err(fault::of_records)
+    let records = batch::distinct(batch.calls);
+    let copying = records.len() >= COPIED_FROM && copies.0.load(Ordering::Relaxed);
+    let refused = match copying {
+        false => None,
+        true => match copy_all(pool, batch, &records).await {
+            Ok(()) => return Ok(()),
+            // It may well be that it was written all the same.
+            Err(error) if fault::is_passing(&error) => return Err(fault::of_records(error)),
+            Err(error) => Some(error),
+        },
+    };
+    insert_new(pool, batch, records).await.map_err(fault::of_records)?;
+    // What COPY does not take and INSERT does: if it is not for rows that were there already, it will always be so.
+    if let Some(error) = refused.filter(|error| !fault::is_duplicate(error)) {
+        tracing::debug!(%error, "the logs take no COPY: records are inserted");
+        copies.0.store(false, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
-async fn write_distinct(pool: &PgPool, batch: Batch<'_>, mut records: Vec<&CallRecord>) -> sqlx::Result<()> {
+/// If all of the records are new.
+async fn copy_all(pool: &PgPool, batch: Batch<'_>, records: &[&CallRecord]) -> sqlx::Result<()> {
+    let mut connection = OwnConnection(Some(pool.acquire().await?));
+    let done = async {
+        let Some(connection) = &mut connection.0 else { return Err(sqlx::Error::PoolClosed) };
+        let mut tx = connection.begin().await?;
+        copy::logs(&mut tx, records).await?;
+        add_sums(&mut tx, records).await?;
+        add_the_rest(&mut tx, batch).await?;
+        tx.commit().await
+    }
+    .await;
+    drop(connection.0.take());
+    done
+}
+
+/// One that goes back to the pool only if it was taken out again: one left in the middle of a COPY is no use to anybody.
+struct OwnConnection(Option<PoolConnection<Postgres>>);
+
+impl Drop for OwnConnection {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// Those of the records that are new.
+async fn insert_new(pool: &PgPool, batch: Batch<'_>, mut records: Vec<&CallRecord>) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
     if !records.is_empty() {
         let fresh = add_activity(&mut tx, &records).await?;
@@ -29,13 +89,21 @@ async fn write_distinct(pool: &PgPool, batch: Batch<'_>, mut records: Vec<&CallR
     }
     if !records.is_empty() {
         add_api_calls(&mut tx, &records).await?;
-        add_stats(&mut tx, &batch::sum_stats(&records)).await?;
-        add_counts(&mut tx, &batch::sum_counts(&records)).await?;
+        add_sums(&mut tx, &records).await?;
     }
-    audit::insert(&mut tx, batch.entries).await?;
-    ledger::add_losses(&mut tx, batch.losses).await?;
-    ledger::note_reached(&mut tx, batch).await?;
+    add_the_rest(&mut tx, batch).await?;
     tx.commit().await
+}
+
+async fn add_sums(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<()> {
+    add_stats(connection, &batch::sum_stats(records)).await?;
+    add_counts(connection, &batch::sum_counts(records)).await
+}
+
+async fn add_the_rest(connection: &mut PgConnection, batch: Batch<'_>) -> sqlx::Result<()> {
+    audit::insert(connection, batch.entries).await?;
+    ledger::add_losses(connection, batch.losses).await?;
+    ledger::note_reached(connection, batch).await
 }
 
 /// Which of the records were not there yet.

@@ -11,8 +11,18 @@ use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json
 use crate::store::ledger::{Batch, number};
 use crate::store::{CallRecord, Counted, StoreError, fault};
 
-/// Rows in one statement: beyond this it gets no faster, and statements of one length are prepared once.
-const ROWS: usize = 256;
+/// Rows in one statement. Each length is prepared once; beyond the greatest it gets no faster.
+const LENGTHS: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// The rows in as few statements as these lengths allow.
+fn in_lengths<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let length = LENGTHS.into_iter().find(|length| *length <= rows.len())?;
+        let (these, rest) = rows.split_at_checked(length)?;
+        rows = rest;
+        Some(these)
+    })
+}
 
 pub(super) async fn write(writer: &SqlitePool, batch: Batch<'_>) -> Result<(), StoreError> {
     if batch.is_empty() {
@@ -21,7 +31,7 @@ pub(super) async fn write(writer: &SqlitePool, batch: Batch<'_>) -> Result<(), S
     let mut records = batch::distinct(batch.calls);
     let mut tx = begin(writer).await.map_err(fault::of_records)?;
     let mut fresh = HashSet::with_capacity(records.len());
-    for rows in records.chunks(ROWS) {
+    for rows in in_lengths(&records) {
         add_activity(&mut tx, rows, &mut fresh).await?;
     }
     if fresh.len() < records.len() {
@@ -32,13 +42,13 @@ pub(super) async fn write(writer: &SqlitePool, batch: Batch<'_>) -> Result<(), S
 }
 
 async fn add_the_rest(connection: &mut SqliteConnection, batch: Batch<'_>, records: &[&CallRecord]) -> sqlx::Result<()> {
-    for rows in records.chunks(ROWS) {
+    for rows in in_lengths(records) {
         add_api_calls(connection, rows).await?;
     }
-    for rows in batch::sum_stats(records).chunks(ROWS) {
+    for rows in in_lengths(&batch::sum_stats(records)) {
         add_stats(connection, rows).await?;
     }
-    for rows in batch::sum_counts(records).chunks(ROWS) {
+    for rows in in_lengths(&batch::sum_counts(records)) {
         add_counts(connection, rows).await?;
     }
     audit::insert(connection, batch.entries).await?;
@@ -70,8 +80,7 @@ async fn add_activity(
             .push_bind(record.origin.map(|origin| number(origin.seq)));
     });
     insert.push(" on conflict (id, created_at) do nothing returning id, created_at");
-    let added: Vec<(String, String)> =
-        insert.build_query_as().persistent(records.len() == ROWS).fetch_all(connection).await.map_err(fault::of_records)?;
+    let added: Vec<(String, String)> = insert.build_query_as().fetch_all(connection).await.map_err(fault::of_records)?;
     for (id, at) in added {
         let id = Uuid::try_parse(&id).map_err(|_| StoreError::Refused(format!("{id:?} is no UUID")))?;
         fresh.insert((id, parse(&at)?));
@@ -97,7 +106,7 @@ async fn add_api_calls(connection: &mut SqliteConnection, records: &[&CallRecord
             .push_bind(plain_json(&record.caller_context));
     });
     insert.push(" on conflict (id, created_at) do nothing");
-    insert.build().persistent(records.len() == ROWS).execute(connection).await?;
+    insert.build().execute(connection).await?;
     Ok(())
 }
 
@@ -123,7 +132,7 @@ async fn add_stats(connection: &mut SqliteConnection, sums: &[StatsSum<'_>]) -> 
          duration_ms_sum = duration_ms_sum + excluded.duration_ms_sum, \
          first_call_at = min(first_call_at, excluded.first_call_at), last_call_at = max(last_call_at, excluded.last_call_at)",
     );
-    insert.build().persistent(sums.len() == ROWS).execute(connection).await?;
+    insert.build().execute(connection).await?;
     Ok(())
 }
 
@@ -136,6 +145,6 @@ async fn add_counts(connection: &mut SqliteConnection, sums: &[(&Counted, i64)])
         " on conflict (identifier, endpoint, window_start) do update set \
          request_count = min(request_count + excluded.request_count, 2147483647)",
     );
-    insert.build().persistent(sums.len() == ROWS).execute(connection).await?;
+    insert.build().execute(connection).await?;
     Ok(())
 }
