@@ -172,7 +172,11 @@ async fn fill(client: &PgPool, rows: i64) -> Duration {
          select instance, min(created_at), max(seq) from eliza_activity_log group by 1;
          insert into gatekeeper.call_stats
              select date_trunc('hour', created_at), 'agent-' || n % 20, 'target-' || n % 8, 900, 30, 50, 180000, created_at, created_at
-             from generate_series(now() - interval '1 year', now(), '1 hour') as created_at cross join generate_series(1, 40) as n"
+             from generate_series(now() - interval '1 year', now(), '1 hour') as created_at cross join generate_series(1, 40) as n;
+         insert into gatekeeper.call_durations
+             select created_at::date, 'agent-' || n % 20, 'target-' || n % 8, up_to_ms, 150
+             from generate_series(now() - interval '1 year', now(), '1 day') as created_at cross join generate_series(1, 40) as n
+             cross join unnest(array[10, 20, 50, 200, 500, 2000]) as up_to_ms"
         .into())
     .await;
     run("vacuum analyze".into()).await;

@@ -39,6 +39,7 @@ on_both!(
     two_writers_of_the_same_records_count_them_once,
     a_folded_record_counts_for_all_it_stands_for,
     stats_are_right_to_the_call,
+    stats_tell_how_long_calls_take_and_what_they_are_about,
     what_callers_send_cannot_keep_a_record_out,
     counts_are_kept_and_summed,
     a_count_never_overflows,
@@ -382,6 +383,40 @@ async fn stats_are_right_to_the_call(bench: Bench) {
     assert_eq!(bench.stats().await, expected);
     bench.client_runs("delete from eliza_activity_log where true").await;
     assert_eq!(bench.stats().await, expected, "stats do not hang on the log");
+}
+
+async fn stats_tell_how_long_calls_take_and_what_they_are_about(bench: Bench) {
+    let bench = bench.migrated().await;
+    let at = now().floor(3600);
+    let call = |ms: i32, target: &str, action: &str, outcome: StatsOutcome| CallRecord {
+        at,
+        execution_ms: ms,
+        stats: StatsKey { source: "a".into(), target: target.into(), outcome },
+        counted: Some(counted(at, "a", &format!("{target}:{action}"))),
+        ..record()
+    };
+    // Of a hundred calls 94 take 12 ms, one 101 ms, five an hour; denials do not count.
+    let mut calls: Vec<_> = (0..94).map(|_| call(12, "x", "run", StatsOutcome::Successful)).collect();
+    calls.push(call(101, "x", "list", StatsOutcome::Failed));
+    calls.extend((0..5).map(|_| call(3_600_000, "x", "list", StatsOutcome::Successful)));
+    calls.extend((0..90).map(|_| call(0, "x", "run", StatsOutcome::Denied)));
+    calls.push(CallRecord { counted: None, ..call(0, "y", "", StatsOutcome::Denied) });
+    for batch in calls.chunks(70) {
+        bench.store.write(batch).await.unwrap();
+        bench.store.write(batch).await.unwrap();
+    }
+    let of = |what: &str, target: &str| format!("select coalesce({what}, -1) from eliza_gatekeeper_stats where target = '{target}'");
+    assert_eq!(bench.client_counts(&of("cast(p95_duration_ms as bigint)", "x")).await, 150);
+    assert_eq!(bench.client_counts(&of("max_duration_ms", "x")).await, 3_600_000);
+    assert_eq!(bench.client_counts(&of("cast(p95_duration_ms as bigint)", "y")).await, -1);
+    assert_eq!(bench.client_counts(&of("total_calls", "x")).await, 190);
+
+    let actions = bench.own("action_stats");
+    let counts = |action: &str, what: &str| format!("select cast(sum({what}) as bigint) from {actions} where action = '{action}'");
+    assert_eq!(bench.client_counts(&counts("run", "successful * 1000 + denied")).await, 94_090);
+    assert_eq!(bench.client_counts(&counts("list", "successful * 1000 + failed")).await, 5_001);
+    assert_eq!(bench.client_counts(&counts("list", "duration_ms_max")).await, 3_600_000);
+    assert_eq!(bench.client_counts(&counts("", "denied")).await, 1);
 }
 
 async fn what_callers_send_cannot_keep_a_record_out(bench: Bench) {

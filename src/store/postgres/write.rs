@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::moment::Moment;
 use super::{audit, copy, ledger};
-use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
+use crate::store::batch::{self, DurationSum, FUNCTION, RecordKey, StatsSum, plain, plain_json};
 use crate::store::ledger::{Batch, number};
 use crate::store::{CallRecord, Counted, StoreError, fault};
 
@@ -97,6 +97,8 @@ async fn insert_new(pool: &PgPool, batch: Batch<'_>, mut records: Vec<&CallRecor
 
 async fn add_sums(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<()> {
     add_stats(connection, &batch::sum_stats(records)).await?;
+    add_actions(connection, &batch::sum_actions(records)).await?;
+    add_durations(connection, &batch::sum_durations(records)).await?;
     add_counts(connection, &batch::sum_counts(records)).await
 }
 
@@ -156,16 +158,17 @@ async fn add_api_calls(connection: &mut PgConnection, records: &[&CallRecord]) -
 async fn add_stats(connection: &mut PgConnection, sums: &[StatsSum<'_>]) -> sqlx::Result<()> {
     sqlx::query(
         "insert into gatekeeper.call_stats as kept
-             (hour, source, target, successful, failed, denied, duration_ms_sum, first_call_at, last_call_at)
+             (hour, source, target, successful, failed, denied, duration_ms_sum, first_call_at, last_call_at, duration_ms_max)
          select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-                              $8::timestamptz[], $9::timestamptz[])
+                              $8::timestamptz[], $9::timestamptz[], $10::bigint[])
          on conflict (hour, source, target) do update set
              successful = kept.successful + excluded.successful,
              failed = kept.failed + excluded.failed,
              denied = kept.denied + excluded.denied,
              duration_ms_sum = kept.duration_ms_sum + excluded.duration_ms_sum,
              first_call_at = least(kept.first_call_at, excluded.first_call_at),
-             last_call_at = greatest(kept.last_call_at, excluded.last_call_at)",
+             last_call_at = greatest(kept.last_call_at, excluded.last_call_at),
+             duration_ms_max = greatest(kept.duration_ms_max, excluded.duration_ms_max)",
     )
     .bind(column(sums, |s| s.hour.to_datetime()))
     .bind(column(sums, |s| s.source))
@@ -176,6 +179,53 @@ async fn add_stats(connection: &mut PgConnection, sums: &[StatsSum<'_>]) -> sqlx
     .bind(column(sums, |s| s.duration_ms))
     .bind(column(sums, |s| s.first.to_datetime()))
     .bind(column(sums, |s| s.last.to_datetime()))
+    .bind(column(sums, |s| s.longest_ms))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn add_actions(connection: &mut PgConnection, sums: &[(&str, StatsSum<'_>)]) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into gatekeeper.action_stats as kept
+             (hour, source, target, action, successful, failed, denied, duration_ms_sum, duration_ms_max)
+         select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
+                              $8::bigint[], $9::bigint[])
+         on conflict (hour, source, target, action) do update set
+             successful = kept.successful + excluded.successful,
+             failed = kept.failed + excluded.failed,
+             denied = kept.denied + excluded.denied,
+             duration_ms_sum = kept.duration_ms_sum + excluded.duration_ms_sum,
+             duration_ms_max = greatest(kept.duration_ms_max, excluded.duration_ms_max)",
+    )
+    .bind(column(sums, |(_, s)| s.hour.to_datetime()))
+    .bind(column(sums, |(_, s)| s.source))
+    .bind(column(sums, |(_, s)| s.target))
+    .bind(column(sums, |(action, _)| *action))
+    .bind(column(sums, |(_, s)| s.successful))
+    .bind(column(sums, |(_, s)| s.failed))
+    .bind(column(sums, |(_, s)| s.denied))
+    .bind(column(sums, |(_, s)| s.duration_ms))
+    .bind(column(sums, |(_, s)| s.longest_ms))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn add_durations(connection: &mut PgConnection, sums: &[DurationSum<'_>]) -> sqlx::Result<()> {
+    if sums.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into gatekeeper.call_durations as kept (day, source, target, up_to_ms, calls)
+         select * from unnest($1::date[], $2::text[], $3::text[], $4::integer[], $5::bigint[])
+         on conflict (day, source, target, up_to_ms) do update set calls = kept.calls + excluded.calls",
+    )
+    .bind(column(sums, |s| s.day.to_datetime().date()))
+    .bind(column(sums, |s| s.source))
+    .bind(column(sums, |s| s.target))
+    .bind(column(sums, |s| s.up_to_ms))
+    .bind(column(sums, |s| s.calls))
     .execute(connection)
     .await?;
     Ok(())

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
-use super::moment::{parse, text};
+use super::moment::{day, parse, text};
 use super::{audit, begin, ledger};
-use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
+use crate::store::batch::{self, DurationSum, FUNCTION, RecordKey, StatsSum, plain, plain_json};
 use crate::store::ledger::{Batch, number};
 use crate::store::{CallRecord, Counted, StoreError, fault};
 
@@ -47,6 +47,12 @@ async fn add_the_rest(connection: &mut SqliteConnection, batch: Batch<'_>, recor
     }
     for rows in in_lengths(&batch::sum_stats(records)) {
         add_stats(connection, rows).await?;
+    }
+    for rows in in_lengths(&batch::sum_actions(records)) {
+        add_actions(connection, rows).await?;
+    }
+    for rows in in_lengths(&batch::sum_durations(records)) {
+        add_durations(connection, rows).await?;
     }
     for rows in in_lengths(&batch::sum_counts(records)) {
         add_counts(connection, rows).await?;
@@ -113,7 +119,7 @@ async fn add_api_calls(connection: &mut SqliteConnection, records: &[&CallRecord
 async fn add_stats(connection: &mut SqliteConnection, sums: &[StatsSum<'_>]) -> sqlx::Result<()> {
     let mut insert = QueryBuilder::<Sqlite>::new(
         "insert into gatekeeper_call_stats (hour, source, target, successful, failed, denied, duration_ms_sum, first_call_at, \
-         last_call_at) ",
+         last_call_at, duration_ms_max) ",
     );
     insert.push_values(sums, |mut row, sum| {
         row.push_bind(text(sum.hour))
@@ -124,14 +130,50 @@ async fn add_stats(connection: &mut SqliteConnection, sums: &[StatsSum<'_>]) -> 
             .push_bind(sum.denied)
             .push_bind(sum.duration_ms)
             .push_bind(text(sum.first))
-            .push_bind(text(sum.last));
+            .push_bind(text(sum.last))
+            .push_bind(sum.longest_ms);
     });
     insert.push(
         " on conflict (hour, source, target) do update set successful = successful + excluded.successful, \
          failed = failed + excluded.failed, denied = denied + excluded.denied, \
          duration_ms_sum = duration_ms_sum + excluded.duration_ms_sum, \
-         first_call_at = min(first_call_at, excluded.first_call_at), last_call_at = max(last_call_at, excluded.last_call_at)",
+         first_call_at = min(first_call_at, excluded.first_call_at), last_call_at = max(last_call_at, excluded.last_call_at), \
+         duration_ms_max = max(duration_ms_max, excluded.duration_ms_max)",
     );
+    insert.build().execute(connection).await?;
+    Ok(())
+}
+
+async fn add_actions(connection: &mut SqliteConnection, sums: &[(&str, StatsSum<'_>)]) -> sqlx::Result<()> {
+    let mut insert = QueryBuilder::<Sqlite>::new(
+        "insert into gatekeeper_action_stats (hour, source, target, action, successful, failed, denied, duration_ms_sum, duration_ms_max) ",
+    );
+    insert.push_values(sums, |mut row, (action, sum)| {
+        row.push_bind(text(sum.hour))
+            .push_bind(sum.source)
+            .push_bind(sum.target)
+            .push_bind(*action)
+            .push_bind(sum.successful)
+            .push_bind(sum.failed)
+            .push_bind(sum.denied)
+            .push_bind(sum.duration_ms)
+            .push_bind(sum.longest_ms);
+    });
+    insert.push(
+        " on conflict (hour, source, target, action) do update set successful = successful + excluded.successful, \
+         failed = failed + excluded.failed, denied = denied + excluded.denied, \
+         duration_ms_sum = duration_ms_sum + excluded.duration_ms_sum, duration_ms_max = max(duration_ms_max, excluded.duration_ms_max)",
+    );
+    insert.build().execute(connection).await?;
+    Ok(())
+}
+
+async fn add_durations(connection: &mut SqliteConnection, sums: &[DurationSum<'_>]) -> sqlx::Result<()> {
+    let mut insert = QueryBuilder::<Sqlite>::new("insert into gatekeeper_call_durations (day, source, target, up_to_ms, calls) ");
+    insert.push_values(sums, |mut row, sum| {
+        row.push_bind(day(sum.day)).push_bind(sum.source).push_bind(sum.target).push_bind(sum.up_to_ms).push_bind(sum.calls);
+    });
+    insert.push(" on conflict (day, source, target, up_to_ms) do update set calls = calls + excluded.calls");
     insert.build().execute(connection).await?;
     Ok(())
 }
