@@ -57,4 +57,5 @@ mod store_control;
 mod store_ledger;
 mod store_postgres;
 mod store_retention;
+mod store_upgrade;
 mod upstream;
