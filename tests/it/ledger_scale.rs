@@ -51,7 +51,7 @@ const LATELY: usize = 11;
 const ALL: usize = usize::MAX;
 
 const QUESTIONS: [Asked; 11] = [
-    asked("000_01 statistics", include_str!("runbook_sql/000_01_L24.sql"), NONE, 500),
+    asked("000_01 statistics", include_str!("runbook_sql/000_01_L24.sql"), NONE, 100),
     asked("000_02 errors, newest first", include_str!("runbook_sql/000_02_L30.sql"), ALL, 50),
     asked("000_03 who called much", include_str!("runbook_sql/000_03_L38.sql"), NONE, 50),
     asked("000_08 counts, and of one", include_str!("runbook_sql/000_08_L294.sql"), NONE, 50),
@@ -85,6 +85,10 @@ async fn the_tables_stand_their_size() {
     store.migrate().await.unwrap();
     let client = PgPool::connect(&url).await.unwrap();
     let took = fill(&client, scale.rows).await;
+    // Every hour of the year before has had its rounds.
+    let nothing_goes = store.maintain(now(), &keep(90, 90, 90)).await.unwrap();
+    assert_eq!(nothing_goes.troubles().collect::<Vec<_>>(), []);
+    sqlx::raw_sql("vacuum analyze gatekeeper.call_stats").execute(&client).await.unwrap();
     println!("{} calls, {} of rows, made in {took:.0?}", scale.rows, size(&client).await);
 
     // Asked as on a server that forgets nothing when it fails.

@@ -40,6 +40,7 @@ on_both!(
     a_folded_record_counts_for_all_it_stands_for,
     stats_are_right_to_the_call,
     stats_tell_how_long_calls_take_and_what_they_are_about,
+    stats_of_hours_long_past_are_those_of_days,
     what_callers_send_cannot_keep_a_record_out,
     counts_are_kept_and_summed,
     a_count_never_overflows,
@@ -417,6 +418,36 @@ async fn stats_tell_how_long_calls_take_and_what_they_are_about(bench: Bench) {
     assert_eq!(bench.client_counts(&counts("list", "successful * 1000 + failed")).await, 5_001);
     assert_eq!(bench.client_counts(&counts("list", "duration_ms_max")).await, 3_600_000);
     assert_eq!(bench.client_counts(&counts("", "denied")).await, 1);
+}
+
+async fn stats_of_hours_long_past_are_those_of_days(bench: Bench) {
+    let bench = bench.migrated().await;
+    let midnight = now().minus(50 * DAY).floor(86_400);
+    let records: Vec<_> = (0..100)
+        .map(|n: u32| {
+            let at = midnight.plus(n * 31 * MINUTE);
+            CallRecord { at, execution_ms: i32::try_from(n).unwrap(), counted: Some(counted(at, "a", "x:run")), ..record() }
+        })
+        .chain([record()])
+        .collect();
+    bench.store.write(&records).await.unwrap();
+    let view = "select cast(sum(total_calls * 1000000 + max_duration_ms * 1000 + p95_duration_ms) as bigint) from eliza_gatekeeper_stats";
+    let (stats, all) = (bench.stats().await, bench.client_counts(view).await);
+    let first = "select count(*) from eliza_gatekeeper_stats where first_call_at < '2001-01-01'";
+    assert_eq!(bench.client_counts(first).await, 0);
+    let hours = async |table: &str| bench.client_counts(&format!("select count(*) from {}", bench.own(table))).await;
+    assert!(hours("call_stats").await > 40 && hours("action_stats").await > 40);
+
+    bench.store.maintain(now(), &keep(90, 90, 90)).await.unwrap();
+    assert_eq!((hours("call_stats").await, hours("action_stats").await), (3 + 1, 3 + 1), "three days, and this hour");
+    assert_eq!((bench.stats().await, bench.client_counts(view).await), (stats.clone(), all), "and nobody sees a difference");
+
+    // What comes late finds its place, once in an hour of its own, once in the one that stands for the day.
+    let late = [midnight, midnight.plus(5 * 60 * MINUTE)].map(|at| CallRecord { at, execution_ms: 120, ..record() });
+    bench.store.write(&late).await.unwrap();
+    bench.store.maintain(now(), &keep(90, 90, 90)).await.unwrap();
+    assert_eq!(hours("call_stats").await, 3 + 1);
+    assert_eq!(bench.stats().await[0].total_calls, stats[0].total_calls + 2);
 }
 
 async fn what_callers_send_cannot_keep_a_record_out(bench: Bench) {

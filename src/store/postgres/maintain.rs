@@ -7,7 +7,7 @@ use sqlx::types::time::OffsetDateTime;
 use tokio::time::sleep;
 
 use super::moment::Moment;
-use super::tables;
+use super::{fold, tables};
 use crate::clock::Timestamp;
 use crate::retention::{Archive, Keep, Span};
 use crate::store::maintain::{GRACE, Maintained, Retained, SIGNALS_KEPT, TableAge, counts_before};
@@ -67,6 +67,7 @@ pub(super) async fn maintain(pool: &PgPool, now: Timestamp, keep: &Keep) -> Resu
         }
         done.tables.push(retained);
     }
+    done.tables.push(fold::fold(pool, now).await);
     if let Some(before) = keep.activity.here_until(now) {
         done.tables.push(forget_instances(pool, before).await);
     }

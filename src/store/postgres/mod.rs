@@ -3,6 +3,7 @@
 mod audit;
 mod control;
 mod copy;
+mod fold;
 mod keys;
 mod ledger;
 mod listen;

@@ -2,6 +2,7 @@
 
 mod audit;
 mod control;
+mod fold;
 mod keys;
 mod ledger;
 mod maintain;
