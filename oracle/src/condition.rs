@@ -25,7 +25,23 @@ pub fn choice(condition: &Tree) -> Choice {
         (Value::Truth(true), _) => Choice::All,
         // What is false by arithmetic that nobody writes, a judge need not work out.
         (Value::Fixed | Value::Same, _) | (_, Value::Fixed | Value::Same | Value::Truth(true)) => Choice::Unsure,
+        _ if condition.any(&may_look_at_no_row) => Choice::Unsure,
         _ => Choice::Some,
+    }
+}
+
+/// Of what is not worked out here: what a query, a parameter, chance or a comparison with itself comes to can be the same for every row.
+fn may_look_at_no_row(tree: &Tree) -> bool {
+    match tree.name() {
+        "SubLink" | "ParamRef" | "FuncCall" => true,
+        name if name.starts_with("Xml") || name.starts_with("Json") => true,
+        "AExpr" => {
+            let (left, right) = (tree.get("lexpr"), tree.get("rexpr"));
+            let is_between = [AExprKind::AexprBetween, AExprKind::AexprNotBetween].iter().any(|kind| tree.get("kind").is(*kind as i32));
+            is_between || !left.is_nothing() && left == right
+        }
+        "BoolExpr" => tree.get("args").items().iter().any(|arg| arg.get("boolop").is(BoolExprType::NotExpr as i32)),
+        _ => false,
     }
 }
 

@@ -4,18 +4,39 @@ use std::collections::BTreeSet;
 
 use eliza_gatekeeper::sql::Kind;
 use eliza_gatekeeper::sql::rules::reaches_beyond_the_data;
-use pg_query::protobuf::{AlterTableType, CmdType, DropBehavior, MergeMatchKind, ObjectType, VariableSetKind};
+use pg_query::protobuf::{AlterTableType, CmdType, DiscardMode, DropBehavior, MergeMatchKind, ObjectType, VariableSetKind};
 
 use crate::condition::{Choice, choice};
 use crate::kinds;
 use crate::libpg_query::{has_a_parameter_for_a_literal, without_comments_between_literals};
 use crate::tree::Tree;
 
+/// Languages whose code nothing holds back.
+const UNTRUSTED: [&str; 10] =
+    ["javau", "pljavau", "plperlu", "plpython2u", "plpython3u", "plpythonu", "plr", "plsh", "pltclu", "plluau"];
+
+/// Who may do what, and what watches over it: no write to these passes.
+const GUARDS: [&str; 12] = [
+    "pg_auth_members",
+    "pg_authid",
+    "pg_db_role_setting",
+    "pg_default_acl",
+    "pg_event_trigger",
+    "pg_language",
+    "pg_parameter_acl",
+    "pg_policy",
+    "pg_proc",
+    "pg_rewrite",
+    "pg_trigger",
+    "pg_user_mapping",
+];
+
 /// Code in code; beyond it nothing is said.
 const DEPTH: usize = 4;
 
 /// Functions that run SQL that they are given as text: what is found there, is.
-const RUN_TEXT: [&str; 16] = [
+const RUN_TEXT: [&str; 20] = [
+    "alter_job",
     "crosstab",
     "crosstab2",
     "crosstab3",
@@ -24,14 +45,17 @@ const RUN_TEXT: [&str; 16] = [
     "exec",
     "exec_sql",
     "execute_sql",
+    "execute_query",
     "query_to_xml",
     "query_to_xml_and_xmlschema",
     "query_to_xmlschema",
+    "run_query",
     "run_sql",
     "schedule",
     "schedule_in_database",
     "ts_rewrite",
     "ts_stat",
+    "xpath_table",
 ];
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +95,11 @@ fn at_depth(sql: &str, depth: usize) -> Option<Oracle> {
         }
     }
     Some(oracle)
+}
+
+/// A condition on the rows of what is joined chooses none of the table's own.
+fn joined(choice: Choice, with: &Tree) -> Choice {
+    if choice == Choice::Some && !with.items().is_empty() { Choice::Unsure } else { choice }
 }
 
 /// Whether EXPLAIN runs what it explains; None, if PostgreSQL decides that later.
@@ -115,6 +144,11 @@ impl Oracle {
 
     fn read(&mut self, tree: &Tree, depth: usize) {
         match tree.name() {
+            "InsertStmt" | "UpdateStmt" | "DeleteStmt" | "MergeStmt" => self.catalog(tree),
+            "CopyStmt" if tree.get("is_from").is(1) => self.catalog(tree),
+            _ => {}
+        }
+        match tree.name() {
             "ExplainStmt" => match runs(tree) {
                 Some(true) => {}
                 Some(false) => return,
@@ -123,16 +157,22 @@ impl Oracle {
                     return;
                 }
             },
-            "DeleteStmt" => self.rows("delete-without-where", choice(tree.get("where_clause"))),
-            "UpdateStmt" => self.rows("update-without-where", choice(tree.get("where_clause"))),
+            "DeleteStmt" => self.rows("delete-without-where", joined(choice(tree.get("where_clause")), tree.get("using_clause"))),
+            "UpdateStmt" => self.rows("update-without-where", joined(choice(tree.get("where_clause")), tree.get("from_clause"))),
             "MergeStmt" => self.merge(tree),
-            "TruncateStmt" => self.must("truncate"),
+            "TruncateStmt" => {
+                self.must("truncate");
+                self.cascade(tree);
+            }
             "DropStmt" => self.drop(tree),
             "DropdbStmt" => self.must("drop-database"),
             "DropRoleStmt" => self.must("drop-role"),
-            "DropOwnedStmt" => self.must("drop-owned"),
+            "DropOwnedStmt" => {
+                self.must("drop-owned");
+                self.cascade(tree);
+            }
             "DropTableSpaceStmt" => self.must("drop-tablespace"),
-            "DropSubscriptionStmt" if tree.get("behavior").is(DropBehavior::DropCascade as i32) => self.must("drop-cascade"),
+            "DropSubscriptionStmt" => self.cascade(tree),
             // An option that there is none of, and none at all, change nothing.
             "AlterDatabaseStmt" => {
                 let known = ["connection_limit", "is_template", "allow_connections", "tablespace"];
@@ -161,6 +201,7 @@ impl Oracle {
             "GrantStmt" | "GrantRoleStmt" => self.must(if tree.get("is_grant").is(1) { "grant" } else { "revoke" }),
             "CreateRoleStmt" | "AlterRoleStmt" => self.role(tree),
             "VariableSetStmt" => self.setting(tree),
+            "DiscardStmt" if tree.get("target").is(DiscardMode::DiscardAll as i32) => self.must("change-role"),
             "CopyStmt" if tree.get("is_program").is(1) => self.must("copy-program"),
             "CopyStmt" if !tree.get("filename").is_nothing() => self.must("server-file"),
             "LoadStmt" => self.must("load-library"),
@@ -171,6 +212,12 @@ impl Oracle {
             // A parser's work ends at the quotes; PL/pgSQL has one of its own.
             "DoStmt" => self.is_opaque = true,
             "CreateFunctionStmt" => self.function(tree, depth),
+            // Made of functions that are refused, under a name of its own.
+            "DefineStmt" | "CreateCastStmt" | "CreateOpClassStmt" | "CreateConversionStmt" | "CreateRangeStmt" => {
+                ["server-function", "guard-setting", "dynamic-sql"].into_iter().for_each(|rule| self.may(rule));
+            }
+            "CreateExtensionStmt" if UNTRUSTED.contains(&tree.get("extname").text()) => self.must("load-library"),
+            "CreatePLangStmt" if UNTRUSTED.contains(&tree.get("plname").text()) => self.must("load-library"),
             _ => {}
         }
         for child in tree.children() {
@@ -209,10 +256,9 @@ impl Oracle {
             let own = choice(when.get("condition"));
             match (when.get("match_kind").is(MergeMatchKind::MergeWhenMatched as i32), join, own) {
                 (true, Choice::All, Choice::All) => self.must(rule),
-                // All that has no match, or all that has: which that is depends on the other table.
-                (false, _, Choice::All | Choice::Unsure) => self.may(rule),
-                (true, Choice::All | Choice::Unsure, Choice::All | Choice::Unsure) => self.may(rule),
-                _ => {}
+                // All that has no match, or all that has: which that is depends on the other table. And what looks at the rows of the other
+                // table alone, chooses none of this one.
+                _ => self.may(rule),
             }
         }
     }
@@ -223,15 +269,28 @@ impl Oracle {
             Ok(ObjectType::ObjectTable | ObjectType::ObjectForeignTable) => self.must("drop-table"),
             Ok(ObjectType::ObjectSchema) => self.must("drop-schema"),
             Ok(ObjectType::ObjectView | ObjectType::ObjectMatview) => self.must("drop-view"),
-            Ok(ObjectType::ObjectPolicy) => self.must("drop-policy"),
-            _ if tree.get("behavior").is(DropBehavior::DropCascade as i32) => self.must("drop-cascade"),
+            Ok(ObjectType::ObjectTrigger | ObjectType::ObjectRule | ObjectType::ObjectEventTrigger) => self.must("drop-trigger"),
+            Ok(ObjectType::ObjectPolicy) => {
+                self.must("drop-policy");
+                return;
+            }
             _ => {}
+        }
+        self.cascade(tree);
+    }
+
+    fn cascade(&mut self, tree: &Tree) {
+        if tree.get("behavior").is(DropBehavior::DropCascade as i32) {
+            self.must("drop-cascade");
         }
     }
 
     fn alter_table(&mut self, command: &Tree) {
         match AlterTableType::try_from(i32::try_from(command.get("subtype").number()).unwrap_or_default()) {
-            Ok(AlterTableType::AtDropColumn) => self.must("drop-column"),
+            Ok(AlterTableType::AtDropColumn) => {
+                self.must("drop-column");
+                self.cascade(command);
+            }
             Ok(AlterTableType::AtDisableRowSecurity | AlterTableType::AtNoForceRowSecurity) => self.must("disable-row-security"),
             Ok(
                 AlterTableType::AtDisableTrig
@@ -276,6 +335,32 @@ impl Oracle {
             "standard_conforming_strings" if kind.is(VariableSetKind::VarSetValue as i32) => self.may_unless_on(tree),
             // Back to what it was at the start, or as it is now: who knows what that is.
             "standard_conforming_strings" => self.may("guard-setting"),
+            name => self.must_for(name),
+        }
+    }
+
+    /// A setting that is found whatever it is set to.
+    fn must_for(&mut self, setting: &str) {
+        match setting {
+            "allow_system_table_mods" | "ignore_checksum_failure" | "zero_damaged_pages" => self.must("guard-setting"),
+            "dynamic_library_path" | "local_preload_libraries" | "session_preload_libraries" => self.must("load-library"),
+            "role" | "session_authorization" => self.must("change-role"),
+            name if name.starts_with("request.jwt") => self.must("change-role"),
+            _ => {}
+        }
+    }
+
+    fn catalog(&mut self, tree: &Tree) {
+        let relation = tree.get("relation");
+        if !matches!(relation.get("schemaname").text(), "" | "pg_catalog") {
+            return;
+        }
+        match relation.get("relname").text() {
+            name if GUARDS.contains(&name) => self.must("system-catalog"),
+            "pg_attribute" | "pg_class" | "pg_database" | "pg_namespace" if tree.name() == "DeleteStmt" => self.must("system-catalog"),
+            "pg_attribute" | "pg_class" | "pg_database" | "pg_namespace" => self.may("system-catalog"),
+            // Which setting it is may be told or not.
+            "pg_settings" => ["guard-setting", "change-role", "load-library"].into_iter().for_each(|rule| self.may(rule)),
             _ => {}
         }
     }
@@ -312,7 +397,7 @@ impl Oracle {
             Some("session_replication_role" | "row_security") => self.must("guard-setting"),
             Some("standard_conforming_strings") if to.as_deref().is_some_and(is_off) => self.must("guard-setting"),
             Some("standard_conforming_strings") | None => self.may("guard-setting"),
-            Some(_) => {}
+            Some(name) => self.must_for(name),
         }
     }
 
@@ -329,8 +414,8 @@ impl Oracle {
                     None => self.is_opaque = true,
                 }
             }
-            Some("c") => self.may("load-library"),
-            Some("internal") => self.may("server-function"),
+            Some("c") => ["load-library", "server-function", "guard-setting"].into_iter().for_each(|rule| self.may(rule)),
+            Some("internal") => ["server-function", "guard-setting"].into_iter().for_each(|rule| self.may(rule)),
             _ => self.is_opaque = true,
         }
     }

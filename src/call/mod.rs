@@ -6,6 +6,7 @@ pub mod envelope;
 mod escapes;
 mod fields;
 mod head;
+mod wrapped;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Secret};
 
 pub use fields::{CodeField, Fields, Path, Reading, Way};
+pub use wrapped::unwrapped;
 
 /// What is known of a call from its headers alone.
 #[derive(Clone, Debug)]

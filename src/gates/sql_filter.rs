@@ -1,12 +1,12 @@
 //! The gate that stops dangerous SQL, whoever sends it and whatever target it is for, but for the exceptions that policy states.
 //! What a text does is judged elsewhere; here is what policy makes of that for one call.
 
-use crate::call::{CUT, Envelope, Reading, SqlText, legible};
+use crate::call::{CUT, Envelope, Reading, SqlText, legible, unwrapped};
 use crate::clock::Timestamp;
 use crate::identity::{Caller, Place, TargetName};
 use crate::policy::{Mode, Shown, SqlException, SqlPattern, SqlPolicy};
 use crate::sql::rules::Tier;
-use crate::sql::{Field, Finding, Fingerprint, Judgement, Name, Statement, examine, fingerprint, masked, plain};
+use crate::sql::{Backslashes, Field, Finding, Fingerprint, Judgement, Name, Statement, examine, fingerprint, masked, plain};
 use crate::verdict::{Denial, ExceptedSql, SqlFinding, Verdict};
 
 /// Findings kept per call of those that refuse nothing: enough to see what a rule would do, whatever a call carries.
@@ -51,7 +51,7 @@ pub fn sql_filter(caller: &Caller, target: &TargetName, envelope: &Envelope, pol
     let mut denial = None;
     let weighing = Weighing { caller, target, policy, at };
     for text in &envelope.sql {
-        let judgement = examine(&text.text, field(text.reading), policy.backslashes);
+        let judgement = judge(text, policy.backslashes);
         judged.holds.push(Holds::of(&judgement));
         for weighed in weighing.weigh(text, &judgement) {
             match weighed.outcome {
@@ -94,8 +94,23 @@ impl Holds {
     }
 }
 
+/// What a text does, as it stands and without what it is wrapped in.
+pub fn judge(text: &SqlText, backslashes: Backslashes) -> Judgement {
+    let mut judgement = examine(&text.text, field(text.reading), backslashes);
+    if let Some(inside) = unwrapped(text) {
+        let Judgement { statements, findings } = examine(&inside, field(text.reading), backslashes);
+        judgement.statements.extend(statements);
+        for finding in findings {
+            if !judgement.findings.contains(&finding) {
+                judgement.findings.push(finding);
+            }
+        }
+    }
+    judgement
+}
+
 /// How a text is read.
-pub const fn field(reading: Reading) -> Field {
+const fn field(reading: Reading) -> Field {
     match reading {
         Reading::Sql => Field::Sql,
         Reading::Text => Field::Text,

@@ -9,28 +9,37 @@ pub enum Act {
         what: Dropped,
         reach: Reach,
     },
-    Truncate,
+    Truncate {
+        reach: Reach,
+    },
     AlterDatabase,
     AlterSystem,
     Delete(Rows),
     Update(Rows),
     /// A column of a table, or an attribute of a type.
-    DropColumn,
+    DropColumn {
+        reach: Reach,
+    },
     RowSecurityOff,
     TriggersOff,
     Grant,
     Revoke,
     /// A role that gets a power over others, or another password.
     RolePrivilege,
-    /// SET, RESET or `set_config` of a setting; its name in small letters.
+    /// SET, RESET, DISCARD or `set_config` of a setting; its name in small letters.
     Setting {
         name: String,
         to: SettingTo,
     },
+    /// Rows of a system catalog that guard something.
+    CatalogWrite,
     CopyProgram,
     /// COPY from or to a file of the server.
     CopyFile,
+    /// LOAD, or a function of a library that need not be the server's own.
     Load,
+    /// A language is made known whose code nothing holds back.
+    Untrusted,
     /// A function that is called, without its schema.
     Call {
         function: Name,
@@ -53,7 +62,9 @@ pub enum Dropped {
     Role,
     Owned,
     Tablespace,
+    /// Rules too.
     Trigger,
+    EventTrigger,
     Other,
 }
 
@@ -80,7 +91,7 @@ pub enum Rows {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingTo {
-    /// `off`, `false`, `no`, `0`.
+    /// `off`, `false`, `no`, `0`, or a beginning of them.
     Off,
     /// Anything else that can be read.
     Other,
@@ -93,6 +104,8 @@ pub enum SettingTo {
 pub enum Hidden {
     /// EXECUTE of what is put together while it runs.
     Executed,
+    /// A function that runs SQL is given what is put together while it runs.
+    Given,
     /// It is in a language other than SQL and PL/pgSQL.
     Language,
 }

@@ -110,7 +110,7 @@ impl Kind {
 pub struct Finding {
     pub rule: &'static Rule,
     pub kind: Kind,
-    /// What it would touch, where the statement names it. An exception by name covers a finding only if it covers all of these.
+    /// What it would touch, as far as the statement names all of it. An exception by name covers a finding only if it covers all of these.
     pub objects: Vec<Name>,
     /// In words for whoever is refused, of this statement.
     pub why: &'static str,
@@ -118,11 +118,12 @@ pub struct Finding {
     pub span: Range<usize>,
     /// The part in question without comments, its literals and numbers as `?`; cut to a bound.
     pub statement: String,
-    /// The same for statements that differ in white space, comments, letter case and literals alone.
+    /// The same for statements that differ in white space, comments and letter case alone; and in literals, unless they matter.
     pub fingerprint: Fingerprint,
 }
 
-/// 16 hex digits over a whole statement. Where a rule is about what a literal says (a program, a file, a body of code), literals count.
+/// 16 hex digits over a whole statement. Literals count where a rule is about what they say (a program, a file), in bodies of code, and in
+/// what cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(pub u64);
 

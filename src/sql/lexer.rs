@@ -42,6 +42,18 @@ pub enum Shape {
     Stray,
 }
 
+impl Shape {
+    /// A literal that says a text.
+    pub const fn is_text(self) -> bool {
+        matches!(self, Self::Literal | Self::Escaped | Self::Unicode | Self::Dollar)
+    }
+
+    /// What stands for a value, whatever that is.
+    pub const fn is_value(self) -> bool {
+        self.is_text() || matches!(self, Self::Bits | Self::Number | Self::Parameter)
+    }
+}
+
 /// 16 bytes, because a text can be nothing but tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Token {

@@ -21,7 +21,8 @@ use act::Unreadable;
 use lexer::Backslash;
 use prose::Found;
 use read::{Deed, Reader};
-use rules::Literals;
+use rules::{Literals, Rule};
+use split::Statements;
 use tokens::{Cursor, Tokens};
 
 pub use act::Act;
@@ -31,15 +32,19 @@ pub use outline::{Outline, first_word, is_unclosed};
 /// Findings of one text. One that has more is not read on, which is found as well, so that no exception for the first lets the rest pass.
 const FINDINGS: usize = 100;
 
+/// In place of a statement of which nobody can tell what in it is a literal.
+const UNSHOWN: &str = "…";
+
 /// Judges a text by what its statements do.
 pub fn examine(text: &str, field: Field, backslashes: Backslashes) -> Judgement {
     let mut judgement = read_as(text, field, Backslash::Plain);
     if backslashes == Backslashes::Both && text.contains('\\') {
-        judgement.join(read_as(text, field, Backslash::Escapes));
+        // What one reading takes for code is a literal in the other, and nobody knows which one is right.
+        judgement.join(read_as(text, field, Backslash::Escapes), |_| UNSHOWN.to_owned());
     }
     // To PostgreSQL these are letters. Whoever tidies a text before it gets there may make blanks of them.
     if let Cow::Owned(tidied) = with_plain_blanks(text) {
-        judgement.join(read_as(&tidied, field, Backslash::Plain));
+        judgement.join(read_as(&tidied, field, Backslash::Plain), |statement| statement);
     }
     judgement
 }
@@ -71,17 +76,17 @@ fn read_as(text: &str, field: Field, backslash: Backslash) -> Judgement {
         Found::Sql(tokens) => tokens,
     };
     let mut reader = Reader::new(tokens.list.len(), backslash);
-    let mut cursor = tokens.cursor();
-    while !cursor.is_end() {
-        let statement = split::next_statement(&mut cursor);
-        let broken = tokens.broken.filter(|_| cursor.is_end());
+    let mut statements = Statements::of(tokens.cursor());
+    while let Some(statement) = statements.next() {
+        let broken = tokens.broken.filter(|_| statements.is_end());
         if statement.is_end() && broken.is_none() {
             continue;
         }
         reader.changes_schema = false;
         let kind = reader.whole(statement);
+        let mut whole = Whole { text, statement, backslash, known: [None; 2] };
         for deed in reader.deeds.drain(..) {
-            judgement.weigh(text, statement, deed, backslash);
+            judgement.weigh(&mut whole, deed);
         }
         if judgement.findings.len() > FINDINGS {
             judgement.unreadable(statement.span().start..text.len(), Unreadable::TooLong, Fingerprint(0));
@@ -93,8 +98,8 @@ fn read_as(text: &str, field: Field, backslash: Backslash) -> Judgement {
         judgement.statements.extend(kind.map(|kind| Statement { kind, changes_schema, span }));
     }
     if let Some(broken) = tokens.broken {
-        let rest = tokens.cursor();
-        judgement.unreadable(broken.at..text.len(), broken.why, shown::fingerprint(rest, Literals::Matter));
+        let rest = text.get(broken.at..).unwrap_or_default();
+        judgement.unreadable(broken.at..text.len(), broken.why, shown::fingerprint_of_unread(tokens.cursor(), rest));
         if judgement.statements.is_empty() {
             judgement.statements.push(Statement { kind: Kind::Unreadable, changes_schema: true, span: broken.at..text.len() });
         }
@@ -102,23 +107,47 @@ fn read_as(text: &str, field: Field, backslash: Backslash) -> Judgement {
     judgement
 }
 
+/// A statement, and its fingerprints once they were asked for: to take one is to read all of it again.
+struct Whole<'a> {
+    text: &'a str,
+    statement: Cursor<'a>,
+    backslash: Backslash,
+    known: [Option<Fingerprint>; 2],
+}
+
+impl Whole<'_> {
+    fn fingerprint(&mut self, literals: Literals) -> Fingerprint {
+        let [data, matter] = &mut self.known;
+        let known = match literals {
+            Literals::Data => data,
+            Literals::Matter => matter,
+        };
+        *known.get_or_insert_with(|| shown::fingerprint(self.statement, literals))
+    }
+}
+
 impl Judgement {
     /// What any rule says of an act.
-    fn weigh(&mut self, text: &str, statement: Cursor<'_>, deed: Deed, backslash: Backslash) {
+    fn weigh(&mut self, whole: &mut Whole<'_>, deed: Deed) {
         for rule in rules::RULES {
+            if self.findings.len() > FINDINGS {
+                return;
+            }
             let Some(why) = (rule.judge)(&deed.act) else { continue };
+            if self.knows(rule, &deed.span, &deed.objects) {
+                continue;
+            }
             // What stands in a body of code is known by all that the body says.
             let literals = if deed.shown.is_some() { Literals::Matter } else { rule.literals };
-            let finding = Finding {
+            self.findings.push(Finding {
                 rule,
                 kind: deed.kind,
                 objects: deed.objects.clone(),
                 why,
                 span: deed.span.clone(),
-                statement: deed.shown.clone().unwrap_or_else(|| shown::part(text, deed.span.clone(), backslash)),
-                fingerprint: shown::fingerprint(statement, literals),
-            };
-            self.add(finding);
+                statement: deed.shown.clone().unwrap_or_else(|| shown::part(whole.text, deed.span.clone(), whole.backslash)),
+                fingerprint: whole.fingerprint(literals),
+            });
         }
     }
 
@@ -126,18 +155,22 @@ impl Judgement {
         let rule = rules::UNREADABLE;
         let Some(why) = (rule.judge)(&Act::Unreadable(why)) else { return };
         // Where a quote does not close, nobody can tell what is a literal; so nothing of it is shown.
-        let finding = Finding { rule, kind: Kind::Unreadable, objects: Vec::new(), why, span, statement: "…".to_owned(), fingerprint };
+        let finding = Finding { rule, kind: Kind::Unreadable, objects: Vec::new(), why, span, statement: UNSHOWN.to_owned(), fingerprint };
         self.add(finding);
     }
 
     fn add(&mut self, finding: Finding) {
-        if !self.findings.iter().any(|known| known.rule == finding.rule && known.span == finding.span && known.objects == finding.objects) {
+        if !self.knows(finding.rule, &finding.span, &finding.objects) {
             self.findings.push(finding);
         }
     }
 
+    fn knows(&self, rule: &Rule, span: &Range<usize>, objects: &[Name]) -> bool {
+        self.findings.iter().any(|known| known.rule == rule && known.span == *span && known.objects == objects)
+    }
+
     /// Another reading of the same text: what it finds counts as well.
-    fn join(&mut self, other: Self) {
+    fn join(&mut self, other: Self, shown: impl Fn(String) -> String) {
         let known = self.statements.len();
         for other in other.statements {
             let own = self.statements.get_mut(..known).unwrap_or_default();
@@ -151,7 +184,7 @@ impl Judgement {
         }
         self.statements.sort_by_key(|statement| statement.span.start);
         for finding in other.findings {
-            self.add(finding);
+            self.add(Finding { statement: shown(finding.statement), ..finding });
         }
     }
 }
@@ -173,3 +206,6 @@ fn with_plain_blanks(text: &str) -> Cow<'_, str> {
     }
     Cow::Owned(out)
 }
+
+#[cfg(test)]
+mod tests;

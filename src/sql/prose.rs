@@ -4,7 +4,7 @@
 use super::finding::Field;
 use super::head;
 use super::lexer::{Backslash, Lexer, Shape, Token};
-use super::split::next_statement;
+use super::split::Statements;
 use super::tokens::{Cursor, Tokens, k};
 use super::words::Class;
 
@@ -25,7 +25,10 @@ pub fn find(text: &str, field: Field, backslash: Backslash) -> Found<'_> {
     let begins = head::begins(&after_semicolons(&start));
     match field {
         Field::Text if !begins => Found::Prose,
-        Field::Sql if !begins => in_prose(text, backslash),
+        Field::Sql if !begins => match in_prose(text, backslash) {
+            Found::Prose if start.list.first().is_some_and(|first| head::is_verb(first.kw)) => behind_the_first(text, backslash),
+            found => found,
+        },
         _ => {
             // The whole of a short text is read already.
             let tokens = if start.list.len() == head::LONGEST { Tokens::read(text, 0, usize::MAX, backslash) } else { start };
@@ -39,11 +42,19 @@ pub fn find(text: &str, field: Field, backslash: Backslash) -> Found<'_> {
     }
 }
 
-/// The tokens from here on, as many as tell whether a statement begins: few, but all of them where a list in the head goes on beyond those.
-fn head_at(text: &str, at: usize, backslash: Backslash) -> Tokens<'_> {
-    let head = Tokens::read(text, at, head::LONGEST, backslash);
-    let is_cut = head.list.len() == head::LONGEST && head::may_be_cut(&after_semicolons(&head));
-    if is_cut { Tokens::read(text, at, usize::MAX, backslash) } else { head }
+/// The tokens from here on, without semicolons before them, as many as tell whether a statement begins: few, but all of them where a list
+/// in the head goes on beyond those.
+fn head_at(text: &str, mut at: usize, backslash: Backslash) -> Tokens<'_> {
+    loop {
+        let head = Tokens::read(text, at, head::LONGEST, backslash);
+        let semicolons = head.list.iter().take_while(|token| token.shape == Shape::Semicolon).count();
+        if let Some(last) = semicolons.checked_sub(1).and_then(|last| head.list.get(last)).filter(|_| head.list.len() == head::LONGEST) {
+            at = last.end as usize;
+            continue;
+        }
+        let is_cut = head.list.len() == head::LONGEST && head::may_be_cut(&head.cursor());
+        return if is_cut { Tokens::read(text, at, usize::MAX, backslash) } else { head };
+    }
 }
 
 fn after_semicolons<'t>(tokens: &'t Tokens<'_>) -> Cursor<'t> {
@@ -55,12 +66,7 @@ fn after_semicolons<'t>(tokens: &'t Tokens<'_>) -> Cursor<'t> {
 /// Every statement of it begins as one, and there is one.
 pub fn is_all_sql(tokens: &Tokens<'_>) -> bool {
     let mut any = false;
-    let mut cursor = tokens.cursor();
-    while !cursor.is_end() {
-        let statement = next_statement(&mut cursor);
-        if statement.is_end() {
-            continue;
-        }
+    for statement in Statements::of(tokens.cursor()).filter(|statement| !statement.is_end()) {
         if !head::begins(&statement) || is_sentence(statement) {
             return false;
         }
@@ -69,15 +75,23 @@ pub fn is_all_sql(tokens: &Tokens<'_>) -> bool {
     any
 }
 
+/// What begins with a verb could be a statement that is not known here, with others behind it; they stand where PostgreSQL says.
+fn behind_the_first(text: &str, backslash: Backslash) -> Found<'_> {
+    let tokens = Tokens::read(text, 0, usize::MAX, backslash);
+    let any =
+        tokens.broken.is_none() && Statements::of(tokens.cursor()).any(|statement| head::begins(&statement) && !is_sentence(statement));
+    if any { Found::Sql(tokens) } else { Found::Prose }
+}
+
 /// Whether the first statement of a text begins as one, and is not a sentence with an apostrophe in it.
 fn begins_sql(tokens: &Tokens<'_>) -> bool {
     let cursor = after_semicolons(tokens);
     if !head::begins(&cursor) {
         return false;
     }
-    let mut rest = cursor;
-    let first = next_statement(&mut rest);
-    let Some(broken) = tokens.broken.filter(|_| rest.is_end()) else { return true };
+    let mut statements = Statements::of(cursor);
+    let first = statements.next().unwrap_or(cursor);
+    let Some(broken) = tokens.broken.filter(|_| statements.is_end()) else { return true };
     !(is_apostrophe(tokens.text, broken.at) || is_sentence(first))
 }
 
@@ -114,8 +128,15 @@ fn in_prose(text: &str, backslash: Backslash) -> Found<'_> {
             }
             b';' => {
                 at += 1;
+                // Of many in a row, what is behind the last counts.
+                if text.get(at..).is_some_and(|rest| rest.trim_start().starts_with(';')) {
+                    continue;
+                }
                 // Where a head would take long to read, a comment that goes on for ever is opened at every semicolon.
-                let head = head_at(text, at, backslash);
+                let mut head = Tokens::read_statement(text, at, head::LONGEST, backslash);
+                if head.list.len() == head::LONGEST && head::may_be_cut(&head.cursor()) {
+                    head = Tokens::read_statement(text, at, usize::MAX, backslash);
+                }
                 let read = head.list.last().map_or(at, |last| last.end as usize).max(head.broken.map_or(at, |_| text.len()));
                 budget = budget.saturating_sub(read - at);
                 if budget == 0 {

@@ -3,35 +3,74 @@
 use super::lexer::Shape;
 use super::tokens::{Cursor, k};
 
-/// The tokens up to the semicolon that ends the statement here; the cursor moves behind it.
+/// The statements of a text, one after the other.
 ///
 /// A semicolon in parentheses is none of SQL, but for the actions of a rule; whoever splits by semicolons alone would run what stands
 /// between, so it counts. So does one in the body of a function only if the body does not end.
-pub fn next_statement<'t>(cursor: &mut Cursor<'t>) -> Cursor<'t> {
-    let start = *cursor;
-    let carries = carries(start);
-    // In parentheses no body begins: a parameter can be called so.
-    let mut inside_until = 0;
-    while !cursor.is_end() {
-        match cursor.shape(0) {
-            Some(Shape::Semicolon) => break,
-            Some(Shape::Open) if carries == Carries::Actions => cursor.skip(),
-            Some(Shape::Open) => {
-                inside_until = inside_until.max(cursor.group_end());
-                cursor.advance(1);
-            }
-            Some(Shape::Word)
-                if carries == Carries::Body && cursor.at >= inside_until && cursor.is(k::BEGIN) && cursor.kw(1) == k::ATOMIC =>
-            {
-                cursor.advance(2);
-                cursor.at = body_end(*cursor).unwrap_or(cursor.at);
-            }
-            _ => cursor.advance(1),
-        }
+pub struct Statements<'t> {
+    rest: Cursor<'t>,
+    /// No body that begins behind this place ends.
+    no_end_from: usize,
+}
+
+impl<'t> Statements<'t> {
+    pub fn of(text: Cursor<'t>) -> Self {
+        Self { rest: text, no_end_from: usize::MAX }
     }
-    let statement = Cursor { end: cursor.at, ..start };
-    cursor.advance(1);
-    statement
+
+    /// Whether the statement that came last is the last of the text.
+    pub fn is_end(&self) -> bool {
+        self.rest.is_end()
+    }
+
+    /// Behind the END of the body that begins here.
+    fn body_end(&mut self, body: Cursor<'_>) -> Option<usize> {
+        if body.at >= self.no_end_from {
+            return None;
+        }
+        let end = body_end(body);
+        if end.is_none() {
+            self.no_end_from = body.at;
+        }
+        end
+    }
+}
+
+impl<'t> Iterator for Statements<'t> {
+    type Item = Cursor<'t>;
+
+    /// The tokens up to the semicolon that ends a statement; maybe none.
+    fn next(&mut self) -> Option<Cursor<'t>> {
+        let start = self.rest;
+        let mut cursor = start;
+        if cursor.is_end() {
+            return None;
+        }
+        let carries = carries(start);
+        // In parentheses no body begins: a parameter can be called so.
+        let mut inside_until = 0;
+        while !cursor.is_end() {
+            match cursor.shape(0) {
+                Some(Shape::Semicolon) => break,
+                Some(Shape::Open) if carries == Carries::Actions => cursor.skip(),
+                Some(Shape::Open) => {
+                    inside_until = inside_until.max(cursor.group_end());
+                    cursor.advance(1);
+                }
+                Some(Shape::Word)
+                    if carries == Carries::Body && cursor.at >= inside_until && cursor.is(k::BEGIN) && cursor.kw(1) == k::ATOMIC =>
+                {
+                    cursor.advance(2);
+                    cursor.at = self.body_end(cursor).unwrap_or(cursor.at);
+                }
+                _ => cursor.advance(1),
+            }
+        }
+        let statement = Cursor { end: cursor.at, ..start };
+        cursor.advance(1);
+        self.rest = cursor;
+        Some(statement)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -17,9 +17,24 @@ pub struct Tokens<'a> {
     pub broken: Option<Break>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Nowhere,
+    BehindSemicolon,
+}
+
 impl<'a> Tokens<'a> {
     /// Everything from a place on, or the first `most` tokens.
     pub fn read(text: &'a str, from: usize, most: usize, backslash: Backslash) -> Self {
+        Self::read_to(text, from, most, Stop::Nowhere, backslash)
+    }
+
+    /// The same, and nothing behind the next semicolon.
+    pub fn read_statement(text: &'a str, from: usize, most: usize, backslash: Backslash) -> Self {
+        Self::read_to(text, from, most, Stop::BehindSemicolon, backslash)
+    }
+
+    fn read_to(text: &'a str, from: usize, most: usize, stop: Stop, backslash: Backslash) -> Self {
         let mut tokens = Self { text, list: Vec::new(), broken: None };
         if text.len() > TEXT_LIMIT {
             tokens.broken = Some(Break { at: from, why: Unreadable::TooLong });
@@ -63,6 +78,9 @@ impl<'a> Tokens<'a> {
                 continue;
             }
             tokens.list.push(token);
+            if stop == Stop::BehindSemicolon && token.shape == Shape::Semicolon {
+                break;
+            }
         }
         tokens
     }
@@ -283,6 +301,11 @@ impl<'t> Cursor<'t> {
         }
     }
 
+    /// Whether this word stands before.
+    pub fn is_behind(&self, kw: Kw) -> bool {
+        self.at.checked_sub(1).and_then(|before| self.tokens.get(before)).is_some_and(|before| before.kw == kw)
+    }
+
     /// LOOP, which is a word of PL/pgSQL and none of SQL.
     pub fn is_loop(&self) -> bool {
         self.shape(0) == Some(Shape::Word) && self.word(0).eq_ignore_ascii_case("loop")
@@ -310,7 +333,7 @@ pub mod k {
         DEPENDS DEPTH DETACH DISABLE DISCARD DISTINCT DO DOMAIN DOUBLE DROP ELSE ENABLE END ESCAPE EVENT EXCEPT EXECUTE EXISTS
         EXPLAIN EXTENSION EXTERNAL FALSE FAMILY FETCH FILTER FIRST FOR FORCE FOREIGN FREEZE FROM FULL FUNCTION GLOBAL GRANT
         GRANTED GROUP HANDLER HAVING HOUR IDENTITY IF ILIKE IMMUTABLE IMPORT IN INCREMENT INDEX INHERIT INSENSITIVE INSERT
-        INSTEAD INTERSECT INTERVAL INTO IS ISNULL ISOLATION JSON LABEL LANGUAGE LARGE LEAKPROOF LIKE LIMIT LISTEN LOAD LOCAL
+        INSTEAD INTERSECT INTERVAL INTO IS ISNULL ISOLATION JOIN JSON LABEL LANGUAGE LARGE LEAKPROOF LIKE LIMIT LISTEN LOAD LOCAL
         LOCALTIME LOCALTIMESTAMP LOCK LOGGED MAPPING MATCHED MATERIALIZED MAXVALUE MERGE METHOD MINUTE MINVALUE MONTH MOVE NAMES
         NATIONAL NCHAR NO NORMALIZED NOT NOTIFY NOTNULL NOWAIT NULL OBJECT OF OFFSET ON ONLY OPERATOR OPTION OPTIONS OR ORDER
         OVER OVERLAPS OVERRIDING OWNED OWNER PARALLEL PARAMETER PLANS POLICY PRECISION PREPARE PREPARED PRIVILEGES PROCEDURAL

@@ -279,14 +279,29 @@ fn sql_is_found_wherever_it_stands() {
         (r#"{"target":"t","payload":{"SQL":"A","Qu\u0065ry":"B"}}"#, &[("/payload/SQL", "A"), ("/payload/Query", "B")]),
         (r#"{"target":"t","payload":{"x":[0,{"y/~":{"sql":"A"}}]}}"#, &[("/payload/x/1/y~1~0/sql", "A")]),
         (r#"{"target":"t","payload":[{"sql":"A"}]}"#, &[("/payload/0/sql", "A")]),
-        (r#"{"target":"t","payload":{"sql":["A",1,"B"]}}"#, &[("/payload/sql/0", "A"), ("/payload/sql/2", "B"), ("/payload/sql", "A B")]),
+        (
+            r#"{"target":"t","payload":{"sql":["A",1,"B"]}}"#,
+            &[("/payload/sql/0", "A"), ("/payload/sql/2", "B"), ("/payload/sql", "A 1 B"), ("/payload/sql", "A1B")],
+        ),
         (
             r#"{"target":"t","payload":{"sql":["A--","B"]}}"#,
-            &[("/payload/sql/0", "A--"), ("/payload/sql/1", "B"), ("/payload/sql", "A-- B"), ("/payload/sql", "A--\nB")],
+            &[
+                ("/payload/sql/0", "A--"),
+                ("/payload/sql/1", "B"),
+                ("/payload/sql", "A-- B"),
+                ("/payload/sql", "A--\nB"),
+                ("/payload/sql", "A--B"),
+            ],
         ),
         (
             r#"{"target":"t","payload":{"sql":[["A"],["B",{"x":"C"}]]}}"#,
-            &[("/payload/sql/0/0", "A"), ("/payload/sql/1/0", "B"), ("/payload/sql/1/1/x", "C"), ("/payload/sql", "A B")],
+            &[
+                ("/payload/sql/0/0", "A"),
+                ("/payload/sql/1/0", "B"),
+                ("/payload/sql/1/1/x", "C"),
+                ("/payload/sql", "A B"),
+                ("/payload/sql", "AB"),
+            ],
         ),
         (r#"{"target":"t","payload":{"sql":["A"]}}"#, &[("/payload/sql/0", "A")]),
         (r#"{"target":"t","payload":{"sql":{"text":"A","values":["B"]}}}"#, &[("/payload/sql/text", "A"), ("/payload/sql/values/0", "B")]),
@@ -305,8 +320,8 @@ fn sql_is_found_wherever_it_stands() {
 #[test]
 fn what_is_gathered_is_bounded() {
     let items = |count: usize| format!(r#"{{"target":"t","operation":[{}]}}"#, vec!["\"a\""; count].join(","));
-    assert_eq!(parse(items(16_383)).unwrap().sql.len(), 16_384);
-    assert_eq!(parse(items(16_384)).unwrap_err().code(), "invalid_envelope");
+    assert_eq!(parse(items(16_382)).unwrap().sql.len(), 16_384);
+    assert_eq!(parse(items(16_383)).unwrap_err().code(), "invalid_envelope");
     let text = |bytes: usize| format!(r#"{{"target":"t","payload":{{"sql":"{}"}}}}"#, "a".repeat(bytes));
     assert!(parse(text(4 << 20)).is_ok());
     assert_eq!(parse(text((4 << 20) + 1)).unwrap_err().code(), "invalid_envelope");

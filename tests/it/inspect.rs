@@ -107,6 +107,101 @@ async fn envelopes_are_judged_byte_for_byte_as_the_door_would() {
     assert_eq!(ran.values()[2]["findings"][0]["pointer"], "/payload/sql");
 }
 
+/// What code hands to a database: literals as they come together when it runs, with what is filled in given the benefit of the doubt.
+#[tokio::test]
+async fn code_is_judged_by_what_its_literals_come_to() {
+    let refused = [
+        "db.run('DROP TABLE users')",
+        "db.run('DROP ' 'TABLE ' 'users')",
+        "db.run('DROP TABLE users; ' + more)",
+        "db.run('DROP TABLE users ' + more)",
+        "cur.execute(\"DELETE FROM users \"\n            \"WHERE true\")",
+        "q = 'DELETE FROM users'\n'WHERE id = 1'\ndb.run(q)",
+        "function f() {\n  let q = 'DELETE FROM users'\n  ' WHERE id = 1'\n}",
+        "db.run('DELETE FROM users')('WHERE id = 1')",
+        "q = 'DROP '; q += 'TABLE users'",
+        "q = ('DELETE '\n     'FROM ')\nq += 'users'\nq += ';'",
+        "q = 'DELETE FROM users'\nif c:\n    q += ' WHERE id = 1'",
+        "q = 'DELETE FROM users'\nr += ' WHERE id = 1'",
+        "db.run(f'DELETE FROM {table}')",
+        "db.run(f'UPDATE {table} SET {column} = %s')",
+        "db.run('DELETE FROM %s WHERE true' % table)",
+        "db.run(f'ALTER TABLE {table} DROP COLUMN {name}')",
+        "run(f'{\"DROP TABLE users\"}')",
+        "run(f\"{'DROP TABLE users'}\")",
+        "run(f\"{'DROP'} TABLE users\")",
+        "run(f\"{x} {f('DROP ' + 'TABLE users')}\")",
+        "run(`${`DROP TABLE users`}`)",
+        "run(`a ${b ? `DROP TABLE ${t}` : {}} c`)",
+        "run(' '.join(['DROP', 'TABLE', 'users']))",
+        "run(\"\".join((\n  'DR' + 'OP ',\n  'TABLE users')))",
+        "run(['DROP', 'TABLE', 'users'].join(' '))",
+        "run(['DROP TABLE users', 'x'])",
+        "run(['DROP TABLE users', x].join(''))",
+        "run(\"DROP TABLE users;\\0\")",
+    ];
+    let fine = [
+        "cur.execute(\"UPDATE users SET name=%s \"\n            \"WHERE id=%s\", (n, i))",
+        "cur.execute(\"UPDATE users SET name=%s \" # why\n            \"WHERE id=%s\", (n, i))",
+        "q = \"DELETE FROM users\\n\" + \"WHERE id = 1\"",
+        "q = (\"DELETE FROM users\"\n     \" WHERE id = 1\")",
+        "q = 'DELETE FROM users' \\\n    ' WHERE id = 1'",
+        "q = 'DELETE FROM users' +\n  ' WHERE id = 1'",
+        "$q = 'DELETE FROM users' . ' WHERE id = 1';",
+        "q = 'DELETE FROM users'\nq += ' WHERE id = %s'\ndb.run(q, [i])",
+        "q = 'DELETE FROM users '; q += 'WHERE id = 1';",
+        "db.run(' '.join(['DELETE FROM users', 'WHERE id = 1']))",
+        "db.run(['DELETE FROM users', 'WHERE id = 1'].join('\\n'))",
+        "db.run(f\"DELETE FROM users WHERE {col} = %s\")",
+        "db.run(f\"UPDATE users SET a=1 WHERE {w}\")",
+        "db.run(f'DELETE FROM {t} WHERE {c}')",
+        "db.run(f'DELETE FROM {t} WHERE a = {a} {more}')",
+        "db.run(f'UPDATE {t} SET {a} = {b}, {c} = {d} {where}')",
+        "db.run(f\"DELETE FROM {t} WHERE a IN ({', '.join(marks)}) AND b BETWEEN {x} AND {y} RETURNING {z}\")",
+        "db.run(\"delete from users where \" + cond)",
+        "db.run('delete from users ' + where)",
+        "db.run('UPDATE users SET a = ' + a + ' WHERE id = ' + id)",
+        "db.run(`UPDATE users SET a = ${a} WHERE id = ${id}`)",
+        "db.run(`DELETE FROM users ${where ? `WHERE ${where}` : ``}`)",
+        "db.run('DELETE FROM users WHERE id = %d' % i)",
+        "print(f\"{user}: update of {n} rows; delete from {place}\")",
+        "print('drop', 'table', 'users')\nwords = ['DROP', 'TABLE', 'users']",
+        "text = \", \".join(['drop', 'table'])",
+        "data = '{\"a\": {\"drop\": 1}}'",
+    ];
+    let line = |code: &&str| json!({"envelope": {"target": "python-executor", "payload": {"code": code}}}).to_string();
+    let lines: Vec<String> = refused.iter().chain(&fine).map(line).collect();
+    let ran = inspect(&lines.iter().map(String::as_str).collect::<Vec<_>>()).await.expect(0);
+    let said: Vec<_> = refused.iter().chain(&fine).zip(verdicts(&ran)).collect();
+    let wrong: Vec<_> = said.iter().enumerate().filter(|(at, (_, (verdict, _)))| (verdict == "deny") != (*at < refused.len())).collect();
+    assert!(wrong.is_empty() && said.len() == refused.len() + fine.len(), "{wrong:#?}");
+}
+
+/// A text that is taken out of its wrapping is what it was in it.
+#[tokio::test]
+async fn texts_are_judged_without_their_wrapping_too() {
+    let table = [
+        ("DROP TABLE users;\0", "string", "deny"),
+        ("DROP TABLE users\0 it's", "string", "deny"),
+        ("Drop table seven from the plan\0", "string", "allow"),
+        ("SELECT 1\0; DROP TABLE users", "string", "allow"),
+        ("```sql\nDROP TABLE users;\n```", "sql", "deny"),
+        ("```\nDROP TABLE users", "sql", "deny"),
+        ("\n ```SQL\r\nSELECT 1\r\n ```\r\n```\r\nTRUNCATE users\r\n```", "sql", "deny"),
+        ("```sql\nSELECT 'drop table users';\n```\nIt's fine; drop me a line.", "sql", "allow"),
+        ("How about\n```sql\nDROP TABLE users;\n```", "sql", "allow"),
+        ("```python\nprint('it is done')\n```", "sql", "allow"),
+        ("```sql\nDROP TABLE users;\n```", "string", "allow"),
+    ];
+    let lines: Vec<_> = table.iter().map(|(text, field, _)| json!({"id": text, "text": text, "as": field}).to_string()).collect();
+    let ran = inspect(&lines.iter().map(String::as_str).collect::<Vec<_>>()).await.expect(0);
+    for ((text, field, verdict), answer) in table.iter().zip(ran.values()) {
+        assert_eq!(answer["verdict"].as_str(), Some(*verdict), "as {field}: {text}");
+    }
+    let fenced = &ran.values()[4]["findings"][0];
+    assert_eq!((&fenced["span"], &fenced["statement"]), (&json!([7, 23]), &json!("DROP TABLE users")));
+}
+
 #[tokio::test]
 async fn a_wrong_line_gets_an_error_and_the_stream_goes_on() {
     let fine = r#"{"id": "fine", "text": "DROP TABLE a", "as": "sql"}"#;

@@ -57,6 +57,9 @@ fn sql_is_found_however_it_is_wrapped() {
         ("an array in a string", json!({"body": in_string(&json!([DROP]))}), "/payload/body/0", Reading::Text),
         ("below a field in a string", json!({"query": in_string(&json!({"x": DROP}))}), "/payload/query/x", Reading::Sql),
         ("JSON in JSON", in_strings(&sql, 4), "/payload/x/x/x/x/sql", Reading::Sql),
+        ("JSON in JSON, as deep as it goes", in_strings(&sql, 8), "/payload/x/x/x/x/x/x/x/x/sql", Reading::Sql),
+        ("once more in quotes", json!({"note": in_string(&json!(DROP))}), "/payload/note", Reading::Text),
+        ("twice more in quotes", json!({"note": in_string(&in_string(&json!(DROP)))}), "/payload/note", Reading::Text),
         ("twice in quotes", json!({"body": in_string(&in_string(&sql))}), "/payload/body/sql", Reading::Sql),
         ("blanks around it", json!({"body": format!(" \n{sql}\t")}), "/payload/body/sql", Reading::Sql),
         (
@@ -124,7 +127,7 @@ fn a_string_that_is_no_json_is_a_string() {
         "[\"a\" \"DROP TABLE users\"]",
         "{\"a\":1 \"sql\":\"DROP TABLE users\"}",
         "{'sql':'DROP TABLE users'}",
-        "\"DROP TABLE users\"",
+        "\"DROP TABLE users\" is dangerous",
         "\"a\" says \"b\"",
         "[1;2]",
     ] {
@@ -132,10 +135,67 @@ fn a_string_that_is_no_json_is_a_string() {
     }
     let as_it_is = judged_of("any", &json!({"sql": "{\"sql\":\"DROP TABLE users\"} and more"}));
     assert_eq!(as_it_is, [("/payload/sql".to_owned(), Reading::Sql, "{\"sql\":\"DROP TABLE users\"} and more".to_owned())]);
-    let too_deep = json!({"sql": in_strings(&json!({"sql": DROP}), 5)["x"]});
-    let found = judged_of("any", &too_deep);
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].2.starts_with("{\"sql\""), "beyond the depth it is judged as it stands: {found:?}");
+}
+
+/// A JSON string may as well be a name in quotes: nobody knows who reads it next.
+#[test]
+fn a_string_in_quotes_is_judged_with_them_and_without() {
+    let texts = |payload: &Value| judged_of("any", payload).into_iter().map(|(.., text)| text).collect::<Vec<_>>();
+    assert_eq!(texts(&json!({"sql": in_string(&json!(DROP))})), [DROP, "\"DROP TABLE users\""]);
+    assert!(texts(&json!({"sql": ["DROP TABLE", "\"users\""]})).contains(&"DROP TABLE \"users\"".to_owned()));
+}
+
+/// How deep we look is no way to get by.
+#[test]
+fn what_is_too_deep_to_be_judged_is_refused_unless_it_says_nothing() {
+    let parsed = |payload: &Value| parse(&json!({"target": "any", "payload": payload}).to_string());
+    for innermost in [json!({"sql": DROP}), json!([DROP]), json!({"x": 1})] {
+        assert!(parsed(&in_strings(&innermost, 8)).is_ok(), "{innermost}");
+        let refused = parsed(&in_strings(&innermost, 9)).unwrap_err();
+        assert_eq!(refused.code(), "invalid_envelope");
+        let Failure::InvalidEnvelope { what } = refused else { panic!("{refused:?}") };
+        assert!(what.ends_with("at /payload/x/x/x/x/x/x/x/x/x"), "{what}");
+    }
+    for harmless in [json!([]), json!([1, [2]]), json!({}), json!("{not JSON}"), json!("\"a\" or \"b\"")] {
+        let value = if harmless.is_string() { harmless } else { in_string(&harmless) };
+        assert_eq!(parsed(&in_strings(&json!({"x": value}), 8)).unwrap().sql, [], "{value}");
+    }
+    assert!(parsed(&json!({"prompt": in_strings(&json!({"sql": DROP}), 9)["x"]})).is_ok(), "prose is let be");
+    // Brackets in a string: below so many of them no name counts, so all that stands there is SQL.
+    let brackets = format!("{}{{\"sql\":\"now; {DROP}\"}}{}", "[".repeat(300), "]".repeat(300));
+    assert!(judged_of("any", &json!({"body": brackets})).iter().any(|(_, reading, text)| *reading == Reading::Sql && text.ends_with(DROP)));
+}
+
+/// What the items of an array come to, whoever puts them together.
+#[test]
+fn pieces_are_judged_as_what_they_come_to() {
+    let joined = |sql: Value| {
+        let body = json!({"target": "any", "payload": {"sql": sql}}).to_string();
+        let joined = parse(&body).unwrap().sql.into_iter().filter(|sql| sql.joined);
+        joined.map(|sql| (sql.reading, sql.text)).collect::<Vec<_>>()
+    };
+    let spaced = |text: &str| (Reading::Sql, text.to_owned());
+    let glued = |text: &str| (Reading::Text, text.to_owned());
+    let cases = [
+        (json!(["DROP TA", "BLE users"]), vec![spaced("DROP TA BLE users"), glued("DROP TABLE users")]),
+        (json!(["a OR tr", "ue", " x"]), vec![spaced("a OR tr ue  x"), glued("a OR true x")]),
+        (json!(["DROP ", "TABLE a"]), vec![spaced("DROP  TABLE a")]),
+        (json!(["SELECT 1;", "more"]), vec![spaced("SELECT 1; more")]),
+        (json!(["SELECT 1", "SELECT 2", "drop x"]), vec![spaced("SELECT 1 SELECT 2 drop x")]),
+        (json!(["a -- b", " c"]), vec![spaced("a -- b  c"), spaced("a -- b\n c")]),
+        (json!(["a OR ", true]), vec![spaced("a OR  true")]),
+        (json!(["a = ", -1, " OR ", [1.5, false], null]), vec![spaced("a =  -1  OR  1.5 false"), glued("a = -1 OR 1.5false")]),
+        (json!("[\"a \", 1e999, 7, true]"), vec![spaced(&format!("a  {} 7 true", f64::MAX)), glued(&format!("a {}7true", f64::MAX))]),
+        (json!([1, 2, [3, 4]]), vec![]),
+        (json!(["a", {"b": 1, "c": true}]), vec![]),
+    ];
+    for (sql, expected) in cases {
+        assert_eq!(joined(sql.clone()), expected, "{sql}");
+    }
+    let vector = json!({"target": "any", "payload": {"query": {"near": vec![0.5; 100_000]}}}).to_string();
+    assert_eq!(parse(&vector).unwrap().sql, []);
+    let numbers = format!(r#"{{"target":"any","payload":{{"sql":["a"{}]}}}}"#, ",1".repeat(1 << 20));
+    assert_eq!(parse(&numbers).unwrap_err().code(), "invalid_envelope");
 }
 
 #[test]
@@ -160,7 +220,7 @@ fn an_operation_hides_nothing() {
 #[test]
 fn of_code_each_literal_is_judged_where_policy_says_that_it_is_code() {
     let code = json!({"code": "db.run('DROP TABLE ' 'users')"});
-    let literals: Vec<_> = ["DROP TABLE ", DROP].map(|text| ("/payload/code".to_owned(), Reading::Text, text.to_owned())).to_vec();
+    let literals = vec![("/payload/code".to_owned(), Reading::Text, DROP.to_owned())];
     for (target, is_code) in [("python-executor", true), ("t", true), ("node-7", true), ("brain", false)] {
         assert_eq!(judged_of(target, &code), if is_code { literals.clone() } else { Vec::new() }, "{target}");
         // The target may be named behind the code.

@@ -47,6 +47,7 @@ mod runaways;
 mod runbooks;
 mod schema_check;
 mod settings;
+mod sql_corpus;
 mod sql_door;
 mod sql_filter;
 mod sql_page;

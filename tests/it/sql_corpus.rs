@@ -1,5 +1,6 @@
 //! The project's own corpus of SQL: whatever spelling a dangerous statement is in, its rule finds it; harmless statements and prose pass.
 //! `tests/corpus/refuse/<rule>/` and `allow/` hold what a field of SQL says, `text/` what any other field says; a file's name says why.
+//! What the shipped policy only observes is found and passes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,12 @@ fn texts(folder: &Path) -> Vec<(String, String)> {
 
 fn found(text: &str, field: Field) -> BTreeSet<&'static str> {
     examine(text, field, Backslashes::Plain).findings.into_iter().map(|finding| finding.rule.id).collect()
+}
+
+/// What of it the shipped policy refuses.
+fn refused(text: &str, field: Field) -> BTreeSet<&'static str> {
+    let shipped: toml::Table = include_str!("../../policies/sql.toml").parse().unwrap();
+    found(text, field).into_iter().filter(|id| shipped["sql"]["rules"][id].as_str() == Some("enforce")).collect()
 }
 
 #[test]
@@ -47,7 +54,7 @@ fn harmless_statements_and_prose_pass() {
     let texts = texts(&corpus().join("allow"));
     assert!(texts.len() >= 100);
     let alarms: Vec<_> =
-        texts.into_iter().map(|(name, text)| (name, found(&text, Field::Sql))).filter(|(_, found)| !found.is_empty()).collect();
+        texts.into_iter().map(|(name, text)| (name, refused(&text, Field::Sql))).filter(|(_, found)| !found.is_empty()).collect();
     assert!(alarms.is_empty(), "{alarms:#?}");
 }
 
@@ -55,7 +62,7 @@ fn harmless_statements_and_prose_pass() {
 fn what_is_harmless_in_a_field_of_sql_is_harmless_in_any() {
     let texts = texts(&corpus().join("allow"));
     let alarms: Vec<_> =
-        texts.into_iter().map(|(name, text)| (name, found(&text, Field::Text))).filter(|(_, found)| !found.is_empty()).collect();
+        texts.into_iter().map(|(name, text)| (name, refused(&text, Field::Text))).filter(|(_, found)| !found.is_empty()).collect();
     assert!(alarms.is_empty(), "{alarms:#?}");
 }
 
@@ -72,6 +79,6 @@ fn prose_that_speaks_of_sql_passes_in_other_fields() {
     let texts = texts(&corpus().join("text/allow"));
     assert!(texts.len() >= 15);
     let alarms: Vec<_> =
-        texts.into_iter().map(|(name, text)| (name, found(&text, Field::Text))).filter(|(_, found)| !found.is_empty()).collect();
+        texts.into_iter().map(|(name, text)| (name, refused(&text, Field::Text))).filter(|(_, found)| !found.is_empty()).collect();
     assert!(alarms.is_empty(), "{alarms:#?}");
 }

@@ -147,10 +147,33 @@ mod places_in_a_call {
         nested_object: "drop-table", { "operation": "run", "payload": { "params": { "statement": "DROP TABLE users" } } };
         array: "drop-table", { "operation": "batch", "payload": { "statements": ["SELECT 1", "DROP TABLE users"] } };
         array_of_pieces: "drop-table", { "payload": { "sql": ["DROP", "TABLE users"] } };
+        array_of_pieces_of_words: "drop-table", { "payload": { "sql": ["DROP TA", "BLE users"] } };
+        array_of_pieces_of_a_condition: "delete-without-where", { "payload": { "sql": ["DELETE FROM users WHERE id=1 ", "OR tr", "ue"] } };
+        array_with_a_truth_value: "delete-without-where", { "payload": { "sql": ["DELETE FROM users WHERE id = 1 OR ", true] } };
+        array_with_numbers: "delete-without-where", { "payload": { "sql": ["DELETE FROM users WHERE ", 1, "=", 1] } };
         upper_case_key: "drop-table", { "payload": { "SQL": "DROP TABLE users" } };
         json_in_a_string: "drop-table", { "payload": "{\"sql\": \"DROP TABLE users\"}" };
         json_in_json_in_a_string: "drop-table", { "payload": { "body": "{\"args\": \"{\\\"sql\\\": \\\"DROP TABLE users\\\"}\"}" } };
+        json_string_in_a_string: "drop-table", { "payload": { "sql": "\"DROP TABLE users\"" } };
+        json_string_in_a_string_of_any_name: "drop-table", { "payload": { "note": "\"\\\"DROP TABLE users\\\"\"" } };
+        fenced_as_models_do: "drop-table", { "payload": { "sql": "```sql\nDROP TABLE users;\n```" } };
+        fenced_behind_another: "delete-without-where", { "payload": { "query": " \n```\nSELECT 1\n```\nand then\n  ```sql\nDELETE FROM users\n```\nIt's done" } };
+        ended_by_a_nul: "drop-table", { "payload": { "note": "DROP TABLE users;\0 and more" } };
         arguments_of_a_tool_call: "drop-table", { "payload": { "tool": "execute_sql", "arguments": { "query": "DROP TABLE users" } } };
+    }
+
+    #[tokio::test]
+    async fn json_too_deep_in_strings_to_be_judged() {
+        let house = House::open().await;
+        let payload = (0..9).fold(json!({ "sql": "x; DROP TABLE users" }), |value, _| json!({ "data": value.to_string() }));
+        assert_eq!(house.call("gemini-chat").to("get-embedding").payload(payload).send().await.expect(400).code(), "invalid_envelope");
+        assert_eq!(house.targets.received("get-embedding").len(), 0);
+    }
+
+    #[tokio::test]
+    async fn json_five_deep_in_strings() {
+        let payload = (0..5).fold(json!({ "sql": "x; DROP TABLE users" }), |value, _| json!({ "data": value.to_string() }));
+        refused(json!({ "payload": payload }), "drop-table").await;
     }
 
     #[tokio::test]
@@ -183,6 +206,10 @@ mod prose {
     passed! {
         question_in_a_field_for_sql: "What's the drop rate? Who's in?";
         sentence_that_begins_like_a_statement: "Drop table seven from the seating plan -- it's in the shared doc.";
+        fenced_statements_without_harm: "```sql\nDELETE FROM users WHERE id = 1\n```\nIt's what you asked for; drop me a line.";
+        statements_and_their_values: json!(["DELETE FROM users WHERE id = $1", 7, "UPDATE a SET b = ? WHERE c = ? AND d = 'x'", "y", true]);
+        statements_one_after_the_other: json!(["DELETE FROM users WHERE id = 1", "DELETE FROM a WHERE b = c", "it's all"]);
+        name_in_quotes: "\"users\"";
         quotation_of_a_statement: "Why is 'x; DROP TABLE users; y' dangerous?";
     }
 

@@ -195,6 +195,39 @@ fn an_exception_by_statement_covers_that_statement() {
     assert!(!passes(&both, &source("alice"), "brain", "DELETE FROM drafts WHERE 'a' = 'a'"), "all that it names must be so");
     let broken = format!("statements = ['{}']", fingerprint("SELECT 'abc"));
     assert!(passes(&broken, &source("alice"), "brain", "SELECT 'abc"));
+    assert!(!passes(&broken, &source("alice"), "brain", "SELECT 'abc; DROP TABLE users"), "how it goes on is part of it");
+}
+
+#[test]
+fn an_exception_by_name_covers_nothing_that_a_statement_does_not_name() {
+    let cases = [
+        ("TRUNCATE tmp_a", true),
+        ("TRUNCATE tmp_a CASCADE", false),
+        ("DROP TABLE tmp_a, tmp_b", true),
+        ("DROP TABLE tmp_a CASCADE", false),
+        ("GRANT SELECT ON tmp_a TO agent", true),
+        ("GRANT postgres TO tmp_agent", false),
+        ("GRANT tmp_role TO tmp_agent", true),
+        ("GRANT ALL ON ALL TABLES IN SCHEMA public TO tmp_agent", false),
+        ("GRANT SELECT ON LARGE OBJECT 17 TO tmp_agent", false),
+    ];
+    for (sql, expected) in cases {
+        assert_eq!(passes("objects = ['tmp_*']", &source("alice"), "brain", sql), expected, "{sql}");
+    }
+    let own = "[[exception]]\nrules = ['drop-table', 'drop-cascade']\nobjects = ['tmp_*']\nreason = 'x'\nby = 'dba'\n";
+    let verdict = call(&policy(own), &source("alice"), "brain", "DROP TABLE tmp_a CASCADE");
+    assert_eq!(outcome(&verdict), "excepted from drop-table by b.toml:2, excepted from drop-cascade by b.toml:2", "who means it says so");
+}
+
+#[test]
+fn what_migrations_and_poolers_do_every_day_is_observed_unless_policy_says_otherwise() {
+    let texts = ["DROP TRIGGER IF EXISTS a ON t", "SET ROLE app", "RESET SESSION AUTHORIZATION", "DISCARD ALL"];
+    let own = "[sql.rules]\ndrop-trigger = 'enforce'\nchange-role = 'enforce'\n";
+    for sql in texts {
+        let verdict = call(&policy(""), &source("alice"), "brain", sql);
+        assert!(denied(&verdict).is_none() && verdict.proof().observed().len() == 1, "{sql}");
+        assert!(denied(&call(&policy(own), &source("alice"), "brain", sql)).is_some(), "{sql}");
+    }
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 
 use super::super::escapes::{Unknown, unescaped};
 use super::super::fields::Under;
+use super::pieces::Bare;
 use super::walk::{Mark, Walk};
 use crate::verdict::Failure;
 
-/// What stands deeper has no place of its own, and names count for nothing there.
+/// What stands deeper has no place of its own. Which names it stands under nobody looks at there, so all of it is SQL.
 const DEPTH: usize = 256;
 
 /// Whether a text may be JSON and no mere number or word.
@@ -56,7 +57,7 @@ pub fn read(walk: &mut Walk<'_, '_>, text: &str, under: Under) -> Result<bool, F
     while let Some((token, behind)) = token(rest) {
         rest = behind.trim_ascii_start();
         match (token, next) {
-            (Token::String(text), _) if deeper > 0 => walk.string(&text, under)?,
+            (Token::String(text), _) if deeper > 0 => walk.string(&text, Under::Sql)?,
             (Token::Open(_), _) if deeper > 0 => deeper += 1,
             (Token::Close(_), _) if deeper > 0 => {
                 deeper -= 1;
@@ -78,14 +79,15 @@ pub fn read(walk: &mut Walk<'_, '_>, text: &str, under: Under) -> Result<bool, F
             }
             (Token::Colon, Next::Colon) => next = Next::Value,
             (Token::String(text), Next::Value) => {
-                // A string in a string is looked into for the JSON in it.
-                if open.is_empty() && !is_json(&text) {
-                    return Ok(false);
-                }
                 walk.string(&text, under)?;
                 next = Next::Comma;
             }
-            (Token::Bare, Next::Value) => next = Next::Comma,
+            (Token::Bare(word), Next::Value) => {
+                if let Some(value) = Bare::parse(word).filter(|_| under == Under::Sql) {
+                    walk.bare(value, under)?;
+                }
+                next = Next::Comma;
+            }
             (Token::Comma, Next::Comma) => match open.last() {
                 Some(Open { bracket: Bracket::Object, under: around, .. }) => {
                     walk.leave_member();
@@ -126,7 +128,7 @@ enum Token<'t> {
     Comma,
     String(Cow<'t, str>),
     /// A number, `true`, `NaN`.
-    Bare,
+    Bare(&'t str),
 }
 
 /// What a text begins with, and what follows that.
@@ -143,7 +145,7 @@ fn token(text: &str) -> Option<(Token<'_>, &str)> {
         _ => {
             let is_bare = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.' | b'_');
             let length = text.bytes().take_while(is_bare).count();
-            return if length == 0 { None } else { Some((Token::Bare, text.get(length..)?)) };
+            return if length == 0 { None } else { text.split_at_checked(length).map(|(word, behind)| (Token::Bare(word), behind)) };
         }
     };
     Some((token, text.get(1..)?))

@@ -3,6 +3,7 @@
 //! One pass over the body checks everything and gathers what the gates ask for, without building a tree. Failures name a place, never what stands there: a body may hold secrets.
 
 mod embedded;
+mod pieces;
 mod visit;
 mod walk;
 

@@ -7,6 +7,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 
 use super::super::fields::Under;
 use super::super::legible;
+use super::pieces::Bare;
 use super::walk::{Place, Walk};
 use super::{ambiguous, invalid};
 use crate::identity::{Action, NAME_LIMIT};
@@ -76,6 +77,11 @@ impl Node<'_, '_, '_> {
         Err(fail(self.walk, invalid(what)))
     }
 
+    fn bare<E: Error>(mut self, value: Bare) -> Result<(), E> {
+        self.check(|_| false)?;
+        self.walk.bare(value, self.under).map_err(|failure| fail(self.walk, failure))
+    }
+
     fn string(&mut self, text: &str) -> Result<(), Failure> {
         match self.role {
             Role::Root => return Err(invalid("the body must be a JSON object")),
@@ -122,20 +128,20 @@ impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
         self.check(|role| role == Role::Action)
     }
 
-    fn visit_bool<E: Error>(mut self, _: bool) -> Result<(), E> {
-        self.check(|_| false)
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.bare(Bare::Truth(value))
     }
 
-    fn visit_i64<E: Error>(mut self, _: i64) -> Result<(), E> {
-        self.check(|_| false)
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.bare(Bare::Integer(value))
     }
 
-    fn visit_u64<E: Error>(mut self, _: u64) -> Result<(), E> {
-        self.check(|_| false)
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.bare(Bare::Natural(value))
     }
 
-    fn visit_f64<E: Error>(mut self, _: f64) -> Result<(), E> {
-        self.check(|_| false)
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.bare(Bare::Float(value))
     }
 
     fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {

@@ -3,12 +3,14 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::mem::size_of;
 
 use super::super::begins::begins_as_sql;
 use super::super::code::literals;
 use super::super::fields::{CodeFields, Fields, Reading, Sieve, Under, Way};
 use super::super::{SqlText, legible};
 use super::embedded::{self, is_json};
+use super::pieces::{Bare, Piece, joined};
 use super::{ambiguous, invalid};
 use crate::identity::Action;
 use crate::verdict::Failure;
@@ -19,8 +21,9 @@ const SQL_TEXTS: usize = 16_384;
 /// How long they may be together, pieces and what they are joined to. Judging holds sixteen bytes for each token of the longest.
 const SQL_BYTES: usize = 4 << 20;
 
-/// JSON in a string in JSON, and so on: what stands deeper is a string like any other.
-const EMBEDDED: usize = 4;
+/// JSON in a string in JSON, and so on. Each level doubles what a quote takes, so nothing that anybody means stands deeper; what does is
+/// refused, for whoever reads it could find there what was not judged.
+const EMBEDDED: usize = 8;
 
 /// A longer pointer is cut: it is for people, and a body of nothing but names must not grow while it is read.
 const POINTER_LIMIT: usize = 256;
@@ -45,8 +48,8 @@ pub struct Walk<'de, 'f> {
     sql_bytes: usize,
     /// What code there is, if it is code: that is known with the target.
     code: Vec<(CodeFields, SqlText)>,
-    /// Which of the strings in `sql` stand in the arrays that are still open, at any depth of them.
-    pieces: Vec<usize>,
+    /// What stands in the arrays of SQL that are still open, at any depth of them.
+    pieces: Vec<Piece>,
     /// How many strings of JSON the reader is in.
     embedded: usize,
 }
@@ -185,12 +188,17 @@ impl<'de, 'f> Walk<'de, 'f> {
 
     /// A string, where the reader stands.
     pub fn string(&mut self, text: &str, under: Under) -> Result<(), Failure> {
-        if under == Under::Prose || (is_json(text) && self.read_embedded(text, under)?) {
+        // What is too deep is only looked at for whether it is JSON.
+        if under == Under::Prose || self.embedded > EMBEDDED {
+            return Ok(());
+        }
+        // A JSON string in a string may be a name in quotes as well: it is judged as both.
+        if is_json(text) && self.read_embedded(text, under)? && !text.trim_ascii_start().starts_with('"') {
             return Ok(());
         }
         match under {
             Under::Sql if !text.trim().is_empty() => {
-                self.pieces.push(self.sql.len());
+                self.pieces.push(Piece::Text(self.sql.len()));
                 self.collect(text.to_owned(), Reading::Sql, false)
             }
             Under::Code(fields) if text.contains(['\'', '"', '`']) => {
@@ -204,12 +212,23 @@ impl<'de, 'f> Walk<'de, 'f> {
         }
     }
 
+    /// A number or a truth value, where the reader stands: behind a piece of SQL it is one, too.
+    pub fn bare(&mut self, value: Bare, under: Under) -> Result<(), Failure> {
+        if under != Under::Sql || self.pieces.is_empty() || !matches!(self.path.last(), Some(Step::Item(_))) {
+            return Ok(());
+        }
+        self.sql_bytes += size_of::<Piece>();
+        if self.sql_bytes > SQL_BYTES {
+            return Err(too_long());
+        }
+        self.pieces.push(Piece::Bare(value));
+        Ok(())
+    }
+
     /// What is JSON as a whole is read as the body is. Whether it is.
     fn read_embedded(&mut self, text: &str, under: Under) -> Result<bool, Failure> {
-        if self.embedded == EMBEDDED {
-            return Ok(false);
-        }
         let mark = self.mark();
+        let too_deep = self.embedded == EMBEDDED;
         self.embedded += 1;
         let is_json = embedded::read(self, text, under)?;
         self.embedded -= 1;
@@ -217,6 +236,10 @@ impl<'de, 'f> Walk<'de, 'f> {
             self.pieces.truncate(mark.pieces);
         } else {
             self.back_to(&mark);
+        }
+        // Without a quote it says nothing.
+        if is_json && too_deep && text.contains('"') {
+            return Err(invalid(&format!("JSON in strings of JSON more than {EMBEDDED} deep, at {}", self.pointer())));
         }
         Ok(is_json)
     }
@@ -253,8 +276,7 @@ impl<'de, 'f> Walk<'de, 'f> {
         Ok(())
     }
 
-    /// Closes an array that was opened at the mark. Its items, and those of arrays in it, may be the pieces of one statement. A blank
-    /// between them is how they are mostly put together; where an item has a comment, the next line is another reading of what follows.
+    /// Closes an array that was opened at the mark. Its items, and those of arrays in it, may be the pieces of one statement.
     pub fn close_array(&mut self, mark: &Mark) -> Result<(), Failure> {
         self.path.truncate(mark.path);
         let items = self.pieces.get(mark.pieces..).unwrap_or_default();
@@ -262,15 +284,10 @@ impl<'de, 'f> Walk<'de, 'f> {
             return Ok(());
         }
         // Arrays in arrays are joined at every depth; what they come to is counted before it is made.
-        let length: usize = items.iter().filter_map(|at| self.sql.get(*at)).map(|piece| piece.text.len() + 1).sum();
-        if self.sql_bytes + length > SQL_BYTES {
-            return Err(too_long());
+        for (text, reading) in joined(items, &self.sql, SQL_BYTES.saturating_sub(self.sql_bytes)).ok_or_else(too_long)? {
+            self.collect(text, reading, true)?;
         }
-        let pieces: Vec<&str> = items.iter().filter_map(|at| self.sql.get(*at)).map(|piece| piece.text.as_str()).collect();
-        let by_lines = pieces.iter().any(|piece| piece.contains("--")).then(|| pieces.join("\n"));
-        let joined = pieces.join(" ");
-        self.collect(joined, Reading::Sql, true)?;
-        by_lines.map_or(Ok(()), |text| self.collect(text, Reading::Sql, true))
+        Ok(())
     }
 
     /// Closes an object that was opened at the mark, and in which no name may stand twice.

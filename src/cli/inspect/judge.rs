@@ -7,10 +7,9 @@ use serde_json::value::RawValue;
 
 use crate::call::{Envelope, Reading, SqlText};
 use crate::clock::Timestamp;
-use crate::gates::sql_filter::{Outcome, Weighed, Weighing, field};
+use crate::gates::sql_filter::{Outcome, Weighed, Weighing, judge};
 use crate::identity::{Caller, KeyId, SourceName, TargetName};
 use crate::policy::SqlPolicy;
-use crate::sql::examine;
 use crate::verdict::{Failure, SqlFinding};
 use crate::wording::words;
 
@@ -91,8 +90,7 @@ impl<'p> Judge<'p> {
     }
 
     pub fn text(&self, text: &str, reading: Reading) -> Vec<Judged> {
-        let text = SqlText { pointer: String::new(), text: text.to_owned(), reading, joined: false };
-        self.findings(&[text], None)
+        self.findings(&[alone(text, reading)], None)
     }
 
     /// An envelope's own bytes, read as the door reads them.
@@ -108,11 +106,16 @@ impl<'p> Judge<'p> {
         let weighing = Weighing { caller: &self.caller, target: &target, policy: self.policy, at: self.at };
         let mut all = Vec::new();
         for text in texts {
-            let judgement = examine(&text.text, field(text.reading), self.policy.backslashes);
+            let judgement = judge(text, self.policy.backslashes);
             all.extend(weighing.weigh(text, &judgement).map(|weighed| Judged::of(&weighed)));
         }
         all
     }
+}
+
+/// A text that stands in no call.
+pub fn alone(text: &str, reading: Reading) -> SqlText {
+    SqlText { pointer: String::new(), text: text.to_owned(), reading, joined: false }
 }
 
 /// An envelope that names nobody is judged all the same: its own bytes, behind a target.

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::judge::{Judge, Judged, Standing};
+use super::judge::{Judge, Judged, Standing, alone};
 use super::line::Answer;
 use crate::call::CUT;
 use crate::call::Reading;
 use crate::cli::Exit;
 use crate::cli::output::Output;
-use crate::gates::sql_filter::field;
+use crate::gates::sql_filter::judge as judged;
+use crate::sql::Backslashes;
 use crate::sql::rules::{RULES, Rule};
-use crate::sql::{Backslashes, examine};
 use crate::verdict::SqlFinding;
 
 pub fn one(output: &Output, judge: &Judge<'_>, text: &str, reading: Reading) -> Exit {
@@ -83,7 +83,7 @@ fn exception(finding: &SqlFinding) -> Vec<String> {
 /// What kinds of statements a text has, once each.
 fn what_it_is(text: &str, reading: Reading) -> String {
     let mut kinds: Vec<&str> = Vec::new();
-    for statement in examine(text, field(reading), Backslashes::Plain).statements {
+    for statement in judged(&alone(text, reading), Backslashes::Plain).statements {
         if !kinds.contains(&statement.kind.as_str()) {
             kinds.push(statement.kind.as_str());
         }

@@ -5,7 +5,7 @@ mod rows;
 mod schema;
 mod session;
 
-use super::lexer::{Shape, Token};
+use super::lexer::Shape;
 use super::tokens::{Cursor, k};
 use super::words::Kw;
 use rows::{copy, delete, insert, merge, select, update, with};
@@ -17,16 +17,120 @@ pub use session::{explain_options, set_scope};
 /// How many tokens tell mostly whether a statement begins.
 pub const LONGEST: usize = 64;
 
-/// Whether more than the first tokens are needed to tell: a list of columns, rights or roles can be of any length.
+/// The words that statements begin with.
+pub fn is_verb(kw: Kw) -> bool {
+    matches!(
+        kw,
+        k::SELECT
+            | k::INSERT
+            | k::DELETE
+            | k::UPDATE
+            | k::MERGE
+            | k::WITH
+            | k::VALUES
+            | k::TABLE
+            | k::TRUNCATE
+            | k::DROP
+            | k::ALTER
+            | k::CREATE
+            | k::GRANT
+            | k::REVOKE
+            | k::COPY
+            | k::EXPLAIN
+            | k::DO
+            | k::CALL
+            | k::EXECUTE
+            | k::PREPARE
+            | k::DECLARE
+            | k::SET
+            | k::RESET
+            | k::SHOW
+            | k::BEGIN
+            | k::START
+            | k::COMMIT
+            | k::END
+            | k::ROLLBACK
+            | k::ABORT
+            | k::SAVEPOINT
+            | k::RELEASE
+            | k::LOAD
+            | k::LISTEN
+            | k::UNLISTEN
+            | k::NOTIFY
+            | k::DISCARD
+            | k::DEALLOCATE
+            | k::CLOSE
+            | k::FETCH
+            | k::MOVE
+            | k::LOCK
+            | k::CHECKPOINT
+            | k::REINDEX
+            | k::REFRESH
+            | k::REASSIGN
+            | k::COMMENT
+            | k::SECURITY
+            | k::IMPORT
+            | k::VACUUM
+            | k::ANALYZE
+            | k::ANALYSE
+            | k::CLUSTER
+            | k::REPACK
+    )
+}
+
+/// Whether more than these tokens are needed to tell, for what they begin can be of any length: a list of columns, rights or roles.
 pub fn may_be_cut(cursor: &Cursor<'_>) -> bool {
-    let Some(first) = cursor.peek(0) else { return true };
-    let is_open = |token: &Token, at: usize| matches!(token.shape, Shape::Open | Shape::OpenBracket) && token.pair as usize == at;
-    match first.shape {
-        Shape::Open => true,
-        Shape::Word if matches!(first.kw, k::GRANT | k::REVOKE | k::COMMENT) => true,
-        Shape::Word if first.kw != Kw::NONE => cursor.here().iter().zip(cursor.at..).any(|(token, at)| is_open(token, at)),
-        _ => false,
+    let mut c = *cursor;
+    let first = c.kw(0);
+    if c.shape(0) == Some(Shape::Open) {
+        while c.eat_shape(Shape::Open) {}
+        return c.is_end() || matches!(c.kw(0), k::SELECT | k::WITH | k::VALUES | k::TABLE) && may_be_cut(&c);
     }
+    c.advance(1);
+    match first {
+        k::WITH => {
+            c.eat_recursive();
+            if c.name().is_none() {
+                return false;
+            }
+        }
+        k::GRANT | k::REVOKE => {
+            let mut list = c;
+            while list.shape(0).is_some_and(|shape| matches!(shape, Shape::Word | Shape::Quoted | Shape::UnicodeQuoted)) {
+                list.advance(1);
+                list.group();
+                if matches!(list.kw(0), k::PRIVILEGES | k::SYSTEM) {
+                    list.advance(1);
+                }
+                if !list.eat_shape(Shape::Comma) {
+                    break;
+                }
+            }
+            return list.is_end() || list.shape(0) == Some(Shape::Open);
+        }
+        k::COMMENT => return c.eat(k::ON) && schema::kind_of_object(&c).is_some(),
+        k::EXPLAIN => {
+            explain_options(&mut c);
+            while matches!(c.kw(0), k::ANALYZE | k::ANALYSE | k::VERBOSE) {
+                c.advance(1);
+            }
+            if c.shape(0) != Some(Shape::Open) {
+                return may_be_cut(&c);
+            }
+        }
+        k::ALTER => {
+            c.advance(schema::kind_of_object(&c).unwrap_or_default());
+            c.if_exists();
+            c.name();
+        }
+        k::PREPARE | k::COPY | k::CALL => {
+            c.name();
+        }
+        k::VACUUM | k::ANALYZE | k::ANALYSE | k::CLUSTER | k::REINDEX | k::REPACK => {}
+        _ => return false,
+    }
+    // The list opens here, and does not close within these tokens.
+    matches!(c.shape(0), Some(Shape::Open | Shape::OpenBracket)) && c.group_end() == c.at
 }
 
 /// Whether a statement begins here.
@@ -41,6 +145,9 @@ pub fn begins(cursor: &Cursor<'_>) -> bool {
         return false;
     }
     let verb = first.kw;
+    if !is_verb(verb) {
+        return false;
+    }
     c.advance(1);
     match verb {
         k::SELECT => select(c),
@@ -62,14 +169,7 @@ pub fn begins(cursor: &Cursor<'_>) -> bool {
         k::GRANT | k::REVOKE => rights(c),
         k::COPY => copy(c),
         k::EXPLAIN => explain(c),
-        k::DO => {
-            if c.eat(k::LANGUAGE) {
-                let named = is_literal(&c) || c.is_name(0);
-                c.advance(1);
-                return named && (ends(&c) || is_literal(&c));
-            }
-            is_literal(&c)
-        }
+        k::DO => do_block(c),
         k::CALL => c.name().is_some() && c.shape(0) == Some(Shape::Open),
         k::EXECUTE => c.name().is_some() && (ends(&c) || c.shape(0) == Some(Shape::Open)),
         k::PREPARE => prepare(c),
@@ -140,4 +240,18 @@ fn is_literal(c: &Cursor<'_>) -> bool {
 
 fn one_name(mut c: Cursor<'_>) -> bool {
     c.name().is_some() && ends(&c)
+}
+
+/// Code and its language, in any order; PostgreSQL's grammar takes either more than once.
+fn do_block(mut c: Cursor<'_>) -> bool {
+    let mut any = false;
+    while !ends(&c) {
+        let is_known = if c.eat(k::LANGUAGE) { is_literal(&c) || c.is_name(0) } else { is_literal(&c) };
+        if !is_known {
+            return false;
+        }
+        any = true;
+        c.advance(1);
+    }
+    any
 }

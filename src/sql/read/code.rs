@@ -1,5 +1,6 @@
 //! Bodies of code: DO blocks, functions, rules, and what EXECUTE runs in them.
 
+use super::language::{Language, named};
 use super::{Reader, head};
 use crate::sql::act::{Act, Hidden, Unreadable};
 use crate::sql::decode;
@@ -8,14 +9,6 @@ use crate::sql::lexer::{Shape, Token};
 use crate::sql::prose;
 use crate::sql::shown;
 use crate::sql::tokens::{Cursor, Tokens, k};
-
-enum Language {
-    /// SQL and PL/pgSQL, which are read.
-    Read,
-    /// Compiled code, which is loaded from a file or is there already.
-    Compiled,
-    Other,
-}
 
 impl Reader {
     pub(super) fn do_block(&mut self, cursor: Cursor<'_>) -> Option<Kind> {
@@ -28,7 +21,7 @@ impl Reader {
                 language = named(rest);
                 rest.advance(1);
             } else {
-                code = code.or(rest.peek(0).filter(|token| is_text(token)));
+                code = code.or(rest.peek(0).filter(|token| token.shape.is_text()));
                 rest.advance(1);
             }
         }
@@ -47,6 +40,8 @@ impl Reader {
         rest.advance(words);
         match kind {
             k::FUNCTION | k::PROCEDURE => self.function(cursor, rest),
+            k::OPERATOR | k::AGGREGATE | k::CAST | k::TYPE | k::CONVERSION => self.made_of_functions(cursor),
+            k::EXTENSION | k::LANGUAGE | k::PROCEDURAL | k::TRUSTED => self.language(cursor, rest),
             k::ROLE | k::GROUP => return self.create_role(cursor, rest),
             k::USER if words == 1 => return self.create_role(cursor, rest),
             k::RULE => {
@@ -82,7 +77,7 @@ impl Reader {
     }
 
     fn function(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>) {
-        rest.name();
+        let name = rest.name();
         rest.group();
         let mut language = Language::Read;
         let mut bodies: Vec<&Token> = Vec::new();
@@ -96,7 +91,7 @@ impl Reader {
                 }
                 k::AS => {
                     rest.advance(1);
-                    while let Some(body) = rest.peek(0).filter(|token| is_text(token)) {
+                    while let Some(body) = rest.peek(0).filter(|token| token.shape.is_text()) {
                         bodies.push(body);
                         rest.advance(1);
                         if !rest.eat_shape(Shape::Comma) {
@@ -115,11 +110,12 @@ impl Reader {
         }
         match language {
             Language::Compiled => {
-                let file = bodies.first().map(|body| decode::literal(body.shape, cursor.text_of(body)));
-                // A library by its path; extensions name theirs by `$libdir`.
-                if file.is_some_and(|file| file.contains('/') && !file.starts_with("$libdir/")) {
-                    self.note(Act::Load, Kind::Create, Vec::new(), cursor);
-                }
+                let said: Vec<_> = bodies.iter().map(|body| decode::literal(body.shape, cursor.text_of(body))).collect();
+                self.compiled(cursor, &said, name.as_ref());
+            }
+            Language::Internal => {
+                let symbol = bodies.first().map(|body| decode::literal(body.shape, cursor.text_of(body)));
+                self.symbol(cursor, symbol.as_deref());
             }
             Language::Read | Language::Other => {
                 for body in bodies {
@@ -138,7 +134,7 @@ impl Reader {
                 reader.inside(inner);
                 IsSql::Yes
             }),
-            Language::Compiled => {}
+            Language::Compiled | Language::Internal => {}
             Language::Other => self.note(Act::Dynamic(Hidden::Language), Kind::Run, Vec::new(), cursor),
         }
     }
@@ -201,33 +197,44 @@ impl Reader {
 
     /// A block of PL/pgSQL, or a body of SQL: wherever a statement can stand, what stands there is read.
     fn block(&mut self, mut cursor: Cursor<'_>) {
-        let mut may_begin = true;
+        // Behind IN, a loop's query ends at its LOOP.
+        let mut place = Place::Statement;
         while !cursor.is_end() {
             let executes = cursor.is(k::EXECUTE) && !matches!(cursor.kw(1), k::FUNCTION | k::PROCEDURE);
-            if may_begin && (executes || !is_control(cursor) && head::begins(&cursor)) {
-                let mut rest = cursor;
-                let statement = rest.until(|c| c.shape(0) == Some(Shape::Semicolon) || c.is_loop());
+            if place != Place::Within && (executes || !is_control(cursor) && head::is_verb(cursor.kw(0))) {
+                let statement = if place == Place::Query { query_of_loop(cursor) } else { up_to_semicolon(cursor) };
                 if !self.may_look(statement.here().len()) {
                     self.unreadable(Unreadable::TooDeep, cursor);
                     return;
                 }
                 if executes {
                     self.executed(statement);
-                    cursor.at = rest.at;
-                } else if self.statement(statement).is_some() {
-                    cursor.at = rest.at;
+                    cursor.at = statement.end;
+                } else if self.statement_of_block(statement).is_some() {
+                    cursor.at = statement.end;
                 }
             }
-            may_begin = match cursor.peek(0) {
-                Some(token) if token.shape == Shape::Semicolon => true,
-                Some(token) if token.shape == Shape::Operator => cursor.text_of(token) == ">>",
-                Some(token) => {
-                    matches!(token.kw, k::BEGIN | k::THEN | k::ELSE | k::ATOMIC | k::IN | k::FOR | k::DECLARE)
-                        || ["loop", "query"].iter().any(|word| cursor.text_of(token).eq_ignore_ascii_case(word))
+            place = match cursor.peek(0) {
+                Some(token) if token.shape == Shape::Semicolon => Place::Statement,
+                Some(token) if token.shape == Shape::Operator && cursor.text_of(token) == ">>" => Place::Statement,
+                Some(token) if token.kw == k::IN => Place::Query,
+                Some(token)
+                    if matches!(token.kw, k::BEGIN | k::THEN | k::ELSE | k::ATOMIC | k::FOR | k::DECLARE)
+                        || ["loop", "query"].iter().any(|word| cursor.text_of(token).eq_ignore_ascii_case(word)) =>
+                {
+                    Place::Statement
                 }
-                None => false,
+                _ => Place::Within,
             };
             cursor.skip();
+        }
+    }
+
+    /// PL/pgSQL takes `INTO x` out of a statement, wherever it stands, before it runs it.
+    fn statement_of_block(&mut self, statement: Cursor<'_>) -> Option<Kind> {
+        match without_into(statement) {
+            Some(tokens) => self.statement(Cursor { text: statement.text, tokens: &tokens, at: 0, end: tokens.len() }),
+            None => self.statement(statement),
         }
     }
 
@@ -235,7 +242,7 @@ impl Reader {
     fn executed(&mut self, statement: Cursor<'_>) {
         let mut rest = statement;
         rest.advance(1);
-        let literal = rest.peek(0).filter(|token| is_text(token));
+        let literal = rest.peek(0).filter(|token| token.shape.is_text());
         rest.advance(1);
         let ends = rest.is_end() || matches!(rest.kw(0), k::INTO | k::USING);
         let Some(literal) = literal.filter(|_| ends) else {
@@ -261,6 +268,64 @@ impl Reader {
     }
 }
 
+/// Where in a block of code something stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Statement,
+    /// Behind IN.
+    Query,
+    Within,
+}
+
+fn up_to_semicolon(mut cursor: Cursor<'_>) -> Cursor<'_> {
+    cursor.until(|c| c.shape(0) == Some(Shape::Semicolon))
+}
+
+/// Up to the LOOP that ends the query. LOOP is no reserved word of SQL: as long as what stands before it is no statement, it is a name.
+fn query_of_loop(cursor: Cursor<'_>) -> Cursor<'_> {
+    let whole = up_to_semicolon(cursor);
+    let mut rest = whole;
+    for _ in 0..NAMED_LOOP {
+        rest.until(|c| c.is_loop());
+        let query = Cursor { end: rest.at, ..whole };
+        if rest.is_end() || whole.is(k::EXECUTE) || head::begins(&query) {
+            return query;
+        }
+        rest.advance(1);
+    }
+    whole
+}
+
+/// Tables, columns and so on called `loop` in the head of one query.
+const NAMED_LOOP: usize = 8;
+
+/// The tokens of a statement without `INTO [STRICT] x, y.z`, if that stands in it and does not say where to insert.
+fn without_into(statement: Cursor<'_>) -> Option<Vec<Token>> {
+    let mut rest = statement;
+    loop {
+        let before = rest.until(|c| c.is(k::INTO)).here().last().map(|token| token.kw);
+        if rest.is_end() {
+            return None;
+        }
+        if !before.is_none_or(|kw| matches!(kw, k::INSERT | k::MERGE)) {
+            break;
+        }
+        rest.advance(1);
+    }
+    let from = rest.at;
+    rest.advance(1);
+    if rest.word(0).eq_ignore_ascii_case("strict") {
+        rest.advance(1);
+    }
+    while rest.name().is_some() && rest.eat_shape(Shape::Comma) {}
+    let (first, cut) = (statement.at, rest.at - from);
+    // Parentheses know where their partners stand.
+    let moved =
+        |pair: usize| u32::try_from(if pair >= rest.at { pair - cut - first } else { pair.saturating_sub(first) }).unwrap_or(u32::MAX);
+    let kept = (statement.at..from).chain(rest.at..statement.end);
+    Some(kept.filter_map(|at| statement.tokens.get(at)).map(|token| Token { pair: moved(token.pair as usize), ..*token }).collect())
+}
+
 /// Whether what a literal says is meant to be run as SQL.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum IsSql {
@@ -270,23 +335,6 @@ enum IsSql {
 
 /// Literals that hold code hold no more than seven others, one in the other.
 const DEPTH_OF_CODE: usize = 48;
-
-fn is_text(token: &Token) -> bool {
-    matches!(token.shape, Shape::Literal | Shape::Escaped | Shape::Unicode | Shape::Dollar)
-}
-
-fn named(rest: Cursor<'_>) -> Language {
-    let Some(token) = rest.peek(0) else { return Language::Read };
-    let name = match token.shape {
-        Shape::Word | Shape::Quoted | Shape::UnicodeQuoted => decode::name(token.shape, rest.text_of(token)),
-        _ => decode::literal(token.shape, rest.text_of(token)).to_ascii_lowercase(),
-    };
-    match name.as_str() {
-        "sql" | "plpgsql" => Language::Read,
-        "c" | "internal" => Language::Compiled,
-        _ => Language::Other,
-    }
-}
 
 /// `BEGIN`, `END IF` and the like are words of the block, not statements.
 fn is_control(cursor: Cursor<'_>) -> bool {

@@ -2,8 +2,10 @@
 //! inside (a CTE, a body of code, what EXPLAIN ANALYZE or PREPARE is given) is read like a statement of its own.
 
 mod calls;
+mod catalog;
 mod code;
 mod condition;
+mod language;
 mod rights;
 mod rows;
 mod schema;
@@ -88,8 +90,15 @@ impl Reader {
         rest.advance(1);
         Some(match cursor.kw(0) {
             k::WITH => return self.with(cursor),
-            k::DELETE | k::UPDATE | k::MERGE => return self.rows(cursor),
-            k::INSERT => Kind::Insert,
+            k::DELETE | k::UPDATE | k::MERGE => {
+                let kind = self.rows(cursor)?;
+                self.catalog(cursor, kind);
+                kind
+            }
+            k::INSERT => {
+                self.catalog(cursor, Kind::Insert);
+                Kind::Insert
+            }
             k::TRUNCATE | k::DROP | k::ALTER => return self.schema(cursor),
             k::CREATE => return self.create(cursor),
             k::GRANT | k::REVOKE => return self.rights(cursor),
@@ -104,9 +113,9 @@ impl Reader {
             }
             k::DO => return self.do_block(cursor),
             k::CALL | k::EXECUTE => Kind::Run,
-            k::SET | k::RESET => self.setting(cursor),
+            k::SET | k::RESET | k::DISCARD => self.setting(cursor),
             k::LOAD => self.load(cursor),
-            k::DISCARD | k::DEALLOCATE | k::LISTEN | k::UNLISTEN | k::NOTIFY | k::CLOSE => Kind::Session,
+            k::DEALLOCATE | k::LISTEN | k::UNLISTEN | k::NOTIFY | k::CLOSE => Kind::Session,
             k::BEGIN | k::START | k::COMMIT | k::END | k::ROLLBACK | k::ABORT | k::SAVEPOINT | k::RELEASE | k::LOCK => Kind::Transaction,
             k::CHECKPOINT | k::VACUUM | k::ANALYZE | k::ANALYSE | k::CLUSTER | k::REPACK | k::REINDEX | k::REFRESH => Kind::Maintain,
             k::REASSIGN => Kind::Alter,
@@ -163,7 +172,7 @@ impl Reader {
                     let mut group = here;
                     if let Some(inside) = group.group() {
                         ends.push(inside.end);
-                        if matches!(inside.kw(0), k::DELETE | k::UPDATE | k::MERGE) {
+                        if matches!(inside.kw(0), k::DELETE | k::UPDATE | k::MERGE | k::INSERT) {
                             self.statement(inside);
                         }
                         if here.at > before {
@@ -173,7 +182,7 @@ impl Reader {
                 }
                 Some(Shape::Word) if here.is(k::WITH) && here.at > cursor.at => {
                     let main = main_statement(Cursor { end, ..here });
-                    if let Some(main) = main.filter(|main| matches!(main.kw(0), k::DELETE | k::UPDATE | k::MERGE)) {
+                    if let Some(main) = main.filter(|main| matches!(main.kw(0), k::DELETE | k::UPDATE | k::MERGE | k::INSERT)) {
                         self.statement(main);
                     }
                 }

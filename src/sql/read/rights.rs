@@ -14,20 +14,19 @@ impl Reader {
         let mut rest = cursor;
         let is_grant = rest.kw(0) == k::GRANT;
         rest.advance(1);
-        // ON names what it is about, if it is not about roles.
-        rest.until(|c| matches!(c.kw(0), k::ON | k::TO | k::FROM) || head::ends(c));
-        let mut objects = Vec::new();
-        if rest.eat(k::ON) {
-            objects = on(&mut rest)?;
-        }
+        let granted = rest.until(|c| matches!(c.kw(0), k::ON | k::TO | k::FROM) || head::ends(c));
+        // ON names what it is about, if it is not about roles. All tables of a schema have no name.
+        let is_of_roles = !rest.is(k::ON);
+        let mut objects = if rest.eat(k::ON) { on(&mut rest)? } else { granted_roles(granted) };
         rest.until(|c| matches!(c.kw(0), k::TO | k::FROM) || head::ends(c));
         if !(rest.eat(k::TO) || rest.eat(k::FROM)) {
             return None;
         }
         let whom = roles(&mut rest)?;
         tail(&mut rest)?;
-        if objects.is_empty() {
-            objects = whom;
+        // A role that is granted to another is as much the one's concern as the other's.
+        if is_of_roles && !objects.is_empty() {
+            objects.extend(whom);
         }
         let (act, kind) = if is_grant { (Act::Grant, Kind::Grant) } else { (Act::Revoke, Kind::Revoke) };
         self.note(act, kind, objects, cursor);
@@ -61,7 +60,10 @@ impl Reader {
         }
         if kind == k::GROUP && matches!(rest.kw(0), k::ADD | k::DROP) {
             let act = if rest.is(k::ADD) { Act::Grant } else { Act::Revoke };
-            self.note(act, Kind::Alter, names, cursor);
+            rest.advance(1);
+            rest.eat(k::USER);
+            let members = roles(&mut rest).unwrap_or_default();
+            self.note(act, Kind::Alter, names.into_iter().chain(members).collect(), cursor);
             return Some(Kind::Alter);
         }
         if rest.eat(k::RENAME) {
@@ -75,7 +77,7 @@ impl Reader {
         self.role_options(cursor, rest, vec![name], Kind::Create)
     }
 
-    fn role_options(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>, names: Vec<Name>, kind: Kind) -> Option<Kind> {
+    fn role_options(&mut self, cursor: Cursor<'_>, mut rest: Cursor<'_>, mut names: Vec<Name>, kind: Kind) -> Option<Kind> {
         rest.eat(k::WITH);
         let (mut powerful, mut grants) = (false, false);
         while !head::ends(&rest) {
@@ -101,11 +103,11 @@ impl Reader {
                 "in" => {
                     // It becomes a member of these: a GRANT by another word.
                     rest.advance(1);
-                    roles(&mut rest)?;
+                    names.extend(roles(&mut rest)?);
                     powerful = true;
                 }
                 "role" | "admin" | "user" => {
-                    roles(&mut rest)?;
+                    names.extend(roles(&mut rest)?);
                     // A role that is there already is granted to others.
                     grants |= kind == Kind::Alter;
                 }
@@ -120,6 +122,14 @@ impl Reader {
         }
         Some(kind)
     }
+}
+
+/// `a, "b"`, `ADMIN OPTION FOR a`; none, if any of it is no name of a role.
+fn granted_roles(mut granted: Cursor<'_>) -> Vec<Name> {
+    if granted.kw(1) == k::OPTION && granted.kw(2) == k::FOR {
+        granted.advance(3);
+    }
+    roles(&mut granted).filter(|_| granted.is_end()).unwrap_or_default()
 }
 
 /// `TABLE a, b`, `ALL TABLES IN SCHEMA s`, `FUNCTION f(int)`, `FOREIGN SERVER s`, `LARGE OBJECT 17`: the names among them.

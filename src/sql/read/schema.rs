@@ -31,9 +31,9 @@ impl Reader {
             rest.advance(1);
             rest.eat(k::IDENTITY).then_some(())?;
         }
-        behaviour(&mut rest);
+        let reach = behaviour(&mut rest);
         head::ends(&rest).then_some(())?;
-        self.note(Act::Truncate, Kind::Truncate, tables, cursor);
+        self.note(Act::Truncate { reach }, Kind::Truncate, tables, cursor);
         Some(Kind::Truncate)
     }
 
@@ -51,7 +51,8 @@ impl Reader {
             k::USER if words == 1 => Dropped::Role,
             k::OWNED => Dropped::Owned,
             k::TABLESPACE => Dropped::Tablespace,
-            k::TRIGGER => Dropped::Trigger,
+            k::TRIGGER | k::RULE => Dropped::Trigger,
+            k::EVENT => Dropped::EventTrigger,
             _ => Dropped::Other,
         };
         rest.advance(words);
@@ -76,7 +77,9 @@ impl Reader {
                 }
                 (vec![name], Reach::Alone)
             }
-            Dropped::Table | Dropped::Schema | Dropped::View | Dropped::Tablespace => (rest.names()?, behaviour(&mut rest)),
+            Dropped::Table | Dropped::Schema | Dropped::View | Dropped::Tablespace | Dropped::EventTrigger => {
+                (rest.names()?, behaviour(&mut rest))
+            }
             Dropped::Other => {
                 let name = rest.name();
                 // The name of a server, which can be any word.
@@ -151,8 +154,11 @@ fn of_table(action: &mut Cursor<'_>) -> Option<Act> {
         k::DROP => match action.kw(0) {
             k::CONSTRAINT => None,
             // DROP EXPRESSION, DROP DEFAULT, DROP NOT NULL come after ALTER COLUMN; here these words can only be names.
-            k::COLUMN | k::ATTRIBUTE if !head::ends(&Cursor { at: action.at + 1, ..*action }) => Some(Act::DropColumn),
-            _ if action.is_name(0) || action.is(k::IF) => Some(Act::DropColumn),
+            k::COLUMN | k::ATTRIBUTE if !head::ends(&Cursor { at: action.at + 1, ..*action }) => {
+                action.advance(1);
+                Some(drop_column(*action))
+            }
+            _ if action.is_name(0) => Some(drop_column(*action)),
             _ => None,
         },
         k::DISABLE => match action.kw(0) {
@@ -164,6 +170,13 @@ fn of_table(action: &mut Cursor<'_>) -> Option<Act> {
         k::NO if action.is(k::FORCE) => Some(Act::RowSecurityOff),
         _ => None,
     }
+}
+
+/// From IF EXISTS or the name on.
+fn drop_column(mut action: Cursor<'_>) -> Act {
+    action.if_exists();
+    action.name();
+    Act::DropColumn { reach: behaviour(&mut action) }
 }
 
 /// `a, CURRENT_USER, "b"`

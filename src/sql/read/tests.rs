@@ -83,6 +83,38 @@ fn a_condition_that_looks_at_no_row_is_none() {
         "extract(year from now()) > 2000",
         "'a' || 'b' = 'ab'",
         "(values (true))",
+        "($1)",
+        "$1",
+        "$1 = $1",
+        "1 = $1",
+        "? = ?",
+        ":x",
+        "exists (select from (values (1)) v)",
+        "exists (select 1 from generate_series(1,1))",
+        "1 in (select 1 from (select 1) x)",
+        "1 = (select count(*) from (values (1)) v)",
+        "(with a as (select true b) select b from a)",
+        "id = 7 or 1 in (select 1 from (select 1) x)",
+        "exists (select 1 from users)",
+        "not exists (select from users where false)",
+        "(select true from pg_class limit 1)",
+        "random() >= 0",
+        "random() < 2",
+        "gen_random_uuid() is not null",
+        "normalize('a', NFC) = 'a'",
+        "xmlelement(name a) is not null",
+        "xmlpi(name php) is not null",
+        "json_object('a': 1) is not null",
+        "json_object('a' value 1) is not null",
+        "(array[1,2])[1:2] = array[1,2]",
+        "'a' like any (array['a']) and '{\"a\":1}'::jsonb ? 'a'",
+        "(id) = id",
+        "id between id and id",
+        "id+1 = id+1",
+        "lower(name)=lower(name)",
+        "active or not active",
+        "id=7 or not id=7",
+        "not (id=1) or id=1",
     ];
     for condition in all {
         for (statement, rule) in [("DELETE FROM t WHERE", "delete-without-where"), ("UPDATE t SET a = 1 WHERE", "update-without-where")] {
@@ -141,7 +173,12 @@ fn a_condition_that_chooses_rows_is_one() {
         "age > 1 + 1",
         "extract(year from born) = 2000",
         "$1 IS NULL OR id = $1",
-        "($1)",
+        "($1 IS NULL OR id = $1)",
+        "id IN (SELECT user_id FROM old)",
+        "EXISTS (SELECT 1 FROM old WHERE user_id = id AND gone)",
+        "random() < 0.1",
+        "id IS DISTINCT FROM $1",
+        "expires_at < now() - (SELECT ttl FROM settings)",
         "id = 7 OR false",
         "a collate \"C\" = 'x'",
         "created_at at time zone 'utc' < now()",
@@ -158,6 +195,60 @@ fn a_condition_that_chooses_rows_is_one() {
         for statement in ["DELETE FROM t WHERE", "UPDATE t SET a = 1 WHERE", "WITH x AS (SELECT 1) DELETE FROM t WHERE"] {
             assert_eq!(ids(&format!("{statement} {condition}")), NONE, "{condition}");
         }
+    }
+}
+
+#[test]
+fn a_condition_on_what_is_joined_alone_chooses_no_rows() {
+    let all = [
+        "DELETE FROM users USING (VALUES (1)) v(x) WHERE v.x = 1",
+        "DELETE FROM users USING (VALUES (1)) v(x) WHERE x = 1",
+        "DELETE FROM users USING t WHERE t.id = 1",
+        "DELETE FROM users u USING users v WHERE v.id IS NOT NULL",
+        "MERGE INTO users u USING (SELECT 1 AS one) s ON s.one = 1 WHEN MATCHED THEN DELETE",
+    ];
+    for statement in all {
+        assert_eq!(ids(statement), ["delete-without-where"], "{statement}");
+    }
+    assert_eq!(ids("UPDATE users SET a = 1 FROM (VALUES (1)) v(x) WHERE v.x = 1"), ["update-without-where"]);
+    let chosen = [
+        "DELETE FROM users USING b WHERE b.user_id = users.id",
+        "DELETE FROM users u USING b WHERE u.id = b.user_id AND b.x = 1",
+        "DELETE FROM users USING b WHERE user_id = b.id",
+        "UPDATE users u SET a = b.a FROM b WHERE b.id = u.id",
+        "UPDATE t SET a = (SELECT max(x) FROM y WHERE y.id = t.id) WHERE t.b > 1",
+        "MERGE INTO users u USING s ON u.id = s.id WHEN MATCHED THEN DELETE",
+        "MERGE INTO users u USING s ON s.one = 1 WHEN MATCHED AND u.x = 1 THEN DELETE",
+    ];
+    for statement in chosen {
+        assert_eq!(ids(statement), NONE, "{statement}");
+    }
+}
+
+#[test]
+fn blocks_are_read_as_their_language_reads_them() {
+    let found = [
+        "EXPLAIN ANALYZE INTO x DELETE FROM users;",
+        "EXPLAIN INTO x ANALYZE DELETE FROM users;",
+        "FOR r IN EXPLAIN ANALYZE DELETE FROM users LOOP END LOOP;",
+        "DELETE INTO STRICT x, y.z FROM users RETURNING id, name;",
+        "WITH d AS (SELECT 1) DELETE INTO x FROM users;",
+        "DELETE FROM loop;",
+        "FOR r IN DELETE FROM loop RETURNING * LOOP END LOOP;",
+    ];
+    for statement in found {
+        assert_eq!(ids(&format!("DO $$ DECLARE x text; BEGIN {statement} END $$")), ["delete-without-where"], "{statement}");
+    }
+    let harmless = [
+        "FOR r IN SELECT * FROM t LOOP DELETE FROM b WHERE b.id = r.id; END LOOP;",
+        "SELECT count(*) INTO n FROM t; IF n > 0 THEN DELETE FROM t WHERE id = 1; END IF;",
+        "DELETE FROM t WHERE id = 1 RETURNING id INTO x;",
+        "FOR r IN EXECUTE 'SELECT 1' LOOP NULL; END LOOP;",
+        "FOR i IN 1..10 LOOP UPDATE t SET a = 1 WHERE id = i; END LOOP;",
+        "update := 5;",
+    ];
+    for statement in harmless {
+        assert_eq!(ids(&format!("DO $$ DECLARE x text; BEGIN {statement} END $$")), NONE, "{statement}");
     }
 }
 
@@ -422,4 +513,33 @@ fn no_text_takes_long() {
             assert!(begin.elapsed().as_secs() < 10, "{start}{piece}…");
         }
     }
+}
+
+#[test]
+fn long_prose_and_lists_with_semicolons_are_no_sql() {
+    let words = "alpha beta gamma delta word other ".repeat(17);
+    let begin =
+        ["We did it; comment threads are long. ", "A; (b and c. ", "x; update (the list. ", "x; with (a list of. ", "see; copy that (and "];
+    let mut texts: Vec<String> = begin.iter().map(|begin| format!("{begin}{words}").repeat(12)).collect();
+    texts.push("a;b;c;".repeat(200));
+    texts.push(format!("{} hello", ";".repeat(500)));
+    for text in texts {
+        assert_eq!(ids(&text), NONE, "{}", text.get(..40).unwrap_or(&text));
+    }
+}
+
+#[test]
+fn semicolons_before_a_statement_hide_nothing() {
+    for many in [1, 62, 63, 64, 65, 500] {
+        let text = format!("{}DROP TABLE users", ";".repeat(many));
+        for field in [Field::Sql, Field::Text] {
+            let found = examine(&text, field, Backslashes::Plain).findings;
+            assert_eq!(found.iter().map(|finding| finding.rule.id).collect::<Vec<_>>(), ["drop-table"], "{many} {field:?}");
+        }
+    }
+}
+
+#[test]
+fn a_first_statement_that_is_not_known_hides_no_other() {
+    assert_eq!(ids("SHOW national character varying $$'$$; DROP TABLE users; SELECT '1'"), ["drop-table"]);
 }

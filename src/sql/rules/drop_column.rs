@@ -19,5 +19,5 @@ pub const RULE: Rule = Rule {
         "ALTER TABLE users ALTER email DROP NOT NULL",
         "ALTER TABLE users ALTER COLUMN email DROP DEFAULT",
     ],
-    judge: |act| matches!(act, Act::DropColumn).then_some("Dropping a column destroys what is in it, in every row."),
+    judge: |act| matches!(act, Act::DropColumn { .. }).then_some("Dropping a column destroys what is in it, in every row."),
 };

@@ -2,6 +2,7 @@
 
 mod alter_database;
 mod alter_system;
+mod change_role;
 mod copy_program;
 mod delete_without_where;
 mod disable_row_security;
@@ -15,6 +16,7 @@ mod drop_role;
 mod drop_schema;
 mod drop_table;
 mod drop_tablespace;
+mod drop_trigger;
 mod drop_view;
 mod dynamic_sql;
 mod grant;
@@ -24,16 +26,17 @@ mod revoke;
 mod role_privilege;
 mod server_file;
 mod server_function;
+mod system_catalog;
 mod truncate;
 mod unreadable;
 mod update_without_where;
 
 use super::act::Act;
 
-pub use server_function::reaches_beyond_the_data;
+pub use server_function::{by_symbol, reaches_beyond_the_data};
 
 /// Every rule there is, in the order in which they are shown.
-pub static RULES: [&Rule; 27] = [
+pub static RULES: [&Rule; 30] = [
     &drop_table::RULE,
     &drop_database::RULE,
     &drop_schema::RULE,
@@ -54,7 +57,10 @@ pub static RULES: [&Rule; 27] = [
     &alter_system::RULE,
     &disable_row_security::RULE,
     &disable_trigger::RULE,
+    &drop_trigger::RULE,
     &guard_setting::RULE,
+    &change_role::RULE,
+    &system_catalog::RULE,
     &copy_program::RULE,
     &server_file::RULE,
     &server_function::RULE,

@@ -15,5 +15,5 @@ pub const RULE: Rule = Rule {
         "SELECT truncate FROM logs",
         "CREATE TRIGGER t BEFORE TRUNCATE ON users EXECUTE FUNCTION f()",
     ],
-    judge: |act| matches!(act, Act::Truncate).then_some("TRUNCATE empties a table at once."),
+    judge: |act| matches!(act, Act::Truncate { .. }).then_some("TRUNCATE empties a table at once."),
 };

@@ -19,7 +19,9 @@ fn what_a_directory_leaves_out_is_as_shipped() {
     let policy = given(files).load().unwrap();
     assert_eq!(policy.warnings, Vec::<String>::new());
     assert_eq!((policy.body.max_bytes, policy.body.max_hops), (64 << 10, 8));
-    assert!(policy.sql.rules.iter().all(|setting| setting.mode == Mode::Enforce));
+    let observed: Vec<&str> =
+        policy.sql.rules.iter().filter(|setting| setting.mode == Mode::Observe).map(|setting| setting.rule.id).collect();
+    assert_eq!(observed, ["drop-trigger", "change-role"]);
     assert_eq!(policy.sql.fields.code[0].targets[0].as_str(), "python-executor", "a directory need not list it");
     let target = policy.targets.find("t").unwrap();
     assert_eq!(target.url.as_ref().unwrap(), "https://project.supabase.co/functions/v1/t");

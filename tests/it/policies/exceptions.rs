@@ -119,7 +119,7 @@ fn which_rules_can_be_excepted_by_object_is_known_of_each() {
             !given([("a.toml", SOUND), ("b.toml", own.as_str())]).problems().is_empty()
         })
         .collect();
-    assert_eq!(nameless, ["alter-system", "guard-setting", "server-function", "load-library", "dynamic-sql", "unreadable"]);
+    assert_eq!(nameless, ["alter-system", "guard-setting", "change-role", "server-function", "load-library", "dynamic-sql", "unreadable"]);
 }
 
 #[test]

@@ -1,27 +1,48 @@
 //! What is told of conditions by how they are written: the same column twice, a question and its opposite, a question that is never NULL.
 
 use super::parenthesized;
+use super::within::BY_CHANCE;
 use crate::sql::lexer::{Shape, Token};
 use crate::sql::tokens::{Cursor, k};
 
-/// The same column on both sides. What a function comes to may differ each time.
+/// The same on both sides: a column, or what is reckoned of columns. What a function by chance comes to differs each time.
 pub(super) fn is_same(left: Cursor<'_>, right: Cursor<'_>) -> bool {
+    let (left, right) = (without_parentheses(left), without_parentheses(right));
     let (a, b) = (left.here(), right.here());
-    let plain = |token: &Token| !matches!(token.shape, Shape::Open | Shape::Parameter | Shape::Stray | Shape::Colon | Shape::Operator);
+    let plain = |cursor: Cursor<'_>, token: &Token| match token.shape {
+        Shape::Parameter | Shape::Stray | Shape::Colon => false,
+        Shape::Operator => !cursor.text_of(token).contains('?'),
+        Shape::Word => !BY_CHANCE.iter().any(|chance| cursor.text_of(token).eq_ignore_ascii_case(chance)) && token.kw != k::SELECT,
+        _ => true,
+    };
     a.len() == b.len()
         && a.len() < 16
         && a.iter().zip(b).all(|(a, b)| {
-            plain(a) && plain(b) && {
+            plain(left, a) && plain(right, b) && {
                 let (one, other) = (left.text_of(a), right.text_of(b));
                 one == other || (a.shape == Shape::Word && b.shape == Shape::Word && one.eq_ignore_ascii_case(other))
             }
         })
 }
 
+fn without_parentheses(mut part: Cursor<'_>) -> Cursor<'_> {
+    while let Some(inside) = parenthesized(part) {
+        part = inside;
+    }
+    part
+}
+
 /// `x IS NULL` and `x IS NOT NULL`, `x = 1` and `x <> 1`.
 pub(super) fn are_opposites(a: Cursor<'_>, b: Cursor<'_>) -> bool {
     if a.here().len() > 16 || b.here().len() > 16 {
         return false;
+    }
+    let (a, b) = (without_parentheses(a), without_parentheses(b));
+    // `x` and `NOT x`.
+    for (one, mut other) in [(a, b), (b, a)] {
+        if other.eat(k::NOT) && is_same(one, other) {
+            return true;
+        }
     }
     let split = |part: Cursor<'_>| {
         let mut rest = part;
@@ -53,9 +74,7 @@ pub(super) fn are_opposites(a: Cursor<'_>, b: Cursor<'_>) -> bool {
 
 /// Whether it is TRUE or FALSE for every row: it asks `IS …`, or whether something exists.
 pub(super) fn is_never_null(mut operand: Cursor<'_>) -> bool {
-    while let Some(inside) = parenthesized(operand) {
-        operand = inside;
-    }
+    operand = without_parentheses(operand);
     // Not one question, but more of them, or one within something else.
     let mut rest = operand;
     let mut asks_last = false;

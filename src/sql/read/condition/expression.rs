@@ -2,9 +2,9 @@
 
 use super::DEPTH;
 use super::alike::{are_opposites, is_never_null};
+use super::query::is_query;
 use super::truth::Truth;
 use super::value::{FIXED, ROW, Value, compare, equal};
-use super::within::is_query;
 use crate::sql::lexer::Shape;
 use crate::sql::read::Reader;
 use crate::sql::tokens::{Cursor, k};
@@ -231,11 +231,13 @@ impl<'t> Expression<'t, '_> {
                 if matches!(self.rest.kw(0), k::SYMMETRIC | k::ASYMMETRIC) {
                     self.rest.advance(1);
                 }
+                let from = self.rest.at;
                 let low = self.sum()?;
+                let least = compare(">=", &value, &low, operand, self.since(from));
                 self.rest.eat(k::AND).then_some(())?;
+                let from = self.rest.at;
                 let high = self.sum()?;
-                let nowhere = Cursor { end: self.rest.at, ..self.rest };
-                compare(">=", &value, &low, operand, nowhere).and(compare("<=", &value, &high, operand, nowhere))
+                least.and(compare("<=", &value, &high, operand, self.since(from)))
             }
             k::IN => {
                 let group = self.rest.group()?;
@@ -244,6 +246,13 @@ impl<'t> Expression<'t, '_> {
             _ => {
                 if kw == k::SIMILAR {
                     self.rest.eat(k::TO).then_some(())?;
+                }
+                // `LIKE ANY (…)`: one pattern of many.
+                if matches!(self.rest.kw(0), k::ANY | k::SOME | k::ALL) && self.rest.shape(1) == Some(Shape::Open) {
+                    self.rest.advance(1);
+                    let group = self.rest.group()?;
+                    let patterns = self.group(group)?;
+                    return Some(value.with(&patterns));
                 }
                 let pattern = self.sum()?;
                 let escapes = self.rest.eat(k::ESCAPE);

@@ -5,17 +5,20 @@
 mod alike;
 mod expression;
 mod operand;
+mod query;
 mod truth;
 mod value;
 mod within;
 
 use super::Reader;
 use crate::sql::act::Unreadable;
-use crate::sql::lexer::Shape;
+use crate::sql::lexer::{Shape, Token};
 use crate::sql::tokens::{Cursor, k};
 use crate::sql::words::Class;
 use expression::Expression;
+pub(super) use query::speaks_of;
 pub(super) use truth::Truth;
+use within::BY_CHANCE;
 
 /// Parentheses and CASEs in each other.
 const DEPTH: usize = 200;
@@ -31,9 +34,13 @@ pub(super) fn truth(reader: &mut Reader, condition: Cursor<'_>) -> Truth {
         reader.unreadable(Unreadable::TooDeep, condition);
         return Truth::Fixed;
     }
-    match value.filter(|_| expression.rest.is_end()) {
+    let truth = match value.filter(|_| expression.rest.is_end()) {
         Some(value) => value.truth(),
         None => roughly(reader, condition, 0),
+    };
+    match truth {
+        Truth::Row | Truth::RowAtMost if !may_differ(condition) => Truth::Fixed,
+        truth => truth,
     }
 }
 
@@ -87,18 +94,59 @@ fn parenthesized(mut part: Cursor<'_>) -> Option<Cursor<'_>> {
 /// Whether any word in it may be a column, or anything a parameter.
 fn looks_at_something(part: Cursor<'_>) -> bool {
     let tokens = part.here();
-    tokens.iter().enumerate().any(|(index, token)| match token.shape {
-        Shape::Quoted | Shape::UnicodeQuoted | Shape::Parameter | Shape::Stray | Shape::Colon => true,
-        Shape::Operator => part.text_of(token).contains('?'),
+    let behind = |at: usize| tokens.get(at + 1).map(|next| next.shape);
+    tokens.iter().enumerate().any(|(at, token)| match token.shape {
+        Shape::Parameter | Shape::Stray => true,
+        // Not of a slice: `[1:2]`.
+        Shape::Colon => behind(at) == Some(Shape::Word),
+        Shape::Operator => part.text_of(token).contains('?') && !is_behind_operand(tokens, at),
+        _ => is_named(tokens, at, part),
+    })
+}
+
+fn is_behind_operand(tokens: &[Token], at: usize) -> bool {
+    let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+    before.is_some_and(|before| match before.shape {
+        Shape::Close | Shape::CloseBracket | Shape::Number | Shape::Quoted | Shape::UnicodeQuoted => true,
+        Shape::Literal | Shape::Escaped | Shape::Dollar | Shape::Unicode | Shape::Bits | Shape::Parameter => true,
+        Shape::Word => before.kw.class() != Class::Reserved,
+        _ => false,
+    })
+}
+
+/// Whether this token may name a column, or a table of one.
+fn is_named(tokens: &[Token], at: usize, part: Cursor<'_>) -> bool {
+    let Some(token) = tokens.get(at) else { return false };
+    let next = tokens.get(at + 1).map(|next| next.shape);
+    // A type, and a literal of it.
+    if matches!(next, Some(Shape::Literal | Shape::Escaped | Shape::Dollar | Shape::Unicode)) {
+        return false;
+    }
+    match token.shape {
+        Shape::Quoted | Shape::UnicodeQuoted => true,
         Shape::Word => {
-            let next = tokens.get(index + 1).map(|next| next.shape);
-            let before = index.checked_sub(1).and_then(|before| tokens.get(before));
-            let is_type = before.is_some_and(|before| before.shape == Shape::Cast || before.kw == k::AS);
+            let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+            // The name of a type, or of a parameter.
+            let is_other = before.is_some_and(|before| matches!(before.shape, Shape::Cast | Shape::Colon) || before.kw == k::AS);
             matches!(token.kw.class(), Class::Plain | Class::Unreserved)
-                && !matches!(next, Some(Shape::Open | Shape::Literal))
-                && !is_type
+                && next != Some(Shape::Open)
+                && !is_other
                 && token.kw != k::ESCAPE
+                && !part.text_of(token).is_empty()
         }
         _ => false,
+    }
+}
+
+/// Whether anything in a condition may differ from row to row: parameters are the same for all of them.
+fn may_differ(condition: Cursor<'_>) -> bool {
+    let tokens = condition.here();
+    tokens.iter().enumerate().any(|(at, token)| {
+        let is_called = tokens.get(at + 1).is_some_and(|next| next.shape == Shape::Open);
+        let is_chance = || BY_CHANCE.iter().any(|chance| condition.text_of(token).eq_ignore_ascii_case(chance));
+        // `position` and `values` are columns, too, where nothing is called.
+        let is_escape = token.kw == k::ESCAPE && tokens.get(at + 1).is_none_or(|next| next.shape != Shape::Literal);
+        let is_column = token.kw.class() == Class::Column && !is_called || is_escape;
+        token.shape == Shape::Stray || is_named(tokens, at, condition) || is_column || is_chance()
     })
 }

@@ -2,9 +2,9 @@
 
 use super::expression::{Expression, is_comparison};
 use super::looks_at_something;
+use super::query::is_query;
 use super::truth::Truth;
 use super::value::{FIXED, ROW, Value, cast, reckon, skip_type, whole_number};
-use super::within::is_query;
 use crate::sql::decode;
 use crate::sql::lexer::{Shape, Token};
 use crate::sql::tokens::{Cursor, k};
@@ -163,7 +163,8 @@ impl<'t> Expression<'t, '_> {
                 self.rest.advance(2);
                 Some(ROW)
             }
-            Shape::Quoted | Shape::UnicodeQuoted => self.named(),
+            // A type of one's own, with a literal of it.
+            Shape::Quoted | Shape::UnicodeQuoted => self.typed().or_else(|| self.named()),
             Shape::Word => self.word(token.kw),
             _ => None,
         }
@@ -200,7 +201,11 @@ impl<'t> Expression<'t, '_> {
                 Some(match self.query(group) {
                     ROW => ROW,
                     // A query of nothing but constants has a row.
-                    _ if !group.here().iter().any(|token| matches!(token.kw, k::WHERE | k::LIMIT | k::HAVING | k::OFFSET)) => {
+                    _ if !group
+                        .here()
+                        .iter()
+                        .any(|token| matches!(token.kw, k::FROM | k::TABLE | k::WHERE | k::LIMIT | k::HAVING | k::OFFSET)) =>
+                    {
                         Value::Truth(Truth::True)
                     }
                     _ => FIXED,

@@ -2,6 +2,7 @@
 
 use super::expression::Expression;
 use super::looks_at_something;
+use super::query::{is_query, worded_arguments};
 use super::truth::Truth;
 use super::value::{FIXED, ROW, Value, equal, is_all};
 use crate::sql::lexer::Shape;
@@ -10,6 +11,12 @@ use crate::sql::words::Class;
 
 /// Functions that come to something else for every row, though they look at none.
 pub(super) const BY_CHANCE: [&str; 4] = ["random", "gen_random_uuid", "uuid_generate_v4", "random_normal"];
+
+/// `random() < 0.1` and the like: a share of the rows.
+fn is_a_share(behind: &Cursor<'_>) -> bool {
+    let compared = ["<", "<=", ">", ">="].iter().any(|operator| behind.is_operator(0, operator));
+    compared && behind.shape(1) == Some(Shape::Number) && behind.word(1).parse::<f64>().is_ok_and(|share| 0.0 < share && share < 1.0)
+}
 
 impl<'t> Expression<'t, '_> {
     /// A column, or a function that is called.
@@ -30,7 +37,10 @@ impl<'t> Expression<'t, '_> {
         let group = self.rest.group()?;
         let asks_more = self.after_arguments();
         if BY_CHANCE.iter().any(|chance| function.eq_ignore_ascii_case(chance)) {
-            return Some(ROW);
+            return Some(if is_a_share(&self.rest) { ROW } else { FIXED });
+        }
+        if let Some(looks) = worded_arguments(function, group) {
+            return Some(if looks || asks_more { ROW } else { FIXED });
         }
         let mut arguments = group;
         if function.eq_ignore_ascii_case("extract") && arguments.kw(1) == k::FROM {
@@ -193,42 +203,5 @@ impl<'t> Expression<'t, '_> {
         let whole = self.rest.is_end();
         self.rest = outer;
         value.filter(|_| whole)
-    }
-
-    /// A query that reads a table is another's row; one without FROM is what it selects.
-    pub(super) fn query(&mut self, group: Cursor<'t>) -> Value<'t> {
-        if !self.reader.may_look(group.here().len()) {
-            self.too_deep = true;
-            return FIXED;
-        }
-        if group.here().iter().any(|token| matches!(token.kw, k::FROM | k::TABLE)) {
-            return ROW;
-        }
-        let mut select = group;
-        while select.eat_shape(Shape::Open) {}
-        if select.eat(k::SELECT) {
-            let mut item = select;
-            item.end = group.end;
-            if let Some(value) = self.all_of(item) {
-                return if matches!(value, Value::Truth(_)) { value } else { FIXED };
-            }
-        }
-        if looks_at_something(group) { ROW } else { FIXED }
-    }
-}
-
-pub(super) fn is_query(mut group: Cursor<'_>) -> bool {
-    loop {
-        // VALUES can also be the name of a table.
-        if matches!(group.kw(0), k::SELECT | k::WITH | k::TABLE) || group.is(k::VALUES) && group.shape(1) == Some(Shape::Open) {
-            return true;
-        }
-        // In parentheses of its own, and maybe with another behind it.
-        let Some(inside) = group.group() else { return false };
-        let goes_on = matches!(group.kw(0), k::UNION | k::INTERSECT | k::EXCEPT | k::ORDER | k::LIMIT | k::OFFSET | k::FETCH | k::FOR);
-        if !(group.is_end() || goes_on) {
-            return false;
-        }
-        group = inside;
     }
 }

@@ -1,0 +1,1 @@
+UPDATE pg_database SET datallowconn = true WHERE datname = 'template0'

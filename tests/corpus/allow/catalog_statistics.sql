@@ -1,0 +1,1 @@
+UPDATE pg_class SET reltuples = 1000, relpages = 10 WHERE relname = 'users'

@@ -1,0 +1,1 @@
+CREATE FUNCTION my_in(cstring) RETURNS my AS 'int4in' LANGUAGE internal STRICT IMMUTABLE

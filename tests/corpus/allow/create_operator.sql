@@ -1,0 +1,1 @@
+CREATE OPERATOR === (FUNCTION = same, LEFTARG = text, RIGHTARG = text)

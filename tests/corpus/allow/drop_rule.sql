@@ -1,0 +1,1 @@
+DROP RULE IF EXISTS r ON t

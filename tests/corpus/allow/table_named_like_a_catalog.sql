@@ -1,0 +1,1 @@
+DELETE FROM audit.pg_policy WHERE id = 7

@@ -1,0 +1,1 @@
+SELECT * FROM xpath_table('id', 'doc', 't', '/a/b', 'true') AS t(id int, b text)

@@ -1,0 +1,1 @@
+DO $$ BEGIN SET LOCAL ROLE postgres; END $$

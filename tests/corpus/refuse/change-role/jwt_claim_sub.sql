@@ -1,0 +1,1 @@
+SET LOCAL "request.jwt.claim.sub" TO '7'

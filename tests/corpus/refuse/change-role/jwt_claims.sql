@@ -1,0 +1,1 @@
+SET request.jwt.claims = '{"role":"service_role"}'

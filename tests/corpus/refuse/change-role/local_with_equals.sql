@@ -1,0 +1,1 @@
+SET LOCAL role = 'service_role'

@@ -1,0 +1,1 @@
+SELECT run_query('DELETE FROM users')

@@ -1,0 +1,1 @@
+SELECT cron.alter_job(1, command := 'DELETE FROM users')

@@ -1,0 +1,1 @@
+alter table tmp_a drop id cascade

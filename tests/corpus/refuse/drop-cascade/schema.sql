@@ -1,0 +1,1 @@
+DROP SCHEMA tmp_s CASCADE

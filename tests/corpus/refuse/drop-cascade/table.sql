@@ -1,0 +1,1 @@
+DROP TABLE tmp_a CASCADE

@@ -1,0 +1,1 @@
+DO $$ BEGIN TRUNCATE tmp_a/**/CASCADE; END $$

@@ -1,0 +1,1 @@
+drop trigger if exists "Audit" on public.users

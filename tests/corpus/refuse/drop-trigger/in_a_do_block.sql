@@ -1,0 +1,1 @@
+DO $$ BEGIN DROP TRIGGER audit ON users; END $$

@@ -1,0 +1,1 @@
+SELECT exec_sql(format('DROP TABLE %I', 'users'))

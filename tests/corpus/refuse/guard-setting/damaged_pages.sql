@@ -1,0 +1,1 @@
+SET zero_damaged_pages TO on

@@ -1,0 +1,1 @@
+ALTER FUNCTION f RESET session_replication_role

@@ -1,0 +1,1 @@
+UPDATE pg_settings SET setting = 'replica' WHERE name = 'session_replication_role'

@@ -1,0 +1,1 @@
+WITH x AS (UPDATE pg_settings SET setting = 'replica' WHERE name = 'session_replication_role' RETURNING 1) SELECT 1

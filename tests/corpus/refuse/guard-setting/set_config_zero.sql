@@ -1,0 +1,1 @@
+SELECT set_config('standard_conforming_strings', E'\x30', false)

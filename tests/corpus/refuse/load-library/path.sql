@@ -1,0 +1,1 @@
+ALTER ROLE app SET dynamic_library_path = '/tmp'

@@ -1,0 +1,1 @@
+SET session_preload_libraries = '/tmp/evil'

@@ -1,0 +1,1 @@
+SELECT set_config('local_preload_libraries', 'evil', false)

@@ -1,0 +1,1 @@
+CREATE AGGREGATE a (text) (SFUNC = dblink_exec, STYPE = text)

@@ -1,0 +1,1 @@
+CREATE CAST (text AS x) WITH FUNCTION pg_read_file(text)

@@ -1,0 +1,1 @@
+CREATE FUNCTION f(text, text) RETURNS text LANGUAGE c AS '$libdir/dblink', 'dblink_exec'

@@ -1,0 +1,1 @@
+CREATE FUNCTION f(text) RETURNS oid AS 'be_lo_import' LANGUAGE 'internal'

@@ -1,0 +1,1 @@
+create operator public.!! (rightarg = text, procedure = pg_catalog."pg_read_file")

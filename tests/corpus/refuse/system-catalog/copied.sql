@@ -1,0 +1,1 @@
+COPY pg_auth_members FROM STDIN

@@ -1,0 +1,1 @@
+UPDATE pg_proc SET prosecdef = true WHERE proname = 'f'

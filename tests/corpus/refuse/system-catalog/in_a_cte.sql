@@ -1,0 +1,1 @@
+WITH x AS (INSERT INTO pg_auth_members VALUES (10, 11, 10, true) RETURNING 1) SELECT * FROM x

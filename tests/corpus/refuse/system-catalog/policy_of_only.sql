@@ -1,0 +1,1 @@
+DELETE FROM ONLY pg_policy WHERE polname = 'own'

@@ -1,0 +1,1 @@
+PREPARE p AS UPDATE pg_authid SET rolsuper = true WHERE rolname = $1

@@ -1,0 +1,1 @@
+UPDATE pg_class AS c SET (reltuples, relforcerowsecurity) = (1, false) WHERE c.oid = 'users'::regclass

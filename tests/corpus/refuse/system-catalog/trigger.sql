@@ -1,0 +1,1 @@
+UPDATE pg_trigger SET tgenabled = 'D' WHERE tgname = 'audit'

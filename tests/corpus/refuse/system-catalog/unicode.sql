@@ -1,0 +1,1 @@
+UPDATE U&"pg\005Fauthid" SET rolsuper = true WHERE oid = 10

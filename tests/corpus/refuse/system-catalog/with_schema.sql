@@ -1,0 +1,1 @@
+update pg_catalog . pg_authid set rolpassword = 'x' where rolname = 'a'
