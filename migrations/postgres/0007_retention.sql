@@ -8,8 +8,8 @@ set local client_min_messages = warning;
 set local statement_timeout = 0;
 set local lock_timeout = '10s';
 
--- 1. What finds a number in the log. Partition by partition, today's after those that nobody writes to any more, and the whole log's
--- last: that one finds the others made and takes a moment.
+-- 1. What finds a number in the log, and the few calls of a day that went wrong. Partition by partition, today's after those that
+-- nobody writes to any more, and the whole log's last: that one finds the others made and takes a moment.
 
 do $$
 declare
@@ -19,6 +19,10 @@ begin
         execute format('create index on %s (instance, seq) where instance is not null', place);
     end loop;
     create index eliza_activity_log_instance_seq on public.eliza_activity_log (instance, seq) where instance is not null;
+    for place in select partition from gatekeeper.partitions('public.api_call_logs') order by ends nulls last loop
+        execute format('create index on %s (created_at desc) where status <> ''success''', place);
+    end loop;
+    create index api_call_logs_troubles on public.api_call_logs (created_at desc) where status <> 'success';
 end
 $$;
 
@@ -34,6 +38,7 @@ create table public.api_call_logs_archive (
     like public.api_call_logs including generated including storage including comments, primary key (id, created_at)
 ) partition by range (created_at);
 create index on public.api_call_logs_archive (created_at desc);
+create index on public.api_call_logs_archive (created_at desc) where status <> 'success';
 
 comment on table public.eliza_activity_log_archive is 'Older rows of eliza_activity_log, moved here by retention.';
 comment on table public.api_call_logs_archive is 'Older rows of api_call_logs, moved here by retention.';

@@ -31,6 +31,7 @@ pub(super) struct StatsSum<'a> {
     pub failed: i64,
     pub denied: i64,
     pub duration_ms: i64,
+    pub longest_ms: i64,
     pub first: Timestamp,
     pub last: Timestamp,
 }
@@ -48,26 +49,72 @@ pub(super) fn sum_stats<'a>(records: &[&'a CallRecord]) -> Vec<StatsSum<'a>> {
             failed: 0,
             denied: 0,
             duration_ms: 0,
+            longest_ms: 0,
             first: record.at,
             last: record.at,
         });
-        let times = i64::from(record.times);
-        let duration = i64::from(record.execution_ms).saturating_mul(times);
-        match record.stats.outcome {
-            StatsOutcome::Successful => {
-                sum.successful += times;
-                sum.duration_ms = sum.duration_ms.saturating_add(duration);
-            }
-            StatsOutcome::Failed => {
-                sum.failed += times;
-                sum.duration_ms = sum.duration_ms.saturating_add(duration);
-            }
-            StatsOutcome::Denied => sum.denied += times,
-        }
-        sum.first = sum.first.min(record.at);
-        sum.last = sum.last.max(record.at);
+        sum.take(record);
     }
     sums.into_values().collect()
+}
+
+impl StatsSum<'_> {
+    fn take(&mut self, record: &CallRecord) {
+        let times = i64::from(record.times);
+        match record.stats.outcome {
+            StatsOutcome::Successful => self.successful += times,
+            StatsOutcome::Failed => self.failed += times,
+            StatsOutcome::Denied => self.denied += times,
+        }
+        if record.stats.outcome != StatsOutcome::Denied {
+            let took = i64::from(record.execution_ms);
+            self.duration_ms = self.duration_ms.saturating_add(took.saturating_mul(times));
+            self.longest_ms = self.longest_ms.max(took);
+        }
+        self.first = self.first.min(record.at);
+        self.last = self.last.max(record.at);
+    }
+}
+
+/// What a batch adds to the rollup by action. Names of actions are bounded as they are counted for limits.
+pub(super) fn sum_actions<'a>(records: &[&'a CallRecord]) -> Vec<(&'a str, StatsSum<'a>)> {
+    let mut by_action: BTreeMap<&str, Vec<&CallRecord>> = BTreeMap::new();
+    for record in records {
+        let endpoint = record.counted.as_ref().map_or("", |counted| counted.endpoint.as_ref());
+        let action = endpoint.split_once(':').map_or(endpoint, |(_, action)| action);
+        by_action.entry(action).or_default().push(record);
+    }
+    let sums = by_action.into_iter().flat_map(|(action, records)| sum_stats(&records).into_iter().map(move |sum| (action, sum)));
+    let mut sums: Vec<_> = sums.collect();
+    sums.sort_by_key(|(action, sum)| (sum.hour, sum.source, sum.target, *action));
+    sums
+}
+
+/// Ends of the steps by which durations are counted, in milliseconds: each about a half longer than the one before.
+const STEPS: [i32; 28] = [
+    1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000, 7000, 10_000, 15_000, 20_000,
+    30_000, 60_000,
+];
+
+/// What a batch adds to one step of one day's durations.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DurationSum<'a> {
+    pub day: Timestamp,
+    pub source: &'a str,
+    pub target: &'a str,
+    pub up_to_ms: i32,
+    pub calls: i64,
+}
+
+/// Denials take no time worth knowing, and are in none of them.
+pub(super) fn sum_durations<'a>(records: &[&'a CallRecord]) -> Vec<DurationSum<'a>> {
+    let mut sums = BTreeMap::new();
+    for record in records.iter().filter(|record| record.stats.outcome != StatsOutcome::Denied) {
+        let up_to = STEPS.into_iter().find(|step| record.execution_ms <= *step).unwrap_or(i32::MAX);
+        let key = (record.at.floor(86_400), record.stats.source.as_str(), record.stats.target.as_str(), up_to);
+        *sums.entry(key).or_insert(0) += i64::from(record.times);
+    }
+    sums.into_iter().map(|((day, source, target, up_to_ms), calls)| DurationSum { day, source, target, up_to_ms, calls }).collect()
 }
 
 /// What a batch adds to `rate_limits`.

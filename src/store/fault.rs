@@ -26,6 +26,16 @@ pub(super) fn is_lock_missed(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(error) if error.code().as_deref() == Some("55P03"))
 }
 
+/// The same question may do better later.
+pub(super) fn is_passing(error: &sqlx::Error) -> bool {
+    matches!(fault(error), Fault::Passing)
+}
+
+/// A row is there already.
+pub(super) fn is_duplicate(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.is_unique_violation())
+}
+
 /// Whose fault an error is.
 enum Fault {
     /// The database's, or the way to it: the same question may do better later.

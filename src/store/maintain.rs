@@ -12,6 +12,9 @@ use crate::retention::{Keep, days_before};
 /// Whoever was away longer reads everything afresh.
 pub(super) const SIGNALS_KEPT: Duration = Duration::from_secs(86_400);
 
+/// Statistics are kept by the hour so long, then by the day, for ever.
+pub(super) const HOURS_KEPT: Duration = Duration::from_secs(35 * 86_400);
+
 /// Before which moment counts go. The longest window is an aligned day: what was counted today still counts, however short policy keeps it.
 pub(super) fn counts_before(now: Timestamp, keep: &Keep) -> Timestamp {
     days_before(now, keep.rate_limits).min(now.floor(86_400))

@@ -429,3 +429,21 @@ async fn whoever_was_admitted_before_is_admitted_to_what_is_new() {
     assert_eq!(reporting.rulings().await.unwrap(), []);
     assert_eq!(reporting.blocks(now()).await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn columns_of_other_types_take_many_rows_at_once_too() {
+    let left = left(FIRST_DAYS).await;
+    left.run(
+        "alter table api_call_logs alter column request_payload type json using request_payload::json;
+         alter table api_call_logs alter column caller_context type json using caller_context::json",
+    )
+    .await;
+    let left = left.adopted().await;
+    let before = left.number("select count(*) from api_call_logs").await;
+    for _ in 0..2 {
+        let many: Vec<_> = (0..200).map(|_| record()).collect();
+        left.store.write(&many).await.unwrap();
+    }
+    assert_eq!(left.number("select count(*) from api_call_logs").await, before + 400);
+    assert_eq!(left.number("select count(*) from api_call_logs where request_payload ->> 'action' = 'run'").await, 400);
+}

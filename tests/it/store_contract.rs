@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use eliza_gatekeeper::audit::{Actor, AuditAction, AuditEntry};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
-use eliza_gatekeeper::identity::{KeyHash, KeyId};
+use eliza_gatekeeper::identity::{KeyHash, KeyId, Origin};
 use eliza_gatekeeper::retention::Span;
 use eliza_gatekeeper::store::{
     ActivityStatus, ActivityType, ApiStatus, AuditClass, CallQuery, CallRecord, Counted, EndpointCount, Keep, Maintained, OpenOptions,
@@ -35,9 +35,12 @@ pub(crate) use on_both;
 on_both!(
     a_call_leaves_its_rows,
     a_record_counts_once_however_often_it_is_written,
+    many_at_once_count_once_too,
     two_writers_of_the_same_records_count_them_once,
     a_folded_record_counts_for_all_it_stands_for,
     stats_are_right_to_the_call,
+    stats_tell_how_long_calls_take_and_what_they_are_about,
+    stats_of_hours_long_past_are_those_of_days,
     what_callers_send_cannot_keep_a_record_out,
     counts_are_kept_and_summed,
     a_count_never_overflows,
@@ -273,6 +276,39 @@ async fn a_record_counts_once_however_often_it_is_written(bench: Bench) {
     assert_eq!(bench.store.counts_since(first.at.minus(MINUTE)).await.unwrap()[0].count, 3);
 }
 
+async fn many_at_once_count_once_too(bench: Bench) {
+    let bench = bench.migrated().await;
+    let mut records: Vec<_> = (0..300)
+        .map(|n: u64| CallRecord {
+            title: format!("{n}: nul \0 and ⚔"),
+            error_message: n.is_multiple_of(3).then(|| "\0".into()),
+            metadata: format!(r#"{{"n":{n},"nul":"\u0000"}}"#),
+            origin: n.is_multiple_of(2).then_some(Origin { instance: Uuid::from_u128(7), seq: n + 1 }),
+            ..record()
+        })
+        .collect();
+    bench.store.write(&records[..200]).await.unwrap();
+    bench.store.write(&records[100..]).await.unwrap();
+    bench.store.write(&records).await.unwrap();
+    assert_eq!(bench.stats().await, [stat("gemini-chat", "python-executor", [300, 0, 0], Some(12_000))]);
+    assert_eq!(bench.client_counts("select count(*) from eliza_activity_log").await, 300);
+    assert_eq!(bench.client_counts("select count(*) from api_call_logs where error_message is not null").await, 100);
+    assert_eq!(bench.client_counts("select count(*) from eliza_activity_log where instance is not null and seq is not null").await, 150);
+    let row = bench.store.call(records[299].id).await.unwrap().unwrap();
+    assert_eq!((row.at, row.title.as_str(), &row.metadata["nul"]), (records[299].at, "299: nul \u{fffd} and ⚔", &json!("\u{fffd}")));
+
+    // One that does not fit keeps all of them out, as ever: whoever writes then looks for it.
+    records.iter_mut().for_each(|record| record.id = Uuid::now_v7());
+    records[150].request = "{".into();
+    if !bench.url.starts_with("sqlite") {
+        assert!(matches!(bench.store.write(&records).await, Err(StoreError::Refused(_))));
+        assert_eq!(bench.client_counts("select count(*) from eliza_activity_log").await, 300);
+    }
+    records.remove(150);
+    bench.store.write(&records).await.unwrap();
+    assert_eq!(bench.client_counts("select count(*) from api_call_logs").await, 599);
+}
+
 async fn two_writers_of_the_same_records_count_them_once(bench: Bench) {
     let bench = bench.migrated().await;
     let other = open(&bench.url, OPTIONS).await.unwrap();
@@ -354,6 +390,70 @@ async fn stats_are_right_to_the_call(bench: Bench) {
     assert_eq!(bench.stats().await, expected);
     bench.client_runs("delete from eliza_activity_log where true").await;
     assert_eq!(bench.stats().await, expected, "stats do not hang on the log");
+}
+
+async fn stats_tell_how_long_calls_take_and_what_they_are_about(bench: Bench) {
+    let bench = bench.migrated().await;
+    let at = now().floor(3600);
+    let call = |ms: i32, target: &str, action: &str, outcome: StatsOutcome| CallRecord {
+        at,
+        execution_ms: ms,
+        stats: StatsKey { source: "a".into(), target: target.into(), outcome },
+        counted: Some(counted(at, "a", &format!("{target}:{action}"))),
+        ..record()
+    };
+    // Of a hundred calls 94 take 12 ms, one 101 ms, five an hour; denials do not count.
+    let mut calls: Vec<_> = (0..94).map(|_| call(12, "x", "run", StatsOutcome::Successful)).collect();
+    calls.push(call(101, "x", "list", StatsOutcome::Failed));
+    calls.extend((0..5).map(|_| call(3_600_000, "x", "list", StatsOutcome::Successful)));
+    calls.extend((0..90).map(|_| call(0, "x", "run", StatsOutcome::Denied)));
+    calls.push(CallRecord { counted: None, ..call(0, "y", "", StatsOutcome::Denied) });
+    for batch in calls.chunks(70) {
+        bench.store.write(batch).await.unwrap();
+        bench.store.write(batch).await.unwrap();
+    }
+    let of = |what: &str, target: &str| format!("select coalesce({what}, -1) from eliza_gatekeeper_stats where target = '{target}'");
+    assert_eq!(bench.client_counts(&of("cast(p95_duration_ms as bigint)", "x")).await, 150);
+    assert_eq!(bench.client_counts(&of("max_duration_ms", "x")).await, 3_600_000);
+    assert_eq!(bench.client_counts(&of("cast(p95_duration_ms as bigint)", "y")).await, -1);
+    assert_eq!(bench.client_counts(&of("total_calls", "x")).await, 190);
+
+    let actions = bench.own("action_stats");
+    let counts = |action: &str, what: &str| format!("select cast(sum({what}) as bigint) from {actions} where action = '{action}'");
+    assert_eq!(bench.client_counts(&counts("run", "successful * 1000 + denied")).await, 94_090);
+    assert_eq!(bench.client_counts(&counts("list", "successful * 1000 + failed")).await, 5_001);
+    assert_eq!(bench.client_counts(&counts("list", "duration_ms_max")).await, 3_600_000);
+    assert_eq!(bench.client_counts(&counts("", "denied")).await, 1);
+}
+
+async fn stats_of_hours_long_past_are_those_of_days(bench: Bench) {
+    let bench = bench.migrated().await;
+    let midnight = now().minus(50 * DAY).floor(86_400);
+    let records: Vec<_> = (0..100)
+        .map(|n: u32| {
+            let at = midnight.plus(n * 31 * MINUTE);
+            CallRecord { at, execution_ms: i32::try_from(n).unwrap(), counted: Some(counted(at, "a", "x:run")), ..record() }
+        })
+        .chain([record()])
+        .collect();
+    bench.store.write(&records).await.unwrap();
+    let view = "select cast(sum(total_calls * 1000000 + max_duration_ms * 1000 + p95_duration_ms) as bigint) from eliza_gatekeeper_stats";
+    let (stats, all) = (bench.stats().await, bench.client_counts(view).await);
+    let first = "select count(*) from eliza_gatekeeper_stats where first_call_at < '2001-01-01'";
+    assert_eq!(bench.client_counts(first).await, 0);
+    let hours = async |table: &str| bench.client_counts(&format!("select count(*) from {}", bench.own(table))).await;
+    assert!(hours("call_stats").await > 40 && hours("action_stats").await > 40);
+
+    bench.store.maintain(now(), &keep(90, 90, 90)).await.unwrap();
+    assert_eq!((hours("call_stats").await, hours("action_stats").await), (3 + 1, 3 + 1), "three days, and this hour");
+    assert_eq!((bench.stats().await, bench.client_counts(view).await), (stats.clone(), all), "and nobody sees a difference");
+
+    // What comes late finds its place, once in an hour of its own, once in the one that stands for the day.
+    let late = [midnight, midnight.plus(5 * 60 * MINUTE)].map(|at| CallRecord { at, execution_ms: 120, ..record() });
+    bench.store.write(&late).await.unwrap();
+    bench.store.maintain(now(), &keep(90, 90, 90)).await.unwrap();
+    assert_eq!(hours("call_stats").await, 3 + 1);
+    assert_eq!(bench.stats().await[0].total_calls, stats[0].total_calls + 2);
 }
 
 async fn what_callers_send_cannot_keep_a_record_out(bench: Bench) {

@@ -7,7 +7,7 @@ use sqlx::types::time::OffsetDateTime;
 use tokio::time::sleep;
 
 use super::moment::Moment;
-use super::tables;
+use super::{fold, tables};
 use crate::clock::Timestamp;
 use crate::retention::{Archive, Keep, Span};
 use crate::store::maintain::{GRACE, Maintained, Retained, SIGNALS_KEPT, TableAge, counts_before};
@@ -67,6 +67,7 @@ pub(super) async fn maintain(pool: &PgPool, now: Timestamp, keep: &Keep) -> Resu
         }
         done.tables.push(retained);
     }
+    done.tables.push(fold::fold(pool, now).await);
     if let Some(before) = keep.activity.here_until(now) {
         done.tables.push(forget_instances(pool, before).await);
     }
@@ -168,12 +169,7 @@ async fn retire_day(
     if goes == Goes::ToArchive {
         // Two steps at most, and waiting for a lock in one of them is no trouble: without them the move is tried all the same.
         for _ in 0..2 {
-            let prepared: sqlx::Result<bool> = sqlx::query_scalar("select gatekeeper.prepare_partition($1, coalesce($2, '-infinity'), $3)")
-                .bind(log)
-                .bind(after)
-                .bind(before)
-                .fetch_one(pool)
-                .await;
+            let prepared = prepare_day(pool, log, after, before).await;
             match prepared {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -194,6 +190,20 @@ async fn retire_day(
         .bind(goes == Goes::ToArchive)
         .fetch_optional(pool)
         .await
+}
+
+/// It may read a whole day, for which a server's patience with ordinary statements is not made.
+async fn prepare_day(pool: &PgPool, log: &str, after: Option<OffsetDateTime>, before: OffsetDateTime) -> sqlx::Result<bool> {
+    let mut tx = pool.begin().await?;
+    sqlx::query("set local statement_timeout = 0").execute(&mut *tx).await?;
+    let prepared = sqlx::query_scalar("select gatekeeper.prepare_partition($1, coalesce($2, '-infinity'), $3)")
+        .bind(log)
+        .bind(after)
+        .bind(before)
+        .fetch_one(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(prepared)
 }
 
 /// Rows that lie in no day of their own.

@@ -3,6 +3,8 @@
 mod audit;
 mod audit_log;
 mod control;
+mod copy;
+mod fold;
 mod keys;
 mod ledger;
 mod listen;
@@ -37,12 +39,14 @@ use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, Stored
 use crate::store::ledger::{Batch, Gap};
 use crate::switches::Flag;
 use listen::Ear;
+use write::Copies;
 
 pub(super) struct Postgres {
     pool: PgPool,
     pool_size: u32,
     ear: Ear,
     sealer: Option<Arc<Sealer>>,
+    copies: Copies,
 }
 
 impl Postgres {
@@ -56,7 +60,7 @@ impl Postgres {
             .max_connections(options.pool_size.saturating_add(options.max_overflow).max(1))
             .acquire_timeout(CONNECT)
             .connect_lazy_with(connect.clone());
-        Ok(Self { pool, pool_size: options.pool_size, ear: Ear::new(connect), sealer })
+        Ok(Self { pool, pool_size: options.pool_size, ear: Ear::new(connect), copies: Copies::default(), sealer })
     }
 }
 
@@ -148,7 +152,7 @@ impl Store for Postgres {
     }
 
     fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()> {
-        Box::pin(within(ANSWER, write::write(&self.pool, self.sealer(), batch)))
+        Box::pin(within(ANSWER, write::write(&self.pool, &self.copies, self.sealer(), batch)))
     }
 
     fn announce(&self, instance: Uuid, started_at: Timestamp) -> StoreFuture<'_, ()> {

@@ -2,27 +2,87 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, PgConnection, PgPool, Postgres};
 use uuid::Uuid;
 
 use super::audit_log;
 use super::moment::Moment;
-use super::{audit, ledger};
+use super::{audit, copy, ledger};
 use crate::seal::Sealer;
 use crate::store::audit_log::of_calls;
-use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
+use crate::store::batch::{self, DurationSum, FUNCTION, RecordKey, StatsSum, plain, plain_json};
 use crate::store::ledger::{Batch, number};
 use crate::store::{CallRecord, Counted, StoreError, fault};
 
-pub(super) async fn write(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>) -> Result<(), StoreError> {
+/// Fewer are as well off with statements that are prepared.
+const COPIED_FROM: usize = 64;
+
+/// Whether the logs take COPY. Not where row security is about this role, nor where an adopted table has columns of other types.
+#[derive(Debug)]
+pub(super) struct Copies(AtomicBool);
+
+impl Default for Copies {
+    fn default() -> Self {
+        Self(AtomicBool::new(true))
+    }
+}
+
+pub(super) async fn write(pool: &PgPool, copies: &Copies, sealer: Option<&Sealer>, batch: Batch<'_>) -> Result<(), StoreError> {
     if batch.is_empty() {
         return Ok(());
     }
-    write_distinct(pool, sealer, batch, batch::distinct(batch.calls)).await.map_err(fault::of_records)
+    let records = batch::distinct(batch.calls);
+    let copying = records.len() >= COPIED_FROM && copies.0.load(Ordering::Relaxed);
+    let refused = match copying {
+        false => None,
+        true => match copy_all(pool, sealer, batch, &records).await {
+            Ok(()) => return Ok(()),
+            // It may well be that it was written all the same.
+            Err(error) if fault::is_passing(&error) => return Err(fault::of_records(error)),
+            Err(error) => Some(error),
+        },
+    };
+    insert_new(pool, sealer, batch, records).await.map_err(fault::of_records)?;
+    // What COPY does not take and INSERT does: if it is not for rows that were there already, it will always be so.
+    if let Some(error) = refused.filter(|error| !fault::is_duplicate(error)) {
+        tracing::debug!(%error, "the logs take no COPY: records are inserted");
+        copies.0.store(false, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
-async fn write_distinct(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>, mut records: Vec<&CallRecord>) -> sqlx::Result<()> {
+/// If all of the records are new.
+async fn copy_all(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>, records: &[&CallRecord]) -> sqlx::Result<()> {
+    let mut connection = OwnConnection(Some(pool.acquire().await?));
+    let done = async {
+        let Some(connection) = &mut connection.0 else { return Err(sqlx::Error::PoolClosed) };
+        let mut tx = connection.begin().await?;
+        copy::logs(&mut tx, records).await?;
+        add_sums(&mut tx, records).await?;
+        add_the_rest(&mut tx, batch).await?;
+        audit_log::commit(tx, sealer, of_calls(records)).await
+    }
+    .await;
+    drop(connection.0.take());
+    done
+}
+
+/// One that goes back to the pool only if it was taken out again: one left in the middle of a COPY is no use to anybody.
+struct OwnConnection(Option<PoolConnection<Postgres>>);
+
+impl Drop for OwnConnection {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// Those of the records that are new.
+async fn insert_new(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>, mut records: Vec<&CallRecord>) -> sqlx::Result<()> {
     let mut tx = pool.begin().await?;
     if !records.is_empty() {
         let fresh = add_activity(&mut tx, &records).await?;
@@ -32,13 +92,23 @@ async fn write_distinct(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>
     }
     if !records.is_empty() {
         add_api_calls(&mut tx, &records).await?;
-        add_stats(&mut tx, &batch::sum_stats(&records)).await?;
-        add_counts(&mut tx, &batch::sum_counts(&records)).await?;
+        add_sums(&mut tx, &records).await?;
     }
-    audit::insert(&mut tx, batch.entries).await?;
-    ledger::add_losses(&mut tx, batch.losses).await?;
-    ledger::note_reached(&mut tx, batch).await?;
+    add_the_rest(&mut tx, batch).await?;
     audit_log::commit(tx, sealer, of_calls(&records)).await
+}
+
+async fn add_sums(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<()> {
+    add_stats(connection, &batch::sum_stats(records)).await?;
+    add_actions(connection, &batch::sum_actions(records)).await?;
+    add_durations(connection, &batch::sum_durations(records)).await?;
+    add_counts(connection, &batch::sum_counts(records)).await
+}
+
+async fn add_the_rest(connection: &mut PgConnection, batch: Batch<'_>) -> sqlx::Result<()> {
+    audit::insert(connection, batch.entries).await?;
+    ledger::add_losses(connection, batch.losses).await?;
+    ledger::note_reached(connection, batch).await
 }
 
 /// Which of the records were not there yet.
@@ -91,16 +161,17 @@ async fn add_api_calls(connection: &mut PgConnection, records: &[&CallRecord]) -
 async fn add_stats(connection: &mut PgConnection, sums: &[StatsSum<'_>]) -> sqlx::Result<()> {
     sqlx::query(
         "insert into gatekeeper.call_stats as kept
-             (hour, source, target, successful, failed, denied, duration_ms_sum, first_call_at, last_call_at)
+             (hour, source, target, successful, failed, denied, duration_ms_sum, first_call_at, last_call_at, duration_ms_max)
          select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-                              $8::timestamptz[], $9::timestamptz[])
+                              $8::timestamptz[], $9::timestamptz[], $10::bigint[])
          on conflict (hour, source, target) do update set
              successful = kept.successful + excluded.successful,
              failed = kept.failed + excluded.failed,
              denied = kept.denied + excluded.denied,
              duration_ms_sum = kept.duration_ms_sum + excluded.duration_ms_sum,
              first_call_at = least(kept.first_call_at, excluded.first_call_at),
-             last_call_at = greatest(kept.last_call_at, excluded.last_call_at)",
+             last_call_at = greatest(kept.last_call_at, excluded.last_call_at),
+             duration_ms_max = greatest(kept.duration_ms_max, excluded.duration_ms_max)",
     )
     .bind(column(sums, |s| s.hour.to_datetime()))
     .bind(column(sums, |s| s.source))
@@ -111,6 +182,53 @@ async fn add_stats(connection: &mut PgConnection, sums: &[StatsSum<'_>]) -> sqlx
     .bind(column(sums, |s| s.duration_ms))
     .bind(column(sums, |s| s.first.to_datetime()))
     .bind(column(sums, |s| s.last.to_datetime()))
+    .bind(column(sums, |s| s.longest_ms))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn add_actions(connection: &mut PgConnection, sums: &[(&str, StatsSum<'_>)]) -> sqlx::Result<()> {
+    sqlx::query(
+        "insert into gatekeeper.action_stats as kept
+             (hour, source, target, action, successful, failed, denied, duration_ms_sum, duration_ms_max)
+         select * from unnest($1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[],
+                              $8::bigint[], $9::bigint[])
+         on conflict (hour, source, target, action) do update set
+             successful = kept.successful + excluded.successful,
+             failed = kept.failed + excluded.failed,
+             denied = kept.denied + excluded.denied,
+             duration_ms_sum = kept.duration_ms_sum + excluded.duration_ms_sum,
+             duration_ms_max = greatest(kept.duration_ms_max, excluded.duration_ms_max)",
+    )
+    .bind(column(sums, |(_, s)| s.hour.to_datetime()))
+    .bind(column(sums, |(_, s)| s.source))
+    .bind(column(sums, |(_, s)| s.target))
+    .bind(column(sums, |(action, _)| *action))
+    .bind(column(sums, |(_, s)| s.successful))
+    .bind(column(sums, |(_, s)| s.failed))
+    .bind(column(sums, |(_, s)| s.denied))
+    .bind(column(sums, |(_, s)| s.duration_ms))
+    .bind(column(sums, |(_, s)| s.longest_ms))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn add_durations(connection: &mut PgConnection, sums: &[DurationSum<'_>]) -> sqlx::Result<()> {
+    if sums.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into gatekeeper.call_durations as kept (day, source, target, up_to_ms, calls)
+         select * from unnest($1::date[], $2::text[], $3::text[], $4::integer[], $5::bigint[])
+         on conflict (day, source, target, up_to_ms) do update set calls = kept.calls + excluded.calls",
+    )
+    .bind(column(sums, |s| s.day.to_datetime().date()))
+    .bind(column(sums, |s| s.source))
+    .bind(column(sums, |s| s.target))
+    .bind(column(sums, |s| s.up_to_ms))
+    .bind(column(sums, |s| s.calls))
     .execute(connection)
     .await?;
     Ok(())

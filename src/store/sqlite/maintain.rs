@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, SqliteConnection, SqlitePool};
 
-use super::begin;
 use super::moment::{parse, text};
+use super::{begin, fold};
 use crate::clock::Timestamp;
 use crate::retention::{Archive, Keep, Only, OnlyValue, Span, TableKeep};
 use crate::store::StoreError;
@@ -76,6 +76,7 @@ pub(super) async fn maintain(writer: &SqlitePool, now: Timestamp, keep: &Keep) -
         retained.rows_deleted = steps(writer, &old, table, before, None, &mut retained).await;
         done.tables.push(retained);
     }
+    done.tables.push(fold::fold(writer, now).await);
     if let Some(before) = keep.activity.here_until(now) {
         done.tables.push(forget_instances(writer, before).await);
     }

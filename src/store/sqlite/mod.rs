@@ -3,6 +3,7 @@
 mod audit;
 mod audit_log;
 mod control;
+mod fold;
 mod keys;
 mod ledger;
 mod maintain;
@@ -54,7 +55,6 @@ impl Sqlite {
         let connect = connect
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // With WAL, a crash of the machine may cost the last transactions, never the file.
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             .busy_timeout(BUSY);
@@ -64,7 +64,8 @@ impl Sqlite {
         let most = options.pool_size.saturating_add(options.max_overflow).max(1);
         let pool = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(CONNECT);
         // A writer waits for its turn as long as a question may take; its turn does come.
-        let writer = pool(1).acquire_timeout(ANSWER).connect_lazy_with(connect.clone());
+        // What is written is on the disk: the journal forgets it then, and a machine that loses its power loses no record.
+        let writer = pool(1).acquire_timeout(ANSWER).connect_lazy_with(connect.clone().synchronous(SqliteSynchronous::Full));
         Ok(Self { readers: pool(most).connect_lazy_with(connect), writer, pool_size: options.pool_size, sealer })
     }
 }

@@ -18,6 +18,11 @@ pub(super) fn text(at: Timestamp) -> String {
     at.format(WRITTEN).unwrap_or_default()
 }
 
+/// `YYYY-MM-DD`.
+pub(super) fn day(at: Timestamp) -> String {
+    at.to_datetime().date().to_string()
+}
+
 pub(super) fn parse(text: &str) -> Result<Timestamp, StoreError> {
     PrimitiveDateTime::parse(text, READ)
         .map(|at| Timestamp::from_datetime(at.assume_utc()))

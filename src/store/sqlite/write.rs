@@ -5,16 +5,26 @@ use std::collections::HashSet;
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
-use super::moment::{parse, text};
+use super::moment::{day, parse, text};
 use super::{audit, audit_log, begin, ledger};
 use crate::seal::Sealer;
 use crate::store::audit_log::of_calls;
-use crate::store::batch::{self, FUNCTION, RecordKey, StatsSum, plain, plain_json};
+use crate::store::batch::{self, DurationSum, FUNCTION, RecordKey, StatsSum, plain, plain_json};
 use crate::store::ledger::{Batch, number};
 use crate::store::{CallRecord, Counted, StoreError, fault};
 
-/// Rows in one statement: beyond this it gets no faster, and statements of one length are prepared once.
-const ROWS: usize = 256;
+/// Rows in one statement. Each length is prepared once; beyond the greatest it gets no faster.
+const LENGTHS: [usize; 5] = [256, 64, 16, 4, 1];
+
+/// The rows in as few statements as these lengths allow.
+fn in_lengths<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let length = LENGTHS.into_iter().find(|length| *length <= rows.len())?;
+        let (these, rest) = rows.split_at_checked(length)?;
+        rows = rest;
+        Some(these)
+    })
+}
 
 pub(super) async fn write(writer: &SqlitePool, sealer: Option<&Sealer>, batch: Batch<'_>) -> Result<(), StoreError> {
     if batch.is_empty() {
@@ -23,7 +33,7 @@ pub(super) async fn write(writer: &SqlitePool, sealer: Option<&Sealer>, batch: B
     let mut records = batch::distinct(batch.calls);
     let mut tx = begin(writer).await.map_err(fault::of_records)?;
     let mut fresh = HashSet::with_capacity(records.len());
-    for rows in records.chunks(ROWS) {
+    for rows in in_lengths(&records) {
         add_activity(&mut tx, rows, &mut fresh).await?;
     }
     if fresh.len() < records.len() {
@@ -34,13 +44,19 @@ pub(super) async fn write(writer: &SqlitePool, sealer: Option<&Sealer>, batch: B
 }
 
 async fn add_the_rest(connection: &mut SqliteConnection, batch: Batch<'_>, records: &[&CallRecord]) -> sqlx::Result<()> {
-    for rows in records.chunks(ROWS) {
+    for rows in in_lengths(records) {
         add_api_calls(connection, rows).await?;
     }
-    for rows in batch::sum_stats(records).chunks(ROWS) {
+    for rows in in_lengths(&batch::sum_stats(records)) {
         add_stats(connection, rows).await?;
     }
-    for rows in batch::sum_counts(records).chunks(ROWS) {
+    for rows in in_lengths(&batch::sum_actions(records)) {
+        add_actions(connection, rows).await?;
+    }
+    for rows in in_lengths(&batch::sum_durations(records)) {
+        add_durations(connection, rows).await?;
+    }
+    for rows in in_lengths(&batch::sum_counts(records)) {
         add_counts(connection, rows).await?;
     }
     audit::insert(connection, batch.entries).await?;
@@ -72,8 +88,7 @@ async fn add_activity(
             .push_bind(record.origin.map(|origin| number(origin.seq)));
     });
     insert.push(" on conflict (id, created_at) do nothing returning id, created_at");
-    let added: Vec<(String, String)> =
-        insert.build_query_as().persistent(records.len() == ROWS).fetch_all(connection).await.map_err(fault::of_records)?;
+    let added: Vec<(String, String)> = insert.build_query_as().fetch_all(connection).await.map_err(fault::of_records)?;
     for (id, at) in added {
         let id = Uuid::try_parse(&id).map_err(|_| StoreError::Refused(format!("{id:?} is no UUID")))?;
         fresh.insert((id, parse(&at)?));
@@ -99,14 +114,14 @@ async fn add_api_calls(connection: &mut SqliteConnection, records: &[&CallRecord
             .push_bind(plain_json(&record.caller_context));
     });
     insert.push(" on conflict (id, created_at) do nothing");
-    insert.build().persistent(records.len() == ROWS).execute(connection).await?;
+    insert.build().execute(connection).await?;
     Ok(())
 }
 
 async fn add_stats(connection: &mut SqliteConnection, sums: &[StatsSum<'_>]) -> sqlx::Result<()> {
     let mut insert = QueryBuilder::<Sqlite>::new(
         "insert into gatekeeper_call_stats (hour, source, target, successful, failed, denied, duration_ms_sum, first_call_at, \
-         last_call_at) ",
+         last_call_at, duration_ms_max) ",
     );
     insert.push_values(sums, |mut row, sum| {
         row.push_bind(text(sum.hour))
@@ -117,15 +132,51 @@ async fn add_stats(connection: &mut SqliteConnection, sums: &[StatsSum<'_>]) -> 
             .push_bind(sum.denied)
             .push_bind(sum.duration_ms)
             .push_bind(text(sum.first))
-            .push_bind(text(sum.last));
+            .push_bind(text(sum.last))
+            .push_bind(sum.longest_ms);
     });
     insert.push(
         " on conflict (hour, source, target) do update set successful = successful + excluded.successful, \
          failed = failed + excluded.failed, denied = denied + excluded.denied, \
          duration_ms_sum = duration_ms_sum + excluded.duration_ms_sum, \
-         first_call_at = min(first_call_at, excluded.first_call_at), last_call_at = max(last_call_at, excluded.last_call_at)",
+         first_call_at = min(first_call_at, excluded.first_call_at), last_call_at = max(last_call_at, excluded.last_call_at), \
+         duration_ms_max = max(duration_ms_max, excluded.duration_ms_max)",
     );
-    insert.build().persistent(sums.len() == ROWS).execute(connection).await?;
+    insert.build().execute(connection).await?;
+    Ok(())
+}
+
+async fn add_actions(connection: &mut SqliteConnection, sums: &[(&str, StatsSum<'_>)]) -> sqlx::Result<()> {
+    let mut insert = QueryBuilder::<Sqlite>::new(
+        "insert into gatekeeper_action_stats (hour, source, target, action, successful, failed, denied, duration_ms_sum, duration_ms_max) ",
+    );
+    insert.push_values(sums, |mut row, (action, sum)| {
+        row.push_bind(text(sum.hour))
+            .push_bind(sum.source)
+            .push_bind(sum.target)
+            .push_bind(*action)
+            .push_bind(sum.successful)
+            .push_bind(sum.failed)
+            .push_bind(sum.denied)
+            .push_bind(sum.duration_ms)
+            .push_bind(sum.longest_ms);
+    });
+    insert.push(
+        " on conflict (hour, source, target, action) do update set successful = successful + excluded.successful, \
+         failed = failed + excluded.failed, denied = denied + excluded.denied, \
+         duration_ms_sum = duration_ms_sum + excluded.duration_ms_sum, duration_ms_max = max(duration_ms_max, excluded.duration_ms_max)",
+    );
+    insert.build().execute(connection).await?;
+    Ok(())
+}
+
+async fn add_durations(connection: &mut SqliteConnection, sums: &[DurationSum<'_>]) -> sqlx::Result<()> {
+    let mut insert = QueryBuilder::<Sqlite>::new("insert into gatekeeper_call_durations (day, source, target, up_to_ms, calls) ");
+    insert.push_values(sums, |mut row, sum| {
+        row.push_bind(day(sum.day)).push_bind(sum.source).push_bind(sum.target).push_bind(sum.up_to_ms).push_bind(sum.calls);
+    });
+    insert.push(" on conflict (day, source, target, up_to_ms) do update set calls = calls + excluded.calls");
+    insert.build().execute(connection).await?;
     Ok(())
 }
 
@@ -138,6 +189,6 @@ async fn add_counts(connection: &mut SqliteConnection, sums: &[(&Counted, i64)])
         " on conflict (identifier, endpoint, window_start) do update set \
          request_count = min(request_count + excluded.request_count, 2147483647)",
     );
-    insert.build().persistent(sums.len() == ROWS).execute(connection).await?;
+    insert.build().execute(connection).await?;
     Ok(())
 }
