@@ -240,7 +240,9 @@ async fn a_state_directory_that_cannot_be_written_is_told_before_anything_is_sai
     let file = closed.state();
     let _gone = fs::remove_dir_all(&file);
     fs::write(&file, "a file is in the way").unwrap();
-    let house = plan(&clock).in_place_of(&closed).open().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let journal = elsewhere.path().display().to_string();
+    let house = plan(&clock).in_place_of(&closed).variable("GATEKEEPER_JOURNAL", &journal).open().await;
     let warnings = async || house.get_ops("/health", &[]).await.json()["warnings"].to_string();
     assert!(warnings().await.contains("would be forgotten by a restart without the database"));
     assert!(house.metrics().await.contains("gatekeeper_state_unkept 1\n"));
