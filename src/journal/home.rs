@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -309,7 +309,11 @@ impl Home {
         }
         files::remove(&self.path.join(CURSOR_FILE))?;
         tidied.removed = true;
-        fs::remove_dir(&self.path)
+        // Without the file that is locked it is nobody's: another process may have seen that, and removed or taken it.
+        match fs::remove_dir(&self.path) {
+            Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
