@@ -354,8 +354,8 @@ async fn whatever_is_changed_in_a_row_the_row_is_named(bench: Bench) {
             ("id", &["'f' || substr(id, 2)", "replace(id, '-', '_')", "upper(id)"]),
             ("content", &["substr(content, 2)", "' ' || content", "replace(content, 'e', 'f')", "content || char(0)"]),
             ("key", &["substr(key, 2) || 'x'"]),
-            ("prev", &["cast(x'01' || substr(prev, 2) as blob)", "substr(prev, 2)"]),
-            ("hash", &["cast(substr(hash, 1, 31) || x'aa' as blob)", "x''"]),
+            ("prev", &["cast(iif(substr(prev, 1, 1) = x'01', x'02', x'01') || substr(prev, 2) as blob)", "substr(prev, 2)"]),
+            ("hash", &["cast(substr(hash, 1, 31) || iif(substr(hash, 32) = x'aa', x'ab', x'aa') as blob)", "x''"]),
         ]
     } else {
         &[
