@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use http_body_util::Full;
 
@@ -45,7 +46,7 @@ pub async fn call(State(gatekeeper): State<Arc<Gatekeeper>>, Extension(arrival):
     if outcome.result.is_err() && !http_body::Body::is_end_stream(&body) {
         tokio::spawn(let_run_out(body));
     }
-    answer(outcome, trail, arrival).await
+    answer(outcome, trail, arrival, &parts.method).await
 }
 
 fn head_of(parts: &http::request::Parts, arrival: Arrival) -> Result<Head, Failure> {
@@ -60,13 +61,13 @@ fn turned_away(pipeline: &Pipeline, failure: Failure, trail: &mut Trail) -> Outc
     Outcome { result: Err(failure.into()), standings: Standings::default() }
 }
 
-async fn answer(outcome: Outcome, trail: Trail, arrival: Arrival) -> Response {
+async fn answer(outcome: Outcome, trail: Trail, arrival: Arrival, method: &Method) -> Response {
     let mut response = match outcome.result {
         Ok(Settled::AsIs(answer)) => carry(answer.status, answer.headers, answer.body, trail).await,
         Ok(Settled::Error { status, headers, body } | Settled::Wrapped { status, headers, body }) => {
             carry(status, headers, Full::new(body), trail).await
         }
-        Err(refusal) => refuse(refusal, trail, arrival).await,
+        Err(refusal) => refuse(refusal, trail, arrival, method).await,
     };
     limit_headers(response.headers_mut(), &outcome.standings, arrival);
     response
@@ -83,11 +84,16 @@ where
     response
 }
 
-async fn refuse(refusal: Refusal, mut trail: Trail, arrival: Arrival) -> Response {
+async fn refuse(refusal: Refusal, mut trail: Trail, arrival: Arrival, method: &Method) -> Response {
     let answer = reply::refusal(&refusal, arrival.id);
     let status = answer.status().as_u16();
     trail.note().ending = Some(Ending::Refused(refusal));
-    let (parts, body) = answer.into_parts();
+    let (mut parts, mut body) = answer.into_parts();
+    if method == Method::HEAD {
+        // Nobody would ask for the body, whose last frame waits for the record.
+        parts.headers.insert(CONTENT_LENGTH, body.len().into());
+        body = Bytes::new();
+    }
     Response::from_parts(parts, Body::new(Recorded::new(Full::new(body), trail, status).await))
 }
 
@@ -118,6 +124,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::identity::CallId;
+    use crate::record::Recorder;
 
     fn said(standings: Standings) -> Vec<(String, String)> {
         let mut headers = HeaderMap::new();
@@ -145,5 +152,21 @@ mod tests {
             pairs(&[("ratelimit", r#""source";r=0;t=17"#)]).first()
         );
         assert_eq!(said(Standings::default()), []);
+    }
+
+    /// hyper drops the body of such an answer unread, and with it whatever would have waited there.
+    #[tokio::test]
+    async fn a_head_request_has_its_record_before_it_is_answered() {
+        let directory = tempfile::tempdir().unwrap();
+        let recorder = Recorder::within(directory.path());
+        let arrival = Arrival { id: CallId::new(), at: Timestamp::default(), peer: [192, 0, 2, 7].into() };
+        let mut kept = Vec::new();
+        for (method, recorded, length) in [(Method::GET, 0, None), (Method::HEAD, 1, Some(()))] {
+            let trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "envelope"), recorder.clone());
+            let response = refuse(Failure::MethodNotAllowed { allow: ALLOW }.into(), trail, arrival, &method).await;
+            assert_eq!(recorder.journal().standing().waiting, recorded, "{method}");
+            assert_eq!(response.headers().get(CONTENT_LENGTH).map(|_| ()), length, "{method}");
+            kept.push(response);
+        }
     }
 }

@@ -93,6 +93,8 @@ enum Whose {
 #[derive(Debug)]
 pub(super) enum Found {
     Orphan(Arc<Home>),
+    /// Its process ended while it was being made.
+    Unfinished(Arc<Home>),
     /// Its process lives.
     Lives,
     /// Written by a later program.
@@ -156,11 +158,13 @@ impl Home {
         let mut bytes = [0; SLOTS];
         let read = scan::Medium::read(&cursor_file, 0, &mut bytes)?;
         let mut slots = Slots::decode(bytes.get(..read).unwrap_or_default(), instance);
-        if slots.cursor.is_none() {
+        let is_unfinished = slots.cursor.is_none() && segments.is_empty();
+        if slots.cursor.is_none() && !is_unfinished {
             tracing::warn!("{} cannot be read: the journal is read from its start", path.join(CURSOR_FILE).display());
             slots.cursor = begin;
         }
-        Ok(Found::Orphan(Arc::new(Self::new(Place { instance, path, cursor_file, room }, slots, segments, Whose::Orphan))))
+        let home = Arc::new(Self::new(Place { instance, path, cursor_file, room }, slots, segments, Whose::Orphan));
+        Ok(if is_unfinished { Found::Unfinished(home) } else { Found::Orphan(home) })
     }
 
     fn new(place: Place<'_>, slots: Slots, segments: VecDeque<Arc<Segment>>, whose: Whose) -> Self {

@@ -119,7 +119,8 @@ pub(super) fn adopt(shared: &Arc<Shared>) -> Result<Vec<Reader>, JournalError> {
             break;
         }
         match Home::take(&shared.journals, instance, &shared.room) {
-            Ok(Found::Orphan(home)) => orphans.extend(take_in(shared, home)),
+            Ok(Found::Orphan(home)) => orphans.push(Reader::new(Arc::clone(shared), home)),
+            Ok(Found::Unfinished(home)) => clear_away(shared, &home),
             Ok(Found::Lives | Found::Gone) => {}
             Ok(Found::Newer(version)) => {
                 tell_once(shared, instance, &format!("it is of a later program (version {version}), and left for such a one"));
@@ -130,15 +131,10 @@ pub(super) fn adopt(shared: &Arc<Shared>) -> Result<Vec<Reader>, JournalError> {
     Ok(orphans)
 }
 
-fn take_in(shared: &Arc<Shared>, home: Arc<Home>) -> Option<Reader> {
-    if !home.has_more(home.cursor()) {
-        if let Err(error) = home.remove() {
-            tell_once(shared, home.instance, &format!("there is nothing in it, but it cannot be removed: {error}"));
-        }
-        return None;
+fn clear_away(shared: &Shared, home: &Home) {
+    if let Err(error) = home.remove() {
+        tell_once(shared, home.instance, &format!("there is nothing in it, but it cannot be removed: {error}"));
     }
-    tracing::info!(instance = %home.instance, bytes = home.bytes(), "the journal of a process that ended is taken over");
-    Some(Reader::new(Arc::clone(shared), home))
 }
 
 fn tell_once(shared: &Shared, instance: Uuid, what: &str) {

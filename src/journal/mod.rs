@@ -159,7 +159,7 @@ impl Journal {
         number
     }
 
-    /// Takes over the journals of processes that ended, oldest first. To be called now and then: another process may have ended since.
+    /// Takes over the journals of processes that ended, oldest first, empty ones too. To be called now and then: another process may have ended since.
     pub fn adopt(&self) -> Result<Vec<Reader>, JournalError> {
         keeper::adopt(&self.shared)
     }

@@ -98,6 +98,16 @@ impl Reader {
         self.home.instance
     }
 
+    /// The highest number that is accounted for.
+    pub fn through(&self) -> u64 {
+        self.written.number
+    }
+
+    /// Whether there is anything in it that is not read yet.
+    pub fn has_more(&self) -> bool {
+        self.home.has_more(self.walk.cursor)
+    }
+
     /// The entries after those of the batch before, whether that one is written or not; waits until there is one. At least one entry, however long;
     /// beyond that no more than `max_entries`, or `max_bytes` of payloads. `None`: the journal has ended and everything was read.
     ///

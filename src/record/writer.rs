@@ -18,7 +18,7 @@ use crate::store::{CallRecord, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Records in one transaction, and what of them is in memory at once.
-const BATCH: usize = 1024;
+const BATCH: usize = 2048;
 const BATCH_BYTES: usize = 4 << 20;
 /// Between two transactions that are not full: a few large ones cost the database less than many small ones.
 const GATHER: Duration = Duration::from_millis(100);
@@ -74,7 +74,9 @@ impl Writer {
         };
         for mut orphan in orphans {
             let instance = orphan.instance();
-            tracing::warn!(%instance, "another process ended before its records were in the database: they are carried over");
+            if orphan.has_more() {
+                tracing::warn!(%instance, "another process ended before its records were in the database: they are carried over");
+            }
             let carried = async {
                 let last = self.drain(&mut orphan).await;
                 self.persist(|| self.store.ended(instance, last, self.clock.now())).await;
@@ -96,7 +98,7 @@ impl Writer {
     /// To the journal's end; the last number in it.
     async fn drain(&self, journal: &mut Reader) -> u64 {
         let instance = journal.instance();
-        let mut last = 0;
+        let mut last = journal.through();
         let mut next = Instant::now();
         while let Some(batch) = journal.next(BATCH, BATCH_BYTES).await {
             let pages = self.pages(instance, &batch);

@@ -1,6 +1,7 @@
 //! No record is lost without trace: every number a gatekeeper has given has its row in the activity log or is shown as missing, with the
 //! reason where there is one. Both databases.
 
+use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::identity::Origin;
 use eliza_gatekeeper::store::CallRecord;
 use eliza_gatekeeper::store::control::{ActivityEntry, EntryKind, EntryStatus};
@@ -167,6 +168,12 @@ async fn numbers_are_watched_from_the_first_to_the_last(bench: Bench) {
     assert_eq!(bench.gaps_of(silent).await, [unexplained(1, 2)]);
     let of_ended = format!("{} where instance = '{ended}'", bench.own("instances"));
     assert_eq!(bench.client_counts(&format!("select count(*) from {of_ended} and ended_at is not null")).await, 1);
+    // It is told again, by whoever finds its empty journal: it ended when it ended.
+    bench.store.ended(ended, 4, Timestamp::from_secs(4_102_444_800)).await.unwrap();
+    assert_eq!(bench.client_counts(&format!("select count(*) from {of_ended} and ended_at < '2100-01-01'")).await, 1);
+    // Of one that was never heard of and gave no number, nothing is kept.
+    bench.store.ended(Uuid::now_v7(), 0, now()).await.unwrap();
+    assert_eq!(bench.client_counts(&format!("select count(*) from {}", bench.own("instances"))).await, 3);
     // An older batch that comes again moves nothing back.
     bench.rows(ended, [1, 2]).await;
     assert_eq!(bench.client_counts(&format!("select through from {of_ended}")).await, 4);

@@ -20,9 +20,12 @@ pub(super) async fn announce(pool: &PgPool, instance: Uuid, started_at: Timestam
 }
 
 pub(super) async fn ended(pool: &PgPool, instance: Uuid, last: u64, at: Timestamp) -> Result<(), StoreError> {
+    // Of one that nobody knows and that gave no number there is nothing to tell.
     sqlx::query(
-        "insert into gatekeeper.instances as known (instance, started_at, through, ended_at) values ($1, $2, $3, $4)
-         on conflict (instance) do update set through = greatest(known.through, excluded.through), ended_at = excluded.ended_at",
+        "insert into gatekeeper.instances as known (instance, started_at, through, ended_at)
+         select $1, $2, $3, $4 where $3 > 0 or exists (select 1 from gatekeeper.instances where instance = $1)
+         on conflict (instance) do update
+         set through = greatest(known.through, excluded.through), ended_at = coalesce(known.ended_at, excluded.ended_at)",
     )
     .bind(instance)
     .bind(began(instance).to_datetime())

@@ -24,9 +24,11 @@ pub(super) async fn announce(writer: &SqlitePool, instance: Uuid, started_at: Ti
 
 pub(super) async fn ended(writer: &SqlitePool, instance: Uuid, last: u64, at: Timestamp) -> Result<(), StoreError> {
     let mut tx = begin(writer).await?;
+    // Of one that nobody knows and that gave no number there is nothing to tell.
     sqlx::query(
-        "insert into gatekeeper_instances (instance, started_at, through, ended_at) values (?, ?, ?, ?)
-         on conflict (instance) do update set through = max(through, excluded.through), ended_at = excluded.ended_at",
+        "insert into gatekeeper_instances (instance, started_at, through, ended_at)
+         select ?1, ?2, ?3, ?4 where ?3 > 0 or exists (select 1 from gatekeeper_instances where instance = ?1)
+         on conflict (instance) do update set through = max(through, excluded.through), ended_at = coalesce(ended_at, excluded.ended_at)",
     )
     .bind(instance.hyphenated())
     .bind(text(began(instance)))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::load::{Heard, Load, Mix};
 use super::rows::{self, Missing};
 use super::{Site, seed, settled};
+use crate::support::operator::number;
 use crate::support::{Database, on_each_database};
 
 const KILLS: usize = 20;
@@ -44,6 +45,8 @@ async fn a_gatekeeper_that_is_killed_loses_nothing_that_was_answered(database: D
     assert!(missing.explained <= i64::try_from(2 * KILLS).unwrap());
     serving.stop().await.expect(0);
     assert_eq!(super::segments(&site.journals()), Vec::<std::path::PathBuf>::new(), "nothing is left behind");
+    let runs = if site.database.starts_with("sqlite") { "gatekeeper_instances" } else { "gatekeeper.instances" };
+    assert_eq!(number(&site.database, &format!("select count(*) from {runs} where ended_at is null")).await, 0, "every run has its end");
 }
 
 /// Enough of a generator for moments (xorshift).
