@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-use super::client::{Order, Outgoing, Upstream};
+use super::client::Upstream;
 use super::headers::Towards;
+use super::order::{Order, Outgoing};
 use crate::call::{Head, legible};
 use crate::intake::is_plain;
 use crate::policy::Target;

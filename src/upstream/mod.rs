@@ -4,16 +4,21 @@
 mod address;
 pub mod answer;
 pub mod ask;
+pub mod body;
 pub mod breaker;
 pub mod client;
 pub mod dial;
 pub mod headers;
+mod loss;
+pub mod order;
 mod probe;
 pub mod shape;
 
 pub use answer::{Settled, settle};
 pub use ask::Ask;
+pub use body::{AnswerBody, AnswerBroken};
 pub use breaker::{BreakerState, BreakerView};
-pub use client::{Answer, AnswerBody, AnswerBroken, Order, Outgoing, Upstream};
+pub use client::{Answer, Upstream};
 pub use dial::Dial;
 pub use headers::Towards;
+pub use order::{Order, Outgoing};

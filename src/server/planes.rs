@@ -1,0 +1,104 @@
+//! Which plane a request is for, and what every answer carries.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue, ORIGIN, VARY};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use super::proxies;
+use crate::admin;
+use crate::doors::{self, Arrival};
+use crate::gatekeeper::Gatekeeper;
+use crate::identity::CallId;
+use crate::policy::Cors;
+use crate::reply::{self, X_CALL_ID};
+use crate::verdict::Failure;
+
+const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
+const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, x-client-info, apikey, content-type, x-eliza-key, x-eliza-source, x-region, x-request-id, traceparent, idempotency-key",
+);
+
+/// The two planes, and which of them a request is for.
+pub(super) struct Planes {
+    pub gatekeeper: Arc<Gatekeeper>,
+    pub data: Router,
+    pub ops: Router,
+    /// For a request's head to arrive.
+    pub head: Duration,
+    /// Turns true when the connections that are left must end at once.
+    pub cut: watch::Sender<bool>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serving {
+    Data,
+    Ops,
+    Both,
+}
+
+impl Planes {
+    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, serving: Serving) -> Response<Body> {
+        let id = CallId::new();
+        let at = self.gatekeeper.pipeline.clock.now();
+        let mut request = request.map(Body::new);
+        let for_ops = match serving {
+            Serving::Data => false,
+            Serving::Ops => true,
+            Serving::Both => admin::is_ops(request.method(), request.uri().path()),
+        };
+        let trusted = if for_ops { &[] } else { self.gatekeeper.trusted_proxies.as_slice() };
+        let peer = proxies::caller(peer.ip(), request.headers(), trusted);
+        request.extensions_mut().insert(Arrival { id, at, peer });
+        let origin = request.headers().get(ORIGIN).cloned();
+        let router = if for_ops { &self.ops } else { &self.data };
+        let mut response = match router.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+        if response.extensions().get::<Panicked>().is_some() {
+            response = doors::whole(reply::refusal(&Failure::Internal.into(), id));
+        }
+        if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+            response.headers_mut().insert(X_CALL_ID, value);
+        }
+        if !for_ops {
+            allow_origin(&mut response, &self.gatekeeper.pipeline.live.current().policy.cors, origin);
+        }
+        response
+    }
+}
+
+/// CORS as the original's browsers know it, on every answer of the data plane.
+fn allow_origin(response: &mut Response<Body>, cors: &Cors, origin: Option<HeaderValue>) {
+    let headers = response.headers_mut();
+    if cors.origins.iter().any(|allowed| allowed == "*") {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    } else {
+        headers.append(VARY, HeaderValue::from_static("origin"));
+        let Some(origin) = origin.filter(|origin| cors.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())) else {
+            return;
+        };
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOW_HEADERS);
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, ALLOW_METHODS);
+}
+
+/// Marks an answer whose handler panicked; the planes put the real one in its place, with the call's id.
+#[derive(Clone)]
+struct Panicked;
+
+pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<Body> {
+    tracing::error!("a handler panicked: the call is answered 500 and recorded");
+    let mut response = Response::new(Body::empty());
+    response.extensions_mut().insert(Panicked);
+    response
+}
