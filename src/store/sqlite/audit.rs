@@ -66,10 +66,11 @@ struct Row {
     after: Option<String>,
 }
 
+/// Of one millisecond, what was written later is the newer.
 pub(super) async fn newest(readers: &SqlitePool, most: u32) -> Result<Vec<AuditEntry>, StoreError> {
     let rows = sqlx::query(
         "select id, created_at, actor, action, subject, reason, before, after from security_audit
-         order by created_at desc, id desc limit ?",
+         order by created_at desc, rowid desc limit ?",
     )
     .bind(i64::from(most) + UNREADABLE)
     .fetch_all(readers)
