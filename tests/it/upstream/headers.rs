@@ -125,7 +125,7 @@ async fn what_passes_and_what_stops() {
         ("expect", "100-continue"),
         ("forwarded", "for=10.0.0.1"),
         ("x-forwarded-host", "evil.example"),
-        ("x-forwarded-proto", "http"),
+        ("x-forwarded-proto", "https"),
         ("x-real-ip", "10.0.0.1"),
         ("x_eliza_key", "smuggled"),
         ("x_request_id", "smuggled"),
