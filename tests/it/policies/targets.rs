@@ -107,6 +107,20 @@ fn each_target_is_given_what_its_policy_says() {
 }
 
 #[test]
+fn what_is_not_judged_is_said_by_name_and_warned_of() {
+    let text = "[[source]]\nnames = ['a']\n[target_defaults]\ncredentials = 'none'\n[schema]\nvalidator = 'off'\n\
+                [[target]]\nnames = ['judged']\n[[target]]\nnames = ['up', 'down']\ninspect = 'skip'\n\
+                [[target]]\nnames = ['said']\ninspect = 'required'\n";
+    let policy = given([("p.toml", text)]).load().unwrap();
+    let inspects = ["judged", "up", "down", "said"].map(|name| policy.targets.find(name).unwrap().inspect);
+    assert_eq!(inspects, [Inspect::Required, Inspect::Skip, Inspect::Skip, Inspect::Required]);
+    let warned = ["up", "down"].map(|name| format!("p.toml:10: what direct calls to `{name}` carry is not judged"));
+    assert_eq!(policy.warnings, warned);
+    let pattern = given([("p.toml", &text.replace("'up', 'down'", "'up-*'"))]).problems();
+    assert!(pattern.iter().any(|problem| problem.starts_with("p.toml:10:10: `up-*` is no name")), "{pattern:?}");
+}
+
+#[test]
 fn where_a_target_says_how_it_is_lies_on_its_own_origin() {
     let own = "\
 [[target]]
