@@ -51,6 +51,7 @@ mod runaways;
 mod runbooks;
 mod schema_check;
 mod settings;
+mod smuggling;
 mod sql_corpus;
 mod sql_door;
 mod sql_filter;

@@ -1,12 +1,14 @@
 //! What the tests stand on.
 
 pub mod client;
+pub mod frames;
 pub mod house;
 pub mod line;
 pub mod operator;
 pub mod postgres;
 pub mod program;
 pub mod rows;
+pub mod strict;
 pub mod targets;
 
 /// Which database a house keeps its records in.
