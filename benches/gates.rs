@@ -122,7 +122,7 @@ fn filter_sql(bencher: Bencher<'_, '_>, sql: Sql) {
     let caller = caller(&policy);
     let envelope = sql.envelope();
     let target = &policy.targets.find("brain").unwrap().name;
-    bencher.bench_local(|| allowed(sql_filter(caller.caller(), target, black_box(&envelope), &policy.sql, NOON)));
+    bencher.bench_local(|| allowed(sql_filter(caller.caller(), target, black_box(&envelope.sql), &policy.sql, NOON)));
 }
 
 #[divan::bench(name = "09 shape body", args = ["brain", "brain-action-data", "brain-envelope"])]

@@ -50,7 +50,7 @@ fn judged(bencher: Bencher<'_, '_>, sample: Sample) {
 
 fn judge(body: &Bytes, policy: &Policy, caller: &Caller, target: &TargetName) {
     let envelope = Envelope::parse(body.clone(), &policy.sql.fields).unwrap();
-    match sql_filter(caller, target, &envelope, &policy.sql, Timestamp::from_secs(1_772_625_600)) {
+    match sql_filter(caller, target, &envelope.sql, &policy.sql, Timestamp::from_secs(1_772_625_600)) {
         Verdict::Allow(proof) => drop(proof),
         Verdict::Deny { denial, .. } => panic!("{denial:?}"),
     }

@@ -28,7 +28,7 @@ use crate::settings::{Enforce, OffCredentials, PlatformAddress, Settings};
 use crate::store::Store;
 use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Dial, Towards, Upstream};
+use crate::upstream::{Dial, Towards, Tunnels, Upstream};
 
 /// The key of `INTERNAL_ELIZA_KEY`.
 const CURRENT: &str = "env:current";
@@ -92,6 +92,7 @@ impl Gatekeeper {
                 switches: Arc::default(),
                 blocklist: Arc::default(),
             }),
+            tunnels: Tunnels::default(),
             fixer,
             recorder,
             clock,

@@ -338,6 +338,18 @@ pub enum Failure {
     AmbiguousBody {
         what: String,
     },
+    /// Of a direct call: more than is ever judged.
+    UnjudgeableBody {
+        what: String,
+    },
+    /// The address of a direct call can be read as more than one.
+    BadTarget {
+        what: &'static str,
+    },
+    /// Another protocol than HTTP is asked for, whose bytes nobody could judge, and policy wants them judged.
+    UpgradeNotAllowed {
+        target: TargetName,
+    },
     BodyTooLarge {
         limit: usize,
     },
@@ -478,6 +490,9 @@ impl Failure {
             | Self::InvalidJson { .. }
             | Self::InvalidEnvelope { .. }
             | Self::AmbiguousBody { .. }
+            | Self::UnjudgeableBody { .. }
+            | Self::BadTarget { .. }
+            | Self::UpgradeNotAllowed { .. }
             | Self::BodyTooLarge { .. }
             | Self::BodyTooSlow
             | Self::BodyBroken
@@ -505,6 +520,9 @@ impl Failure {
             Self::InvalidJson { .. } => "invalid_json",
             Self::InvalidEnvelope { .. } => "invalid_envelope",
             Self::AmbiguousBody { .. } => "ambiguous_body",
+            Self::UnjudgeableBody { .. } => "unjudgeable_body",
+            Self::BadTarget { .. } => "bad_target",
+            Self::UpgradeNotAllowed { .. } => "upgrade_not_allowed",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
             Self::BodyBroken => "body_broken",
@@ -531,8 +549,11 @@ impl Failure {
             | Self::InvalidJson { .. }
             | Self::InvalidEnvelope { .. }
             | Self::AmbiguousBody { .. }
+            | Self::UnjudgeableBody { .. }
+            | Self::BadTarget { .. }
             | Self::BodyBroken
             | Self::BadEncoding { .. } => 400,
+            Self::UpgradeNotAllowed { .. } => 403,
             Self::UnknownTarget { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::BodyTooSlow => 408,

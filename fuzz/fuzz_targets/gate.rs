@@ -33,7 +33,7 @@ fn is_denied(body: &[u8]) -> Option<bool> {
     let envelope = Envelope::parse(Bytes::copy_from_slice(body), &POLICY.sql.fields).ok()?;
     let target = TargetName::parse(&envelope.target)?;
     let caller = Caller::Source { name: SourceName::parse("gemini-chat")?, key: KeyId::new("fuzz") };
-    Some(sql_filter(&caller, &target, &envelope, &POLICY.sql, Timestamp::default()).denial().is_some())
+    Some(sql_filter(&caller, &target, &envelope.sql, &POLICY.sql, Timestamp::default()).denial().is_some())
 }
 
 /// The same envelope with a statement in it besides: where SQL is expected, and where the tools of models put it.

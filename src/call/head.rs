@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
-use super::{Head, Shown, TraceContext, legible};
+use super::{Head, Hop, Shown, TraceContext, legible};
 use crate::clock::Timestamp;
 use crate::identity::{CallId, NAME_LIMIT, Secret};
 use crate::verdict::Failure;
@@ -39,6 +39,7 @@ impl Head {
             credentials: Shown::read(headers),
             trace: TraceContext::read(headers, id),
             hops: hops.ok_or(Failure::AmbiguousHeaders("x-eliza-hops is not a number from 0 to 255"))?,
+            hop: Hop { version, host: headers.get(HOST).cloned(), ..Hop::default() },
         })
     }
 }

@@ -185,6 +185,7 @@ mod tests {
             name: TargetName::parse("fixer").unwrap(),
             url: None,
             shape: BodyShape::Payload,
+            inspect: crate::policy::Inspect::Required,
             defaults: serde_json::Map::new(),
             timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::explain::{Decision, Step, line};
-use crate::identity::{Action, Place, SERVICE_ROLE, SourceName, TargetName, UNAUTHENTICATED};
+use crate::identity::{Action, Endpoint, Place, SERVICE_ROLE, SourceName, TargetName, UNAUTHENTICATED};
 use crate::policy::Policy;
 use crate::record::compose::FINGERPRINT_SHOWN;
 use crate::verdict::GateName;
@@ -48,6 +48,9 @@ impl End {
             "invalid_json"
             | "invalid_envelope"
             | "ambiguous_body"
+            | "unjudgeable_body"
+            | "bad_target"
+            | "upgrade_not_allowed"
             | "body_too_large"
             | "body_too_slow"
             | "body_broken"
@@ -185,8 +188,11 @@ impl Kept<'_> {
 
     fn place(&self, gate: GateName) -> Option<Place> {
         let (source, target) = (self.text("source").and_then(SourceName::parse), self.text("target").and_then(TargetName::parse));
-        let action = self.text("action").and_then(Action::parse);
-        line(self.policy?, gate, source.as_ref(), target.as_ref(), action.as_ref())
+        let endpoint = target.as_ref().map(|target| match self.text("method") {
+            Some(method) => Endpoint::direct(target, method),
+            None => Endpoint::of(target, self.text("action").and_then(Action::parse).as_ref()),
+        });
+        line(self.policy?, gate, source.as_ref(), target.as_ref(), endpoint.as_ref())
     }
 }
 
@@ -312,6 +318,9 @@ mod tests {
             Failure::InvalidJson { what: String::new() },
             Failure::InvalidEnvelope { what: "no target".into() },
             Failure::AmbiguousBody { what: String::new() },
+            Failure::UnjudgeableBody { what: String::new() },
+            Failure::BadTarget { what: "" },
+            Failure::UpgradeNotAllowed { target: target() },
             Failure::BodyTooLarge { limit: 1 },
             Failure::BodyTooSlow,
             Failure::BodyBroken,

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::values::{in_words, size_in_words};
 use super::{
-    Allowance, BodyShape, Counted, Credentials, Fail, ObjectPattern, Policy, RuleSetting, SchemaPolicy, Shown, Source, SqlException,
-    SqlPattern, SqlPolicy, Target,
+    Allowance, BodyShape, Counted, Credentials, Fail, Inspect, ObjectPattern, Policy, RuleSetting, SchemaPolicy, Shown, Source,
+    SqlException, SqlPattern, SqlPolicy, Target,
 };
 use crate::blocklist::{Block, Subject};
 use crate::call::Path;
@@ -150,6 +150,10 @@ fn target(target: &Target) -> Value {
         "url": target.url.as_ref().map(address),
         "health": target.health.as_ref().map(address),
         "shape": shape,
+        "inspect": match target.inspect {
+            Inspect::Required => "required",
+            Inspect::Skip => "skip",
+        },
         "defaults": target.defaults,
         "timeout": in_words(target.timeout),
         "idle_timeout": in_words(target.idle_timeout),

@@ -42,6 +42,7 @@ section! {
         names: List,
         url: Text,
         shape: Spanned<Shape>,
+        inspect: Spanned<Inspect>,
         defaults: Spanned<BTreeMap<Text, toml::Value>>,
         timeout: Text,
         idle_timeout: Text,
@@ -257,6 +258,13 @@ pub enum Shape {
     Payload,
     ActionData,
     Envelope,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Inspect {
+    Required,
+    Skip,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

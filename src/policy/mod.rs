@@ -207,6 +207,8 @@ pub struct Target {
     /// `None` while the address depends on a variable that is not set: calls answer `target_not_configured`.
     pub url: Option<Uri>,
     pub shape: BodyShape,
+    /// Of calls through the direct door.
+    pub inspect: Inspect,
     /// Members the shaped body gets at its top level unless the payload brings them.
     pub defaults: serde_json::Map<String, serde_json::Value>,
     /// From the first byte sent until the answer's head has arrived.
@@ -229,6 +231,16 @@ impl Target {
     pub fn admits(&self, source: &str) -> bool {
         self.callers.is_empty() || self.callers.iter().any(|pattern| pattern.matches(source))
     }
+}
+
+/// Whether what a direct call carries is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inspect {
+    /// Bodies are read whole and judged before the target sees a byte.
+    #[default]
+    Required,
+    /// Bodies stream, and so does whatever another protocol carries: nothing of it is judged.
+    Skip,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

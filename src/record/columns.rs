@@ -14,6 +14,9 @@ pub struct Metadata<'a> {
     pub execution_time_ms: i32,
     pub success: bool,
     pub door: &'static str,
+    /// Of a direct call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'a str>,
     pub network: String,
     pub request_bytes: u64,
     pub response_bytes: u64,

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -45,6 +46,7 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         execution_time_ms: millis,
         success: kind.stats == StatsOutcome::Successful,
         door: notes.door,
+        method: notes.method.as_ref().map(Method::as_str),
         network: notes.network.to_string(),
         request_bytes: notes.request_bytes,
         response_bytes: notes.response_bytes,
@@ -188,6 +190,9 @@ fn classify(ending: &Ending) -> Kind {
             | Failure::InvalidJson { .. }
             | Failure::InvalidEnvelope { .. }
             | Failure::AmbiguousBody { .. }
+            | Failure::UnjudgeableBody { .. }
+            | Failure::BadTarget { .. }
+            | Failure::UpgradeNotAllowed { .. }
             | Failure::BodyTooLarge { .. }
             | Failure::BodyTooSlow
             | Failure::BodyBroken

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
+
 use crate::call::{Count, TraceContext};
 use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Caller, KeyId, Network, TargetName};
@@ -15,6 +17,8 @@ pub struct Notes {
     pub at: Timestamp,
     pub network: Network,
     pub door: &'static str,
+    /// Of a direct call.
+    pub method: Option<Method>,
     pub caller: Option<Caller>,
     /// What a caller without valid credentials said it was.
     pub claimed: Option<Arc<str>>,
@@ -100,6 +104,7 @@ impl Notes {
             at,
             network: Network::of(peer),
             door,
+            method: None,
             caller: None,
             claimed: None,
             trace: None,

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::Recorder;
 use super::compose::compose;
 use super::notes::{Ending, Notes, WouldDeny};
+use crate::call::Traffic;
 use crate::identity::{Caller, TargetName};
 use crate::journal::{Class, Durable};
 use crate::telemetry::metrics::{GateLabel, Metrics, OutcomeLabel};
@@ -34,6 +35,8 @@ pub struct Trail {
     keep: Keep,
     /// The call's place among those under way; given back when the call ends.
     place: Option<OwnedSemaphorePermit>,
+    /// What streams while nobody takes notes.
+    traffic: Option<Arc<Traffic>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +50,12 @@ enum Keep {
 impl Trail {
     pub fn new(notes: Notes, recorder: Recorder) -> Self {
         recorder.metrics().in_flight.inc();
-        Self { notes, recorder, started: Instant::now(), keep: Keep::Record, place: None }
+        Self { notes, recorder, started: Instant::now(), keep: Keep::Record, place: None, traffic: None }
     }
 
     /// Of a call that is not made: takes notes, and leaves neither record nor metric.
     pub fn of_nothing(notes: Notes, recorder: Recorder) -> Self {
-        Self { notes, recorder, started: Instant::now(), keep: Keep::Done, place: None }
+        Self { notes, recorder, started: Instant::now(), keep: Keep::Done, place: None, traffic: None }
     }
 
     pub fn notes(&self) -> &Notes {
@@ -75,6 +78,18 @@ impl Trail {
         self.place = Some(place);
     }
 
+    /// Counts what streams past the notes among the call's bytes.
+    pub fn follow(&mut self, traffic: Arc<Traffic>) {
+        self.traffic = Some(traffic);
+    }
+
+    /// The answer can go out. Returns what of the call's time was the gatekeeper's own.
+    pub fn answer_begins(&mut self) -> Duration {
+        let others = [self.notes.asking, self.notes.upstream].into_iter().flatten().sum::<Duration>() + self.notes.reading;
+        let overhead = self.started.elapsed().saturating_sub(others);
+        *self.notes.overhead.get_or_insert(overhead)
+    }
+
     /// Leaves no record of its own: the call is one of a counted many.
     pub fn fold(&mut self) {
         self.keep = Keep::Folded;
@@ -88,6 +103,10 @@ impl Trail {
             return None;
         }
         let took = self.started.elapsed();
+        if let Some(traffic) = self.traffic.take() {
+            self.notes.request_bytes += traffic.up();
+            self.notes.response_bytes += traffic.down();
+        }
         let ending = self.notes.ending.take().unwrap_or_else(|| {
             if std::thread::panicking() { Ending::Refused(Refusal::Failed(Failure::Internal)) } else { Ending::Abandoned { status: None } }
         });
@@ -178,8 +197,7 @@ struct Held<B: Body> {
 impl<B: Body> Recorded<B> {
     /// Waits where the answer has no body to hold back.
     pub async fn new(body: B, mut trail: Trail, status: u16) -> Self {
-        let others = [trail.notes.asking, trail.notes.upstream].into_iter().flatten().sum::<Duration>() + trail.notes.reading;
-        trail.notes.overhead = Some(trail.started.elapsed().saturating_sub(others));
+        trail.answer_begins();
         let empty = body.is_end_stream();
         if trail.notes.ending.is_none() {
             // Until the last byte is out, dropping the body means that the caller went away.

@@ -42,7 +42,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving,
         let planes = Arc::clone(&planes);
         async move { Ok::<_, Infallible>(planes.answer(request, peer, serving).await) }
     });
-    let connection = builder.serve_connection(TokioIo::new(Watched::new(stream, PATIENCE)), service).into_owned();
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(Watched::new(stream, PATIENCE)), service).into_owned();
     tokio::select! {
         served = watcher.watch(connection) => {
             if let Err(error) = served {

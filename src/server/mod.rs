@@ -51,11 +51,13 @@ pub async fn serve(gatekeeper: Arc<Gatekeeper>, listeners: Listeners, bounds: Bo
     }
     gatekeeper.health.draining();
     drop(listeners);
-    let ended = connections.shutdown();
+    let tunnels = &gatekeeper.pipeline.tunnels;
+    let ended = async { _ = tokio::join!(connections.shutdown(), tunnels.ended()) };
     tokio::pin!(ended);
     if timeout(bounds.drain, &mut ended).await.is_err() {
         tracing::warn!("calls were still under way when the time to drain was over: they are cut off, and recorded so");
         planes.cut.send_replace(true);
+        tunnels.cut();
         ended.await;
     }
 }

@@ -55,8 +55,9 @@ impl Planes {
             Serving::Both => admin::is_ops(request.method(), request.uri().path()),
         };
         let trusted = if for_ops { &[] } else { self.gatekeeper.trusted_proxies.as_slice() };
+        let proxy = proxies::trusted(peer.ip(), trusted);
         let peer = proxies::caller(peer.ip(), request.headers(), trusted);
-        request.extensions_mut().insert(Arrival { id, at, peer });
+        request.extensions_mut().insert(Arrival { proxy, ..Arrival::new(id, at, peer) });
         let origin = request.headers().get(ORIGIN).cloned();
         let router = if for_ops { &self.ops } else { &self.data };
         let mut response = match router.clone().oneshot(request).await {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use http_body_util::Full;
+use http::header::UPGRADE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
@@ -14,6 +14,7 @@ use super::dial::{Connector, Dial};
 use super::headers;
 use super::loss::{Loss, chain, is_targets_failure};
 use super::order::{Order, request};
+use super::upload::RequestBody;
 use crate::clock::Clock;
 use crate::identity::TargetName;
 use crate::policy::{Target, Targets};
@@ -32,11 +33,23 @@ pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: AnswerBody,
+    /// Of an answer that goes on in another protocol, as the caller asked.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// What becomes of a connection behind its last answer.
+#[derive(Debug)]
+pub struct Upgrade {
+    pub protocol: HeaderValue,
+    /// The connection, once the answer has been read.
+    pub connection: OnUpgrade,
+    /// How long nothing may move on it.
+    pub idle: Duration,
 }
 
 #[derive(Debug)]
 pub struct Upstream {
-    pub(super) client: Client<Connector, Full<Bytes>>,
+    pub(super) client: Client<Connector, RequestBody>,
     breakers: Breakers,
 }
 
@@ -56,17 +69,24 @@ impl Upstream {
 
     pub async fn forward(&self, order: Order<'_>) -> Result<Answer, Failure> {
         let target = order.target;
-        let (id, timeout) = (order.head.id, order.timeout);
+        let (id, patience, may_upgrade) = (order.head.id, order.patience(), order.asks_for_upgrade());
         let request = request(order)?;
         let pass = self.breakers.admit(target).map_err(|retry_after| Failure::BreakerOpen { target: target.name.clone(), retry_after })?;
 
-        let outcome = match tokio::time::timeout(timeout, self.client.request(request)).await {
-            // Nothing that is sent from here asks for another protocol.
-            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err((Loss::Nonsense, "101 unasked".to_owned())),
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err((Loss::of(&error), chain(&error))),
-            Err(_) => Err((Loss::TooSlow, format!("nothing within {timeout:?}"))),
+        let outcome = tokio::select! {
+            biased;
+            answered = self.client.request(request) => match answered {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && !may_upgrade => {
+                    Err((Loss::Nonsense, "101 unasked".to_owned()))
+                }
+                Ok(response) => Ok(response),
+                Err(error) => Err((Loss::of(&error), chain(&error))),
+            },
+            () = patience.over() => Err((Loss::TooSlow, format!("nothing within {:?}", patience.timeout))),
         };
+        if let (Err(_), Some(failure)) = (&outcome, patience.callers_fault()) {
+            return Err(failure);
+        }
         pass.report(match &outcome {
             Ok(response) if is_targets_failure(response.status()) => Conduct::Failed,
             Ok(_) => Conduct::Answered,
@@ -77,10 +97,16 @@ impl Upstream {
             tracing::warn!(call = %id, target_name = %target.name, ?loss, error, "target gave no answer");
             loss.to_failure(&target.name)
         };
-        let (mut parts, incoming) = outcome.map_err(lost)?.into_parts();
-        headers::towards_caller(&mut parts.headers);
+        let mut response = outcome.map_err(lost)?;
+        let upgrade = (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| Upgrade {
+            protocol: response.headers().get(UPGRADE).cloned().unwrap_or(HeaderValue::from_static("")),
+            connection: hyper::upgrade::on(&mut response),
+            idle: target.idle_timeout,
+        });
+        let (mut parts, incoming) = response.into_parts();
+        headers::towards_caller(&mut parts.headers, parts.version);
         let body = AnswerBody::new(incoming, id, target);
-        Ok(Answer { status: parts.status, headers: parts.headers, body })
+        Ok(Answer { status: parts.status, headers: parts.headers, body, upgrade })
     }
 
     /// Why a call to this target would be refused before anything is sent; asks without taking a trial's place.

@@ -27,7 +27,7 @@ fn fields() -> Fields {
 fn is_refused(body: &str) -> bool {
     let policy = given([]).load_from(&Origin::Shipped).unwrap();
     let caller = Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), key: KeyId::new("internal") };
-    sql_filter(&caller, &TargetName::parse("t").unwrap(), &envelope(body), &policy.sql, Timestamp::default()).denial().is_some()
+    sql_filter(&caller, &TargetName::parse("t").unwrap(), &envelope(body).sql, &policy.sql, Timestamp::default()).denial().is_some()
 }
 
 #[tokio::test]

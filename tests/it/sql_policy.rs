@@ -35,7 +35,7 @@ fn callers() -> [Caller; 3] {
 fn call(policy: &Policy, caller: &Caller, target: &str, sql: &str) -> Verdict<SqlJudged> {
     let body = json!({ "target": target, "payload": { "steps": [{ "SQL": sql }] } }).to_string();
     let envelope = Envelope::parse(Bytes::from(body), &policy.sql.fields).unwrap();
-    sql_filter(caller, &TargetName::parse(target).unwrap(), &envelope, &policy.sql, NOW)
+    sql_filter(caller, &TargetName::parse(target).unwrap(), &envelope.sql, &policy.sql, NOW)
 }
 
 fn denied(verdict: &Verdict<SqlJudged>) -> Option<&SqlFinding> {

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eliza_gatekeeper::call::{Head, Shown, TraceContext};
+use eliza_gatekeeper::call::{Head, Hop, Shown, TraceContext};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
 use eliza_gatekeeper::identity::{CallId, Place, Secret, TargetName};
-use eliza_gatekeeper::policy::{BodyShape, BreakerPolicy, Credentials, Target};
+use eliza_gatekeeper::policy::{BodyShape, BreakerPolicy, Credentials, Inspect, Target};
 use eliza_gatekeeper::upstream::{Answer, AnswerBroken, Dial, Order, Outgoing, Towards, Upstream};
 use eliza_gatekeeper::verdict::Failure;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -36,6 +36,7 @@ fn target(name: &str, url: Uri) -> Target {
         name: TargetName::parse(name).unwrap(),
         url: Some(url),
         shape: BodyShape::Payload,
+        inspect: Inspect::Required,
         defaults: serde_json::Map::new(),
         timeout: Duration::from_secs(8),
         idle_timeout: Duration::from_secs(8),
@@ -56,6 +57,7 @@ fn head() -> Head {
         credentials: Shown::default(),
         trace: TraceContext { trace_id: 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, span_id: 0x00f0_67aa_0ba9_02b7, flags: 1 },
         hops: 0,
+        hop: Hop::default(),
     }
 }
 
