@@ -7,7 +7,7 @@ const FORMS: &[Row] = &[
     ("absolute", "POST http://gatekeeper{path} HTTP/1.1\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}", Passes),
     ("absolute, another host", "POST http://hidden.example{path} HTTP/1.1\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}", Passes),
     ("absolute, a user", "POST http://hidden@gatekeeper{path} HTTP/1.1\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}", Passes),
-    ("another host", "POST {path} HTTP/1.1\r\nhost: hidden.example:1\r\n{keys}content-length: {len}\r\n\r\n{body}", Passes),
+    ("another host", "POST {path} HTTP/1.1\r\nhost: other.example:1\r\n{keys}content-length: {len}\r\n\r\n{body}", Passes),
     ("an authority", "POST gatekeeper:80 HTTP/1.1\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}", Turned(404)),
     ("an asterisk", "POST * HTTP/1.1\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}", Turned(404)),
     ("CONNECT", "CONNECT hidden.example:443 HTTP/1.1\r\nhost: hidden.example\r\n{keys}content-length: {len}\r\n\r\n{body}", Turned(405)),

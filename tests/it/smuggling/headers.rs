@@ -76,10 +76,12 @@ async fn what_was_meant_for_this_hop_ends_here() {
         line.say(fill(door, text)).await.hear("{\"ok\":true}").await;
         let [request] = &world.target.take()[..] else { panic!("{door:?}: not one request") };
         let names: BTreeSet<_> = request.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
-        for name in ["connection", "keep-alive", "te", "trailer", "upgrade", "http2-settings", "authorization", "apikey", "x-mine"] {
+        for name in ["keep-alive", "trailer", "upgrade", "http2-settings", "authorization", "apikey", "x-mine"] {
             assert!(!names.contains(name), "{door:?}: {name} in {request:?}");
         }
         assert!(names.iter().all(|name| !name.starts_with("proxy-") && !name.contains('_') && name != "x-eliza-other"), "{door:?}: {names:?}");
+        // Whoever takes trailers is told so anew.
+        assert_eq!((request.header("connection"), request.header("te")), (Some("te"), Some("trailers")), "{door:?}");
         assert_eq!(request.header("x-eliza-key"), None);
         assert_eq!(request.header("x-eliza-hops"), Some("3"), "{door:?}: of it goes on what keeps calls from going round");
         assert_eq!(request.header("x-theirs"), Some("kept"), "{door:?}");
@@ -91,7 +93,6 @@ async fn what_was_meant_for_this_hop_ends_here() {
     }
 }
 
-/// The answer's way: what a target says to us alone does not come out, nor what we say in our own name.
 #[tokio::test]
 async fn a_name_with_underscores_is_no_credential() {
     let world = World::open().await;

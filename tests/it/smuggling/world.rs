@@ -92,7 +92,7 @@ impl World {
                 Expected::Turned(status) => (&[*status, 200, 401], &["second"]),
                 Expected::Refused(status) => (&[*status], &[]),
             };
-            if answers != answered || seen.iter().any(|r| r.body != CONTENT) || answered.iter().filter(|s| **s == 200).count() != seen.len() { println!("{name}: {answers:?} {expected:?} {seen:?}"); continue; }
+            assert_eq!(answers, answered, "{name}: {seen:?}");
             let which: Vec<_> = seen.iter().map(|request| request.header("x-which").unwrap_or("first")).collect();
             assert_eq!(which, reached, "{name}: {seen:?}");
             assert!(seen.iter().all(|request| request.body == CONTENT), "{name}: {seen:?}");

@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod client;
+pub mod client_script;
 pub mod frames;
 pub mod house;
 pub mod line;
