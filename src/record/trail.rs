@@ -239,8 +239,8 @@ where
                 if let Some(data) = frame.data_ref() {
                     notes.response_bytes += data.remaining() as u64;
                 }
-                // hyper does not ask again once a body says it has ended, or all of its length is there.
-                this.body.is_end_stream() || this.body.size_hint().upper() == Some(0)
+                // hyper does not ask again once a body says it has ended, all of its length is there, or its trailers are.
+                frame.is_trailers() || this.body.is_end_stream() || this.body.size_hint().upper() == Some(0)
             }
             Some(Err(_)) => {
                 notes.ending = Some(Ending::AnswerBroken { status: *this.status });

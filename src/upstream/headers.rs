@@ -112,17 +112,18 @@ fn continues(caller: &HeaderMap, traceparent: &str) -> bool {
 /// Takes out of an answer's headers what concerned only our connection to the target, and what the gatekeeper says in its own name.
 /// `version`: that the answer came in.
 pub fn towards_caller(answer: &mut HeaderMap, version: Version) {
-    let announced = announced_trailers(answer);
     // A length beside a transfer encoding is not the body's; read again further on, it would cut the answer or stretch it into the next.
     if answer.contains_key(TRANSFER_ENCODING) {
         answer.remove(CONTENT_LENGTH);
     }
+    let announced = announced_trailers(answer);
     let mut going = named_by_connection(answer);
     going.extend(answer.keys().filter(|name| is_hop_by_hop(name) || is_ours_to_say(name)).cloned());
     for name in going {
         answer.remove(name);
     }
-    if let Some(announced) = announced {
+    // Behind a body of a stated length there are none.
+    if let Some(announced) = announced.filter(|_| !answer.contains_key(CONTENT_LENGTH)) {
         answer.insert(TRAILER, announced);
     }
     forwarded::via(answer, version);

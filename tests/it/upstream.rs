@@ -166,7 +166,7 @@ async fn the_direct_door_keeps_method_path_and_query() {
     assert_eq!((got.headers["content-type"].to_str().unwrap(), got.body.as_ref()), ("text/plain", b"text".as_slice()));
 
     let out = call(&target).directly(Method::GET, "/../agent-manager", "").through(&upstream).await;
-    assert_eq!(out.unwrap_err(), Failure::UnknownTarget { name: "files".to_owned() });
+    assert_eq!(out.unwrap_err(), Failure::BadTarget { what: "it leads out of its target" });
     assert!(targets.received("agent-manager").is_empty());
 }
 

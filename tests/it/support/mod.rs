@@ -1,5 +1,6 @@
 //! What the tests stand on.
 
+pub mod bare;
 pub mod client;
 pub mod client_script;
 pub mod frames;
