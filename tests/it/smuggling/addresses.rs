@@ -1,12 +1,21 @@
 //! The request line: which method, which target, which HTTP.
 
 use super::world::Expected::{Passes, PassesAlone, Refused, Turned};
-use super::world::{DOORS, Door, Row, World};
+use super::world::{DOORS, Door, Row, World, fill};
+use crate::support::line::Line;
 
 const FORMS: &[Row] = &[
     ("absolute", "POST http://gatekeeper{path} HTTP/1.1\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}", Passes),
-    ("absolute, another host", "POST http://hidden.example{path} HTTP/1.1\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}", Passes),
-    ("absolute, a user", "POST http://hidden@gatekeeper{path} HTTP/1.1\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}", Passes),
+    (
+        "absolute, another host",
+        "POST http://other.example{path} HTTP/1.1\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}",
+        Passes,
+    ),
+    (
+        "absolute, a user",
+        "POST http://hidden@gatekeeper{path} HTTP/1.1\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}",
+        Passes,
+    ),
     ("another host", "POST {path} HTTP/1.1\r\nhost: other.example:1\r\n{keys}content-length: {len}\r\n\r\n{body}", Passes),
     ("an authority", "POST gatekeeper:80 HTTP/1.1\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}", Turned(404)),
     ("an asterisk", "POST * HTTP/1.1\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}", Turned(404)),
@@ -57,6 +66,20 @@ async fn a_request_line_means_one_thing() {
     for door in DOORS {
         world.hold(door, FORMS).await;
     }
+}
+
+/// Of two hosts the one in the address is meant (RFC 9112, section 3.2.2), and it is the one that targets are told.
+#[tokio::test]
+async fn the_host_in_the_address_counts() {
+    let world = World::open().await;
+    for door in DOORS {
+        let text = "POST http://one.example:80{path} HTTP/1.1\r\nhost: hidden.example\r\n{keys}content-length: {len}\r\n\r\n{body}";
+        Line::to(world.house.data).await.say(fill(door, text)).await.reply().await.expect(200);
+        let request = world.target.take().remove(0);
+        assert_eq!(request.header("x-forwarded-host"), Some("one.example:80"), "{door:?}");
+        assert_eq!(format!("http://{}", request.header("host").unwrap()), world.target.origin(), "{door:?}");
+    }
+    assert!(!world.target.was_told("hidden"));
 }
 
 #[tokio::test]

@@ -14,7 +14,11 @@ const ROWS: &[Row] = &[
     ("expected in chunks", "{start}expect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n{hex}\r\n{body}\r\n0\r\n\r\n", Passes),
     ("expected twice", "{start}expect: 100-continue\r\nexpect: 100-continue\r\ncontent-length: {len}\r\n\r\n{body}", Passes),
     ("expected otherwise", "{start}expect: hidden\r\ncontent-length: {len}\r\n\r\n{body}", Passes),
-    ("an upgrade to h2c", "{start}connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAARAAAAAAAIAAAAA\r\ncontent-length: {len}\r\n\r\n{body}", Passes),
+    (
+        "an upgrade to h2c",
+        "{start}connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAARAAAAAAAIAAAAA\r\ncontent-length: {len}\r\n\r\n{body}",
+        Passes,
+    ),
     ("an upgrade to what nobody knows", "{start}connection: upgrade\r\nupgrade: hidden\r\ncontent-length: {len}\r\n\r\n{body}", Passes),
 ];
 

@@ -14,7 +14,11 @@ const ROWS: &[Row] = &[
     ("a NUL within a value", "{start}x: a\0b\r\ncontent-length: {len}\r\n\r\n{body}", Refused(400)),
     ("a NUL within a name", "{start}x\0y: a\r\ncontent-length: {len}\r\n\r\n{body}", Refused(400)),
     ("a folded line", "{start}x: a\r\n b\r\ncontent-length: {len}\r\n\r\n{body}", Refused(400)),
-    ("a fold before any header", "POST {path} HTTP/1.1\r\n x: y\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}", Refused(400)),
+    (
+        "a fold before any header",
+        "POST {path} HTTP/1.1\r\n x: y\r\nhost: gatekeeper\r\n{keys}content-length: {len}\r\n\r\n{body}",
+        Refused(400),
+    ),
     ("space before a colon", "{start}content-length : {len}\r\n\r\n{body}", Refused(400)),
     ("a tab before a colon", "{start}content-length\t: {len}\r\n\r\n{body}", Refused(400)),
     ("a name without a colon", "{start}x-nothing\r\ncontent-length: {len}\r\n\r\n{body}", Refused(400)),
@@ -27,10 +31,26 @@ const ROWS: &[Row] = &[
     ("Host missing", "POST {path} HTTP/1.1\r\n{keys}content-length: {len}\r\n\r\n{body}", Turned(400)),
     ("underscores for the key", "{start}x_eliza_key: hidden\r\nx_eliza_source: hidden\r\ncontent-length: {len}\r\n\r\n{body}", Passes),
     ("underscores for the length", "{start}content_length: 3\r\ntransfer_encoding: chunked\r\ncontent-length: {len}\r\n\r\n{body}", Passes),
-    ("the key in a trailer", "{start}trailer: x-eliza-key\r\ntransfer-encoding: chunked\r\n\r\n{hex}\r\n{body}\r\n0\r\nx-eliza-key: hidden\r\n\r\n", Passes),
-    ("the key in a trailer alone", "POST {path} HTTP/1.1\r\nhost: h\r\nx-eliza-source: gemini-chat\r\ntransfer-encoding: chunked\r\n\r\n{hex}\r\n{body}\r\n0\r\n{keys}\r\n", Turned(401)),
-    ("framing in a trailer", "{start}transfer-encoding: chunked\r\n\r\n{hex}\r\n{body}\r\n0\r\ncontent-length: 300\r\ntransfer-encoding: x\r\nhost: hidden\r\n\r\n", Passes),
-    ("credentials in a trailer", "{start}transfer-encoding: chunked\r\n\r\n{hex}\r\n{body}\r\n0\r\nauthorization: hidden\r\napikey: hidden\r\nx-forwarded-for: hidden\r\n\r\n", Passes),
+    (
+        "the key in a trailer",
+        "{start}trailer: x-eliza-key\r\ntransfer-encoding: chunked\r\n\r\n{hex}\r\n{body}\r\n0\r\nx-eliza-key: hidden\r\n\r\n",
+        Passes,
+    ),
+    (
+        "the key in a trailer alone",
+        "POST {path} HTTP/1.1\r\nhost: h\r\nx-eliza-source: gemini-chat\r\ntransfer-encoding: chunked\r\n\r\n{hex}\r\n{body}\r\n0\r\n{keys}\r\n",
+        Turned(401),
+    ),
+    (
+        "framing in a trailer",
+        "{start}transfer-encoding: chunked\r\n\r\n{hex}\r\n{body}\r\n0\r\ncontent-length: 300\r\ntransfer-encoding: x\r\nhost: hidden\r\n\r\n",
+        Passes,
+    ),
+    (
+        "credentials in a trailer",
+        "{start}transfer-encoding: chunked\r\n\r\n{hex}\r\n{body}\r\n0\r\nauthorization: hidden\r\napikey: hidden\r\nx-forwarded-for: hidden\r\n\r\n",
+        Passes,
+    ),
     ("a broken trailer", "{start}transfer-encoding: chunked\r\n\r\n{hex}\r\n{body}\r\n0\r\nno colon\r\n\r\n", Refused(400)),
 ];
 
@@ -67,7 +87,7 @@ async fn what_was_meant_for_this_hop_ends_here() {
         let text = "{start}content-length: {len}\r\n\
             connection: keep-alive, x-eliza-key, x-mine, authorization, content-length, host, x-call-id\r\n\
             keep-alive: hidden\r\nproxy-connection: keep-alive\r\nproxy-authorization: hidden\r\nproxy-hidden: x\r\n\
-            te: trailers, hidden\r\ntrailer: hidden\r\nupgrade: h2c\r\nhttp2-settings: hidden\r\n\
+            te: trailers, hidden\r\ntrailer: x-eliza-key, hidden_one\r\nupgrade: h2c\r\nhttp2-settings: hidden\r\n\
             authorization: Bearer hidden\r\napikey: hidden\r\nx-mine: hidden\r\nx-eliza-hops: 2\r\nx-eliza-other: hidden\r\n\
             x_forwarded_for: hidden\r\nforwarded: for=hidden\r\nx-forwarded-for: hidden\r\nx-forwarded-host: hidden\r\n\
             x-real-ip: hidden\r\nx-call-id: hidden\r\nexpect: 100-continue\r\n\
@@ -76,10 +96,13 @@ async fn what_was_meant_for_this_hop_ends_here() {
         line.say(fill(door, text)).await.hear("{\"ok\":true}").await;
         let [request] = &world.target.take()[..] else { panic!("{door:?}: not one request") };
         let names: BTreeSet<_> = request.headers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
-        for name in ["keep-alive", "trailer", "upgrade", "http2-settings", "authorization", "apikey", "x-mine"] {
+        for name in ["keep-alive", "upgrade", "http2-settings", "authorization", "apikey", "x-mine"] {
             assert!(!names.contains(name), "{door:?}: {name} in {request:?}");
         }
-        assert!(names.iter().all(|name| !name.starts_with("proxy-") && !name.contains('_') && name != "x-eliza-other"), "{door:?}: {names:?}");
+        assert!(
+            names.iter().all(|name| !name.starts_with("proxy-") && !name.contains('_') && name != "x-eliza-other"),
+            "{door:?}: {names:?}"
+        );
         // Whoever takes trailers is told so anew.
         assert_eq!((request.header("connection"), request.header("te")), (Some("te"), Some("trailers")), "{door:?}");
         assert_eq!(request.header("x-eliza-key"), None);

@@ -2,8 +2,8 @@
 //! space or a line end means something.
 
 use super::world::{CONTENT, DOORS, Door, SOURCE, World};
-use crate::support::frames::Outcome::{self, Cut, Passed, Turned};
 use crate::support::frames::Frames;
+use crate::support::frames::Outcome::{self, Cut, Passed, Turned};
 use crate::support::house::KEY;
 use crate::support::line::Line;
 
@@ -86,7 +86,8 @@ async fn trailers_bring_neither_credentials_nor_framing() {
     let world = World::open().await;
     for door in DOORS {
         let mut frames = Frames::to(world.house.data).await;
-        let trailers = [("x-eliza-key", KEY), ("authorization", "hidden"), ("content-length", "300"), ("host", "hidden"), ("x_y", "hidden")];
+        let trailers =
+            [("x-eliza-key", KEY), ("authorization", "hidden"), ("content-length", "300"), ("host", "hidden"), ("x_y", "hidden")];
         assert_eq!(frames.request(&head(door, &[]), &door.body(), &trailers).await, Passed, "{door:?}");
         assert_eq!(world.target.take().len(), 1, "{door:?}");
         let stranger: Vec<_> = head(door, &[]).into_iter().filter(|(name, _)| *name != "x-eliza-key").collect();
@@ -113,7 +114,8 @@ async fn the_crumbs_of_a_cookie_are_one_again() {
 #[tokio::test]
 async fn the_preface_is_no_request() {
     let world = World::open().await;
-    for preface in ["PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "PRI * HTTP/2.0\r\nhost: h\r\n\r\nSM\r\n\r\n", "PRI * HTTP/1.1\r\nhost: h\r\n\r\n"] {
+    for preface in ["PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "PRI * HTTP/2.0\r\nhost: h\r\n\r\nSM\r\n\r\n", "PRI * HTTP/1.1\r\nhost: h\r\n\r\n"]
+    {
         for before in ["", "OPTIONS * HTTP/1.1\r\nhost: h\r\n\r\n"] {
             let mut line = Line::to(world.house.data).await;
             line.say(before).await.try_say(preface).await;

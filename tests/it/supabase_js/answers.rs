@@ -70,7 +70,9 @@ async fn a_stream_of_events_is_read_as_it_comes() {
 async fn errors_of_functions_are_theirs() {
     let house = plan().open().await;
     let mut client = Supabase::of(&house, SOURCE);
-    for (status, content_type, body) in [(500, "text/html", "<h1>oops</h1>"), (422, "application/json", r#"{"code":"bad"}"#), (401, "text/plain", "")] {
+    for (status, content_type, body) in
+        [(500, "text/html", "<h1>oops</h1>"), (422, "application/json", r#"{"code":"bad"}"#), (401, "text/plain", "")]
+    {
         house.targets.let_be("brain", Conduct::status(status, content_type, body).with("x-theirs", "kept"));
         let answer = client.post("brain", &json!({"a": 1})).await;
         let message = "Edge Function returned a non-2xx status code";

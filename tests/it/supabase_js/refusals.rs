@@ -43,7 +43,7 @@ async fn dangerous_sql_is_403_wherever_it_stands() {
     for (target, options, body) in dangerous {
         let answer = client.invoke(target, &options, &body).await;
         let refused = refusal(&answer, 403);
-        assert_eq!((&refused["code"], &refused["blocked_pattern"]), (&json!("dangerous_operation"), &json!("DROP TABLE")), "{body}");
+        assert_eq!((&refused["code"], &refused["blocked_pattern"]), (&json!("dangerous_operation"), &json!(r"/DROP\s+TABLE/i")), "{body}");
         assert_eq!(recorded(&house, &answer).await["code"], "dangerous_operation");
     }
     assert!(house.targets.received_in_all().is_empty());

@@ -48,7 +48,8 @@ async fn bodies_of_every_kind_arrive_as_they_were_sent() {
 async fn forms_and_files_arrive() {
     let house = plan().open().await;
     let mut client = Supabase::of(&house, SOURCE);
-    let form = json!({"form": {"title": "Drop me a line; thanks", "file": {"file": "a,b\r\n1,2\r\n", "name": "table.csv", "type": "text/csv"}}});
+    let form =
+        json!({"form": {"title": "Drop me a line; thanks", "file": {"file": "a,b\r\n1,2\r\n", "name": "table.csv", "type": "text/csv"}}});
     for target in ["brain", "streaming-brain"] {
         let answer = client.invoke(target, &json!({}), &form).await;
         assert_eq!(answer["error"], Value::Null);
@@ -58,8 +59,8 @@ async fn forms_and_files_arrive() {
         let body = String::from_utf8(received.body.to_vec()).unwrap();
         let parts: Vec<_> = body.split(&format!("--{boundary}")).collect();
         assert_eq!(parts.len(), 4, "{body}");
-        assert!(parts[1].contains("name=\"title\"") && parts[1].ends_with("Drop me a line; thanks\r\n"), "{body}");
-        assert!(parts[2].contains("filename=\"table.csv\"") && parts[2].ends_with("a,b\r\n1,2\r\n\r\n"), "{body}");
+        assert!(parts[2].contains("name=\"title\"") && parts[2].ends_with("Drop me a line; thanks\r\n"), "{body}");
+        assert!(parts[1].contains("filename=\"table.csv\"") && parts[1].ends_with("a,b\r\n1,2\r\n\r\n"), "{body}");
     }
 }
 
@@ -90,7 +91,8 @@ async fn headers_and_region_arrive() {
     let options = json!({"region": "eu-central-1", "headers": {"x-request-id": "r-1", "idempotency-key": "i-1", "Content-Type": "application/x-ndjson"}});
     Supabase::of(&house, SOURCE).invoke("brain", &options, &json!({"text": "{}\n{}\n"})).await;
     let received = arrived(&house, "brain").await;
-    let expected = [("x-region", "eu-central-1"), ("x-request-id", "r-1"), ("idempotency-key", "i-1"), ("content-type", "application/x-ndjson")];
+    let expected =
+        [("x-region", "eu-central-1"), ("x-request-id", "r-1"), ("idempotency-key", "i-1"), ("content-type", "application/x-ndjson")];
     for (name, value) in expected {
         assert_eq!(received.header(name), Some(value), "{name}");
     }

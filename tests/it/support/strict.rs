@@ -119,7 +119,8 @@ fn read(bytes: &[u8]) -> Result<Option<(Request, usize)>, Fault> {
     let words: Vec<_> = line.split(' ').collect();
     let [method, path, "HTTP/1.1"] = words[..] else { return Err("a request line of other than three words") };
     let headers = fields(headers)?;
-    let named = |name: &str| headers.iter().filter(|(there, _)| there.eq_ignore_ascii_case(name)).map(|(_, v)| v.clone()).collect::<Vec<_>>();
+    let named =
+        |name: &str| headers.iter().filter(|(there, _)| there.eq_ignore_ascii_case(name)).map(|(_, v)| v.clone()).collect::<Vec<_>>();
     if named("host").len() != 1 {
         return Err("not one Host");
     }
@@ -169,7 +170,8 @@ fn chunks(bytes: &[u8]) -> Result<Option<Chunked>, Fault> {
 }
 
 fn fields(lines: &str) -> Result<Vec<(String, String)>, Fault> {
-    let token = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_!#$%&'*+.^`|~".contains(&byte));
+    let token =
+        |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_!#$%&'*+.^`|~".contains(&byte));
     let mut fields = Vec::new();
     for line in lines.split("\r\n").filter(|line| !line.is_empty()) {
         let (name, value) = line.split_once(':').ok_or("a header line without a colon")?;
