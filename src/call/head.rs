@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST};
+use http::header::{AUTHORIZATION, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::{Head, Hop, Shown, TraceContext, legible};
@@ -57,6 +57,11 @@ fn ambiguity(headers: &HeaderMap, version: Version) -> Option<&'static str> {
     }
     if repeated(&HOST) {
         return Some("Host is repeated");
+    }
+    // Whoever does not know another coding reads another body, or another end of it.
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    if repeated(&TRANSFER_ENCODING) || !headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked) {
+        return Some("Transfer-Encoding is something else than chunked");
     }
     // HTTP/1.0 may lack it, HTTP/2 has `:authority`.
     (version == Version::HTTP_11 && !headers.contains_key(HOST)).then_some("Host is missing")

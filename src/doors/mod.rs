@@ -46,7 +46,8 @@ impl Arrival {
     fn head_of(self, parts: &Parts) -> Result<Head, Failure> {
         let mut head = Head::parse(&parts.headers, parts.version, self.id, self.at, self.peer)?;
         (head.hop.proxy, head.hop.scheme) = (self.proxy, self.scheme);
-        if let (None, Some(authority)) = (&head.hop.host, parts.uri.authority()) {
+        // Where the address names a host, that one is meant, whatever `Host` says (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1).
+        if let Some(authority) = parts.uri.authority() {
             head.hop.host = HeaderValue::try_from(authority.as_str()).ok();
         }
         Ok(head)

@@ -3,8 +3,8 @@
 
 use http::Version;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 use super::forwarded;
@@ -63,6 +63,7 @@ pub fn towards_target(
             out.append(name, value.clone());
         }
     }
+    put_cookie_together(&mut out);
     if takes_trailers(caller) {
         out.insert(TE, HeaderValue::from_static("trailers"));
         out.insert(CONNECTION, HeaderValue::from_static("te"));
@@ -100,6 +101,17 @@ pub fn towards_target(
         inject(&mut out, &target.credentials)?;
     }
     Ok(out)
+}
+
+/// HTTP/2 may bring a cookie in crumbs; HTTP/1.1 has one line for it (RFC 9113, section 8.2.3).
+fn put_cookie_together(out: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = out.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() < 2 {
+        return;
+    }
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        out.insert(COOKIE, cookie);
+    }
 }
 
 /// Whether the trace that goes on is the one that came.

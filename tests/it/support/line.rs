@@ -38,6 +38,12 @@ impl Line {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
 
+    /// Ends this side of the connection; the other may still speak.
+    pub async fn finish(&mut self) -> &mut Self {
+        self.stream.shutdown().await.unwrap();
+        self
+    }
+
     /// The head of a call with the house's key, announcing a body of this length.
     pub async fn begin_call(&mut self, source: &str, length: usize) -> &mut Self {
         self.say(format!(
