@@ -311,7 +311,9 @@ mod tests {
         assert_eq!((segment(&journal), journal.standing().trouble), (2, None));
         let mut numbers = Vec::new();
         while numbers.len() < 2 {
-            numbers.extend(reader.next(10, 1000).await.unwrap().entries.iter().map(|entry| entry.number));
+            let batch = reader.next(10, 1000).await.unwrap();
+            numbers.extend(batch.entries.iter().map(|entry| entry.number));
+            reader.written(&batch);
         }
         assert_eq!(numbers, [1, 2]);
     }

@@ -1,6 +1,5 @@
 //! The end that is read: batches in order, each of them the caller's until it says that it is written.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,8 +80,6 @@ pub struct Reader {
     walk: Walk,
     /// Up to here everything is written.
     written: Cursor,
-    /// Written, but behind something that is not yet.
-    ahead: BTreeMap<Cursor, Cursor>,
 }
 
 impl Reader {
@@ -91,7 +88,7 @@ impl Reader {
         if home.is_orphan {
             shared.orphans.fetch_add(1, Ordering::AcqRel);
         }
-        Self { shared, home, walk: Walk::from(written), written, ahead: BTreeMap::new() }
+        Self { shared, home, walk: Walk::from(written), written }
     }
 
     pub fn instance(&self) -> Uuid {
@@ -108,13 +105,16 @@ impl Reader {
         self.home.has_more(self.walk.cursor)
     }
 
-    /// The entries after those of the batch before, whether that one is written or not; waits until there is one. At least one entry, however long;
-    /// beyond that no more than `max_entries`, or `max_bytes` of payloads. `None`: the journal has ended and everything was read.
+    /// The entries after those that are written; waits until there is one. At least one entry, however long; beyond that no more than
+    /// `max_entries`, or `max_bytes` of payloads. `None`: the journal has ended and everything is written.
     ///
-    /// Dropped while it waits, it has taken nothing. Waking a reader costs the call that does it some microseconds: one that pauses between
-    /// batches is woken once a pause.
+    /// A batch of which nobody says that it is written comes again. Waking a reader costs the call that does it some microseconds: one that
+    /// pauses between batches is woken once a pause.
     pub async fn next(&mut self, max_entries: usize, max_bytes: usize) -> Option<Batch> {
         let bounds = Bounds { entries: max_entries, bytes: max_bytes };
+        if self.walk.cursor != self.written {
+            self.walk = Walk::from(self.written);
+        }
         let mut tries = 0;
         loop {
             // Asked before the reading: what ends meanwhile is looked through once more.
@@ -151,14 +151,10 @@ impl Reader {
         }
     }
 
-    /// The batch is in the database. Its room is free once everything before it is there too.
+    /// The batch is in the database, and its room is free.
     pub fn written(&mut self, batch: &Batch) {
-        self.ahead.insert(batch.from, batch.to);
-        let before = self.written;
-        while let Some(to) = self.ahead.remove(&self.written) {
-            self.written = to;
-        }
-        if self.written > before {
+        if batch.to > self.written {
+            self.written = batch.to;
             self.home.written.store(self.written.number, Ordering::Release);
             self.shared.keeper.is_written(&self.home, self.written);
         }
