@@ -125,7 +125,7 @@ async fn with_bounded_files() {
     // The next file can be written again.
     eventually("it goes on", || async { journal.append(Class::Ordinary, &[2; 1000]).is_ok() }).await;
     assert_eq!(journal.standing().trouble, None);
-    let batch = next(&mut reader).await;
+    let batch = reader.next(1000, 1 << 20).await.unwrap();
     assert_eq!((numbers(&batch), batch.lost), ((1..=before + 1).collect(), vec![]));
     println!("\nappended {}", before + 1);
 }
