@@ -40,7 +40,7 @@ use uuid::Uuid;
 pub use self::format::{Class, PAYLOAD_LIMIT, SegmentId};
 pub use self::reader::{Batch, Lost, Reader, Spot, Why};
 pub use self::room::Limits;
-pub use self::scan::{Entry, Found, Medium, Scan};
+pub use self::scan::{Entry, Found, Medium, Scan, Unreadable};
 pub use self::standing::Standing;
 pub use self::syncing::{Durable, NotDurable, Syncing};
 

@@ -13,11 +13,11 @@ use uuid::Uuid;
 use super::Shared;
 use super::cursor::Cursor;
 use super::home::Home;
-use super::scan::Entry;
+use super::scan::{Entry, Unreadable};
 use super::standing::Part;
 use super::walk::{Bounds, Walk};
 
-/// Between tries at what the disk does not give back, and how many there are before it is passed over.
+/// Between tries at what the disk does not give back, and how many there are before it may be passed over.
 const RETRY: Duration = Duration::from_secs(1);
 const TRIES: u32 = 5;
 
@@ -120,8 +120,8 @@ impl Reader {
             // Asked before the reading: what ends meanwhile is looked through once more.
             let is_live = self.home.is_live();
             if self.home.has_more(self.walk.cursor) || !is_live {
-                let (home, mut walk) = (Arc::clone(&self.home), self.walk.clone());
-                let read = spawn_blocking(move || walk.gather(&home, bounds, tries >= TRIES).map(|batch| (batch, walk))).await;
+                let (home, walk) = (Arc::clone(&self.home), self.walk.clone());
+                let read = spawn_blocking(move || gather(&home, walk, bounds, tries)).await;
                 match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
                     Ok((batch, walk)) => {
                         self.shared.troubles.clear(Part::Read);
@@ -169,6 +169,17 @@ impl Reader {
         };
         spawn_blocking(left).await.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
+}
+
+/// What cannot be read is asked for again, and is damage only where it stays so while the disk works: one that is away gives everything back
+/// when it returns.
+fn gather(home: &Home, mut walk: Walk, bounds: Bounds, tries: u32) -> io::Result<(Batch, Walk)> {
+    let passing_over = tries >= TRIES && walk.is_disk_well(home);
+    if passing_over {
+        tracing::error!("{} cannot be read, and what comes after it can: it is passed over", home.file(walk.cursor.segment).display());
+    }
+    let unreadable = if passing_over { Unreadable::Damage } else { Unreadable::Error };
+    walk.gather(home, bounds, unreadable).map(|batch| (batch, walk))
 }
 
 impl Drop for Reader {
