@@ -148,7 +148,7 @@ impl Journal {
 
     /// Whether the entry of one more call can be expected to be kept: it can be written, and will find room.
     pub fn has_room(&self, under_way: u64) -> bool {
-        !self.is_full(under_way) && self.shared.troubles.first().is_none()
+        !self.is_full(under_way) && !self.shared.troubles.keep_from_writing()
     }
 
     /// Gives a number to something that is not kept, so that its absence shows: readers get it as [`Why::Shed`].

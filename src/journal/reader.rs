@@ -124,7 +124,7 @@ impl Reader {
                 let read = spawn_blocking(move || gather(&home, walk, bounds, tries)).await;
                 match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
                     Ok((batch, walk)) => {
-                        self.shared.troubles.clear(Part::Read);
+                        self.shared.troubles.clear(Part::Read(self.home.instance));
                         tries = 0;
                         self.walk = walk;
                         if !batch.is_empty() {
@@ -141,7 +141,7 @@ impl Reader {
                     Err(error) => {
                         tries += 1;
                         let why = format!("{} cannot be read: {error}", self.home.file(self.walk.cursor.segment).display());
-                        self.shared.troubles.set(Part::Read, why);
+                        self.shared.troubles.set(Part::Read(self.home.instance), why);
                         sleep(RETRY).await;
                     }
                 }
@@ -184,6 +184,7 @@ fn gather(home: &Home, mut walk: Walk, bounds: Bounds, tries: u32) -> io::Result
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        self.shared.troubles.forget(Part::Read(self.home.instance));
         if self.home.is_orphan {
             self.shared.orphans.fetch_sub(1, Ordering::AcqRel);
         }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 
+use uuid::Uuid;
+
 use super::{Shared, locked};
 use crate::clock::Timestamp;
 
@@ -43,17 +45,27 @@ pub(super) enum Part {
     Sync,
     MakeSegment,
     Tidy,
-    Read,
+    /// Of this instance's journal.
+    Read(Uuid),
 }
 
 impl Part {
+    /// Whether entries cannot be expected to be kept meanwhile.
+    const fn is_writing(self) -> bool {
+        match self {
+            Self::Write | Self::Sync => true,
+            // Without a next segment the one that is there grows.
+            Self::MakeSegment | Self::Tidy | Self::Read(_) => false,
+        }
+    }
+
     const fn well(self) -> &'static str {
         match self {
             Self::Write => "entries are written again",
             Self::Sync => "the disk takes what is written again",
             Self::MakeSegment => "segments can be made again",
             Self::Tidy => "what is in the database is freed again",
-            Self::Read => "it can be read again",
+            Self::Read(_) => "it can be read again",
         }
     }
 }
@@ -74,6 +86,15 @@ impl Troubles {
         if locked(&self.0).remove(&part).is_some() {
             tracing::info!("journal: {}", part.well());
         }
+    }
+
+    /// Nobody tries it any more.
+    pub fn forget(&self, part: Part) {
+        locked(&self.0).remove(&part);
+    }
+
+    pub fn keep_from_writing(&self) -> bool {
+        locked(&self.0).keys().any(|part| part.is_writing())
     }
 
     pub fn first(&self) -> Option<String> {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::LazyLock;
 
-use eliza_gatekeeper::journal::{Found, Medium, Scan, SegmentId, Spot, Unreadable};
+use eliza_gatekeeper::journal::{self, Found, Medium, Scan, SegmentId, Spot};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -164,10 +164,10 @@ fn a_block_that_cannot_be_read_costs_the_entries_that_touch_it_and_no_other() {
             ends[at - 1] < (bad + 1) * BLOCK && ends[at] > bad * BLOCK
         };
         let scan = |unreadable| Scan::new(&disk, journal.instance(), SegmentId(1), end, unreadable);
-        let read = invariants::journal_medium(scan(Unreadable::Damage), end, &|entry| entry.payload == payload(entry.number));
+        let read = invariants::journal_medium(scan(journal::Unreadable::Damage), end, &|entry| entry.payload == payload(entry.number));
         assert_eq!(read, (1..=120).filter(|number| !touches(*number)).collect::<Vec<_>>(), "block {bad}");
         // As long as it may come back, all that lies before it is read.
-        let mut scan = scan(Unreadable::Error);
+        let mut scan = scan(journal::Unreadable::Error);
         let mut read = 0;
         if bad > 0 {
             while let Ok(Found::Entry(entry)) = scan.step() {
@@ -294,22 +294,60 @@ async fn without_a_cursor_it_is_read_from_the_start() {
     }
 }
 
-/// A disk that gives back nothing for longer than any one block is tried: a directory in a file's place can be opened, and not read.
+/// Cannot be read: a directory in a file's place can be opened, and that is all.
+struct Unreadable(PathBuf);
+
+impl Unreadable {
+    fn made(file: PathBuf) -> Self {
+        fs::rename(&file, Self::away(&file)).unwrap();
+        fs::create_dir(&file).unwrap();
+        Self(file)
+    }
+
+    fn away(file: &Path) -> PathBuf {
+        file.with_extension("away")
+    }
+
+    fn comes_back(self) {
+        fs::remove_dir(&self.0).unwrap();
+        fs::rename(Self::away(&self.0), &self.0).unwrap();
+    }
+}
+
+fn first_segment(journal: &Journal, journals: &Path) -> PathBuf {
+    segments(&journals.join(journal.instance().to_string())).remove(0)
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_disk_does_not_give_back_for_a_while_is_waited_for() {
     let directory = TempDir::new().unwrap();
     let (journal, mut reader) = open(directory.path());
     append(&journal, 10);
-    let file = segments(&directory.path().join(journal.instance().to_string())).remove(0);
-    let away = directory.path().join("away");
-    fs::rename(&file, &away).unwrap();
-    fs::create_dir(&file).unwrap();
+    let file = first_segment(&journal, directory.path());
+    let unreadable = Unreadable::made(file.clone());
     timeout(Duration::from_secs(3600), reader.next(100, 1 << 20)).await.expect_err("it waits");
     let trouble = journal.standing().trouble.unwrap();
     assert!(trouble.contains(&format!("{} cannot be read", file.display())), "{trouble}");
-    fs::remove_dir(&file).unwrap();
-    fs::rename(&away, &file).unwrap();
+    assert!(journal.has_room(0), "entries are kept all the same");
+    unreadable.comes_back();
     let batch = next(&mut reader).await;
     assert_eq!((numbers(&batch), batch.lost), ((1..=10).collect(), vec![]));
     assert_eq!(journal.standing().trouble, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_one_journal_is_read_does_not_hide_that_another_cannot_be() {
+    let directory = TempDir::new().unwrap();
+    let (dead, reader) = open(directory.path());
+    append(&dead, 3);
+    drop((dead, reader));
+    let (journal, mut reader) = open(directory.path());
+    append(&journal, 3);
+    let mut orphan = adopted(&journal, 1).await.remove(0);
+    let _unreadable = Unreadable::made(first_segment(&journal, directory.path()));
+    timeout(Duration::from_secs(60), reader.next(100, 1 << 20)).await.expect_err("it waits");
+    assert_eq!(numbers(&next(&mut orphan).await), [1, 2, 3]);
+    assert!(journal.standing().trouble.is_some());
+    drop(reader);
+    assert_eq!(journal.standing().trouble, None, "nobody tries any more");
 }
