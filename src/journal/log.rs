@@ -277,7 +277,7 @@ mod tests {
         locked(&journal.shared.log).active.file = broken();
         assert_eq!(journal.append(Class::Ordinary, b"refused").unwrap_err(), Refused::Trouble);
         assert!(journal.standing().trouble.unwrap().contains("an entry cannot be written"));
-        assert!(!journal.has_room(0));
+        assert!(!journal.has_room(Class::Ordinary, 0));
         // Refused for as long as there is no other file.
         let second = loop {
             match journal.append(Class::Ordinary, b"two") {

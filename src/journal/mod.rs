@@ -141,14 +141,14 @@ impl Journal {
         Ok(appended)
     }
 
-    /// Whether what is left is for the entries of those calls that are under way.
-    pub fn is_full(&self, under_way: u64) -> bool {
-        self.shared.room.is_full(under_way)
+    /// Whether what is left for entries of this class is for those calls that are under way.
+    pub fn is_full(&self, class: Class, under_way: u64) -> bool {
+        self.shared.room.is_full(class, under_way)
     }
 
     /// Whether the entry of one more call can be expected to be kept: it can be written, and will find room.
-    pub fn has_room(&self, under_way: u64) -> bool {
-        !self.is_full(under_way) && !self.shared.troubles.keep_from_writing()
+    pub fn has_room(&self, class: Class, under_way: u64) -> bool {
+        !self.is_full(class, under_way) && !self.shared.troubles.keep_from_writing()
     }
 
     /// Gives a number to something that is not kept, so that its absence shows: readers get it as [`Why::Shed`].

@@ -328,7 +328,7 @@ async fn what_a_disk_does_not_give_back_for_a_while_is_waited_for() {
     timeout(Duration::from_secs(3600), reader.next(100, 1 << 20)).await.expect_err("it waits");
     let trouble = journal.standing().trouble.unwrap();
     assert!(trouble.contains(&format!("{} cannot be read", file.display())), "{trouble}");
-    assert!(journal.has_room(0), "entries are kept all the same");
+    assert!(journal.has_room(Class::Ordinary, 0), "entries are kept all the same");
     unreadable.comes_back();
     let batch = next(&mut reader).await;
     assert_eq!((numbers(&batch), batch.lost), ((1..=10).collect(), vec![]));
