@@ -13,6 +13,7 @@
 //! On a call's path lies [`Journal::append`] alone: one lock, one write. All other work with the disk is done by two threads (`keeper`,
 //! `syncing`) and on threads for blocking work.
 
+mod adoption;
 mod cursor;
 mod files;
 mod format;
@@ -31,7 +32,6 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
@@ -44,6 +44,7 @@ pub use self::scan::{Entry, Found, Medium, Scan, Unreadable};
 pub use self::standing::Standing;
 pub use self::syncing::{Durable, NotDurable, Syncing};
 
+use self::adoption::Orphans;
 use self::home::Home;
 use self::keeper::Keeper;
 use self::log::Log;
@@ -54,8 +55,6 @@ use crate::clock::Clock;
 
 /// Tries at a directory of one's own, should each be taken for a dead one's.
 const TRIES: usize = 8;
-/// Journals of dead processes that are held at once; each keeps a file open. Those beyond are next, once these are done.
-const ORPHANS: usize = 256;
 
 #[derive(Debug, Error)]
 #[error("{}: {error}", path.display())]
@@ -100,7 +99,7 @@ struct Shared {
     troubles: Troubles,
     keeper: Keeper,
     syncer: Syncer,
-    orphans: AtomicUsize,
+    orphans: Orphans,
 }
 
 impl Journal {
@@ -120,7 +119,7 @@ impl Journal {
             troubles: Troubles::default(),
             keeper: Keeper::default(),
             syncer: Syncer::new(syncing),
-            orphans: AtomicUsize::new(0),
+            orphans: Orphans::default(),
         });
         shared.keeper.start(&shared).and_then(|()| shared.syncer.start(&shared)).map_err(failed)?;
         let reader = Reader::new(Arc::clone(&shared), home);
@@ -159,9 +158,10 @@ impl Journal {
         number
     }
 
-    /// Takes over the journals of processes that ended, oldest first, empty ones too. To be called now and then: another process may have ended since.
+    /// Takes over the journals of processes that ended, oldest first, empty ones too: from now on they count as this one's. To be called now and
+    /// then: another process may have ended since.
     pub fn adopt(&self) -> Result<Vec<Reader>, JournalError> {
-        keeper::adopt(&self.shared)
+        adoption::adopt(&self.shared)
     }
 
     pub fn is_open(&self) -> bool {

@@ -86,7 +86,7 @@ impl Reader {
     pub(super) fn new(shared: Arc<Shared>, home: Arc<Home>) -> Self {
         let written = home.cursor();
         if home.is_orphan {
-            shared.orphans.fetch_add(1, Ordering::AcqRel);
+            shared.orphans.hold(&home);
         }
         Self { shared, home, walk: Walk::from(written), written }
     }
@@ -156,6 +156,9 @@ impl Reader {
         if batch.to > self.written {
             self.written = batch.to;
             self.home.written.store(self.written.number, Ordering::Release);
+            if let Some(last) = batch.entries.last() {
+                self.home.set_oldest(last.at);
+            }
             self.shared.keeper.is_written(&self.home, self.written);
         }
     }
@@ -186,7 +189,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         self.shared.troubles.forget(Part::Read(self.home.instance));
         if self.home.is_orphan {
-            self.shared.orphans.fetch_sub(1, Ordering::AcqRel);
+            self.shared.orphans.let_go(&self.home);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::iter;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
@@ -208,6 +209,19 @@ impl<'a, M: Medium + ?Sized> Scan<'a, M> {
         }
     }
 
+    /// The entries from here on, whatever lies between them; up to what cannot be read.
+    pub(super) fn entries(mut self) -> impl Iterator<Item = Entry> {
+        iter::from_fn(move || {
+            loop {
+                match self.step().ok()? {
+                    Found::Entry(entry) => return Some(entry),
+                    Found::Damage { .. } => {}
+                    Found::End => return None,
+                }
+            }
+        })
+    }
+
     fn is_ours(&self, header: &[u8]) -> bool {
         SegmentHeader::decode(header).is_ok_and(|header| header.instance == self.instance && header.segment == self.segment)
     }
@@ -253,7 +267,7 @@ pub(super) fn reads_on<M: Medium + ?Sized>(medium: &M, offset: u64, end: u64) ->
     let block = BLOCK as u64;
     let Some(bad) = (offset / block * block..end).step_by(BLOCK).find(|at| !is_readable(*at)) else { return false };
     // A disk that is dying takes its time for each: the next one is asked, and then always twice as far away.
-    let further = std::iter::successors(Some(block), |step| step.checked_mul(2)).map(|step| bad.saturating_add(step));
+    let further = iter::successors(Some(block), |step| step.checked_mul(2)).map(|step| bad.saturating_add(step));
     further.take_while(|at| *at < end).any(is_readable)
 }
 
@@ -271,14 +285,8 @@ pub(super) fn first_number<M: Medium + ?Sized>(
         Err(HeaderFault::Newer(version)) => return Ok(Err(HeaderFault::Newer(version))),
         Ok(_) | Err(HeaderFault::Damaged) => {}
     }
-    let mut scan = Scan::new(medium, instance, segment, end, Unreadable::Error);
-    loop {
-        match scan.step()? {
-            Found::Entry(entry) => return Ok(Ok(entry.number)),
-            Found::Damage { .. } => {}
-            Found::End => return Ok(Err(HeaderFault::Damaged)),
-        }
-    }
+    let first = Scan::new(medium, instance, segment, end, Unreadable::Error).entries().next();
+    Ok(first.map(|entry| entry.number).ok_or(HeaderFault::Damaged))
 }
 
 #[cfg(test)]
