@@ -53,13 +53,15 @@ pub struct Spot {
 pub struct Batch {
     pub entries: Vec<Entry>,
     pub lost: Vec<Lost>,
+    /// It was cut off at its bounds: there is more.
+    pub is_full: bool,
     pub(super) from: Cursor,
     pub(super) to: Cursor,
 }
 
 impl Batch {
     pub(super) fn at(from: Cursor) -> Self {
-        Self { entries: Vec::new(), lost: Vec::new(), from, to: from }
+        Self { entries: Vec::new(), lost: Vec::new(), is_full: false, from, to: from }
     }
 
     pub fn is_empty(&self) -> bool {

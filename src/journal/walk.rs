@@ -56,7 +56,10 @@ impl Walk {
             }
             match self.read(home, &extent, bounds, &mut bytes, unreadable, &mut batch) {
                 Ok(Stop::Drained) => {}
-                Ok(Stop::Full) => break,
+                Ok(Stop::Full) => {
+                    batch.is_full = true;
+                    break;
+                }
                 Err(_) if self.cursor > batch.from => break,
                 Err(error) => return Err(error),
             }

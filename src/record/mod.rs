@@ -7,6 +7,7 @@ mod columns;
 pub mod compose;
 pub mod entries;
 pub mod notes;
+pub mod orphans;
 pub mod page;
 pub mod trail;
 pub mod writer;

@@ -36,6 +36,7 @@ mod judged_strings;
 mod keys;
 mod ledger_faults;
 mod ledger_scale;
+mod left_behind;
 mod live_afresh;
 mod live_enforcement;
 mod live_flags;
