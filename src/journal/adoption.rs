@@ -51,7 +51,7 @@ impl Orphans {
 enum Found {
     Orphan(Arc<Home>),
     /// Its process ended while it was being made.
-    Unfinished(Home),
+    Unfinished(Arc<Home>),
     /// Its process lives.
     Lives,
     /// Written by a later program.
@@ -153,12 +153,12 @@ fn take(journals: &Path, instance: Uuid, room: &Arc<Room>) -> io::Result<Found> 
         tracing::warn!("{} cannot be read: the journal is read from its start", path.join(CURSOR_FILE).display());
         noted.cursor = begin;
     }
-    let home = Home::new(Place { instance, path, cursor_file, room }, noted, segments, Whose::Orphan);
+    let home = Arc::new(Home::new(Place { instance, path, cursor_file, room }, noted, segments, Whose::Orphan));
     if is_unfinished {
         return Ok(Found::Unfinished(home));
     }
     size_up(&home);
-    Ok(Found::Orphan(Arc::new(home)))
+    Ok(Found::Orphan(home))
 }
 
 /// How many entries wait in it, and since when, as far as can be seen.

@@ -131,6 +131,11 @@ impl Journal {
         self.shared.home.instance
     }
 
+    /// Where this journal lies beside others.
+    pub fn directory(&self) -> &Path {
+        &self.shared.journals
+    }
+
     /// Puts it into the journal. On every call's path: one write into the system's memory, no waiting for the disk.
     pub fn append(&self, class: Class, payload: &[u8]) -> Result<Ticket, Refused> {
         let shared = &self.shared;

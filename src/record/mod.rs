@@ -9,6 +9,7 @@ pub mod entries;
 pub mod notes;
 pub mod orphans;
 pub mod page;
+mod refused;
 pub mod trail;
 pub mod writer;
 

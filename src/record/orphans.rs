@@ -18,7 +18,7 @@ const LAST_BATCH: Duration = Duration::from_secs(10);
 pub type Orphans = VecDeque<Reader>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Carried {
+enum Done {
     Whole,
     InPart,
 }
@@ -46,13 +46,13 @@ impl Writer {
             && let Some(orphan) = orphans.front_mut()
         {
             match timeout_at(until + LAST_BATCH, self.carry(orphan, until)).await {
-                Ok(Carried::Whole) => {
+                Ok(Done::Whole) => {
                     if let Some(done) = orphans.pop_front() {
                         leave(done).await;
                     }
                 }
                 // One that cannot be read for now must not keep the others waiting.
-                Ok(Carried::InPart) | Err(_) => orphans.rotate_left(1),
+                Ok(Done::InPart) | Err(_) => orphans.rotate_left(1),
             }
         }
     }
@@ -68,10 +68,10 @@ impl Writer {
         }
     }
 
-    async fn carry(&self, orphan: &mut Reader, until: Instant) -> Carried {
+    async fn carry(&self, orphan: &mut Reader, until: Instant) -> Done {
         loop {
             match timeout_at(until, orphan.next(BATCH, BATCH_BYTES)).await {
-                Err(_) => return Carried::InPart,
+                Err(_) => return Done::InPart,
                 Ok(None) => break,
                 Ok(Some(batch)) => {
                     let pages = self.pages(orphan.instance(), &batch);
@@ -80,10 +80,10 @@ impl Writer {
                 }
             }
             if Instant::now() >= until {
-                return Carried::InPart;
+                return Done::InPart;
             }
         }
         self.ended(orphan).await;
-        Carried::Whole
+        Done::Whole
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::page::{self, Page};
+use super::refused::Refusal;
 use crate::clock::Clock;
 use crate::identity::Origin;
 use crate::journal::{Batch, Journal, Reader, Why};
@@ -32,8 +33,10 @@ pub struct Writer {
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
     /// Told of calls of dead processes that were not in the database yet: nobody here has counted them.
-    pub carried: Arc<dyn Fn(&[&CallRecord]) + Send + Sync>,
+    pub carried: Arc<Carried>,
 }
+
+pub type Carried = dyn Fn(&[&CallRecord]) + Send + Sync;
 
 /// The records of a batch, as the store takes them.
 #[derive(Default)]
@@ -121,32 +124,19 @@ impl Writer {
                             self.metrics.records_written.inc();
                             fresh.extend(new);
                         }
-                        Err(_) => refused.extend(self.refused(part, &why)),
+                        Err(_) => refused.push(Refusal { part, why }),
                     },
                 },
             }
         }
         self.metrics.journal_batches.inc();
-        if !refused.is_empty() && self.persistently(ledger::Batch { losses: &refused, ..ledger::Batch::default() }).await.is_err() {
-            tracing::error!(losses = refused.len(), "that these records are lost is in the log alone");
+        if !refused.is_empty() {
+            let losses = self.set_aside(&refused).await;
+            if self.persistently(ledger::Batch { losses: &losses, ..ledger::Batch::default() }).await.is_err() {
+                tracing::error!(losses = losses.len(), "that these records are lost is in the log alone");
+            }
         }
         fresh
-    }
-
-    /// What is told of the one record that the database will not have.
-    fn refused(&self, part: ledger::Batch<'_>, why: &str) -> Option<Loss> {
-        let (id, times, origin) = match part {
-            ledger::Batch { calls: [call], .. } => (call.id, call.times, call.origin),
-            ledger::Batch { entries: [entry], .. } => (entry.id, 1, entry.origin),
-            _ => {
-                tracing::error!(why, "the database refuses to note which records are lost");
-                return None;
-            }
-        };
-        self.metrics.records_dropped.inc_by(u64::from(times));
-        tracing::error!(why, call_id = %id, "the database refuses this record: it is lost");
-        let Origin { instance, seq } = origin?;
-        Some(Loss { instance, first: seq, last: seq, reason: LossReason::Refused, at: self.clock.now() })
     }
 
     /// Until the database has it or refuses it.

@@ -125,7 +125,9 @@ async fn what_is_carried_over_twice_counts_once(database: Database) {
     let copy = closed.state().join("copy");
     fs::create_dir(&copy).unwrap();
     let files = || fs::read_dir(&directory).unwrap().map(|file| file.unwrap().file_name());
-    files().for_each(|name| drop(fs::copy(directory.join(&name), copy.join(&name)).unwrap()));
+    for name in files() {
+        fs::copy(directory.join(&name), copy.join(&name)).unwrap();
+    }
     let closed = House::plan().at(&clock).in_place_of(&closed).open().await.close().await;
     assert!(!directory.exists(), "it is carried over");
     // As if the machine had gone down before it was noted how far it was.

@@ -46,6 +46,7 @@ mod policies;
 mod rate_limits;
 mod readme;
 mod refusals;
+mod refused_records;
 mod restarts;
 mod retention_commands;
 mod runaways;
