@@ -209,7 +209,7 @@ impl Pipeline {
         if matches!(purpose, Purpose::Explain(_)) {
             return Ok(());
         }
-        if snapshot.policy.journal.when_full == WhenFull::Refuse && !self.recorder.has_room() {
+        if snapshot.policy.journal.when_full == WhenFull::Refuse && !self.recorder.has_room(trail.class()) {
             return Err(Failure::NotRecordable.into());
         }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Failure::Overloaded)?;

@@ -140,7 +140,7 @@ impl Trail {
     }
 
     /// Calls of those who failed authentication cannot take the room of the others.
-    fn class(&self) -> Class {
+    pub fn class(&self) -> Class {
         match &self.notes.caller {
             None | Some(Caller::Stranger { .. }) => Class::Stranger,
             Some(Caller::Source { .. } | Caller::ServiceRole { .. }) => Class::Ordinary,

@@ -86,11 +86,11 @@ metrics! {
     in_flight: Gauge = Gauge::default(), "in_flight", "Calls under way";
     records_written: Counter<u64, AtomicU64> = Counter::default(), "records_written", "Records that are in the database";
     records_dropped: Counter<u64, AtomicU64> = Counter::default(), "records_dropped", "Records lost: there was no room for them, they were damaged, or the database refused them";
-    records_waiting: Gauge = Gauge::default(), "records_waiting", "Records on their way to the database";
-    journal_bytes: Gauge = Gauge::default(), "journal_bytes", "What records take up on the local disk until they are in the database";
+    records_waiting: Gauge = Gauge::default(), "records_waiting", "Records on their way to the database, those that dead processes left included";
+    journal_bytes: Gauge = Gauge::default(), "journal_bytes", "What records take up on the local disk until they are in the database, those that dead processes left included";
     journal_limit: Gauge = Gauge::default(), "journal_limit_bytes", "What they may take up";
     journal_oldest: Gauge<f64, AtomicU64> = Gauge::default(), "journal_oldest_seconds", "How long the oldest record that is not in the database has waited";
-    journal_adopted: Gauge = Gauge::default(), "journal_adopted", "Journals of dead processes that are being carried over";
+    journal_adopted: Gauge = Gauge::default(), "journal_adopted", "Journals of dead processes that are adopted and not yet carried over";
     journal_trouble: Gauge = Gauge::default(), "journal_trouble", "1 while the journal does not work as it should; the log and /health say why";
     journal_batches: Counter<u64, AtomicU64> = Counter::default(), "journal_batches", "Batches of records carried to the database";
     journal_failures: Counter<u64, AtomicU64> = Counter::default(), "journal_failures", "Batches that the database was not there for; they are tried again";

@@ -24,8 +24,8 @@ use uuid::Uuid;
 
 use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
 use super::{
-    CallQuery, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor, Store,
-    StoreError, StoreFuture, StoredKey, TableAge,
+    CallQuery, CallRecord, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor,
+    Store, StoreError, StoreFuture, StoredKey, TableAge,
 };
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
@@ -181,7 +181,7 @@ impl Store for Sqlite {
         }
     }
 
-    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()> {
+    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, Vec<&'a CallRecord>> {
         Box::pin(within(ANSWER, write::write(&self.writer, self.sealer(), batch)))
     }
 
