@@ -47,6 +47,7 @@ mod readme;
 mod refusals;
 mod restarts;
 mod retention_commands;
+mod retention_guests;
 mod runaways;
 mod runbooks;
 mod schema_check;

@@ -26,14 +26,14 @@ on_both!(
     what_is_too_old_is_told_until_it_is_gone,
 );
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub const DAY: Duration = Duration::from_secs(86_400);
 
-fn days(days: u32) -> Age {
+pub fn days(days: u32) -> Age {
     Age::Days(days * DAY)
 }
 
 /// 30 days in the logs, then in the archive until they are 90 days old.
-fn archiving() -> Keep {
+pub fn archiving() -> Keep {
     let log = Span { here: days(30), archive: Archive::Until(days(90)) };
     Keep { activity: log, api_calls: log, ..keep(30, 30, 30) }
 }
@@ -42,11 +42,11 @@ fn aged(age: u32) -> CallRecord {
     CallRecord { at: now().minus(age * DAY), title: age.to_string(), ..record() }
 }
 
-fn others(table: &str, by: &str, only: Vec<Only>, span: Span) -> TableKeep {
+pub fn others(table: &str, by: &str, only: Vec<Only>, span: Span) -> TableKeep {
     TableKeep { table: table.into(), by: by.into(), only, span, scheduled: Scheduled::ByHand }
 }
 
-fn of(done: &Maintained, table: &str) -> Retained {
+pub fn of(done: &Maintained, table: &str) -> Retained {
     assert_eq!(done.troubles().collect::<Vec<_>>(), []);
     done.tables.iter().find(|retained| retained.table == table).unwrap().clone()
 }
@@ -59,7 +59,7 @@ impl Bench {
     }
 
     /// The moment this many days ago, as the database writes it.
-    fn ago(&self, days: u32) -> String {
+    pub fn ago(&self, days: u32) -> String {
         if self.url.starts_with("sqlite") { format!("datetime('now', '-{days} days')") } else { format!("now() - interval '{days} days'") }
     }
 

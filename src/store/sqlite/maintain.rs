@@ -30,22 +30,38 @@ impl Old<'_> {
         format!("{}_archive", self.table)
     }
 
+    /// Numbers stand before all texts, whatever moment they mean.
     fn condition(&self) -> String {
+        format!("{} < ? and {} {}", self.moment, self.is_moment(), self.only())
+    }
+
+    fn is_moment(&self) -> String {
+        format!("typeof({0}) = 'text' and {0} glob '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'", self.moment)
+    }
+
+    fn only(&self) -> String {
         let only = self.only.iter().map(|only| {
             let places = vec!["?"; only.values.len()].join(", ");
             format!(" and cast({} as text) in ({places})", only.column)
         });
-        format!("{} < ?{}", self.moment, only.collect::<String>())
+        only.collect()
     }
 
     /// What the places of the condition hold.
     fn values(&self, before: Timestamp) -> Vec<String> {
+        // A date alone stands before every time of its day.
+        let before = text(before);
+        let before = before.strip_suffix(" 00:00:00.000000").unwrap_or(&before);
+        std::iter::once(before.to_owned()).chain(self.only_values()).collect()
+    }
+
+    fn only_values(&self) -> impl Iterator<Item = String> {
         let value = |value: &OnlyValue| match value {
             OnlyValue::Is(is) => u8::from(*is).to_string(),
             OnlyValue::Number(number) => number.to_string(),
             OnlyValue::Text(text) => text.clone(),
         };
-        std::iter::once(text(before)).chain(self.only.iter().flat_map(|only| &only.values).map(value)).collect()
+        self.only.iter().flat_map(|only| &only.values).map(value)
     }
 }
 
@@ -83,7 +99,16 @@ pub(super) async fn maintain(writer: &SqlitePool, now: Timestamp, keep: &Keep) -
     for kept in &keep.tables {
         match is_there(writer, &kept.table).await {
             Ok(false) => {}
-            Ok(true) => done.tables.extend(retain(writer, &of_others(kept), now).await),
+            Ok(true) => {
+                let old = of_others(kept);
+                let mut retained = retain(writer, &old, now).await;
+                if let Some(here) = retained.first_mut()
+                    && let Some(Some(why)) = here.note(ageless(writer, &old).await)
+                {
+                    here.troubled(why);
+                }
+                done.tables.extend(retained);
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -225,17 +250,33 @@ async fn forget_instances(writer: &SqlitePool, before: Timestamp) -> Retained {
 pub(super) async fn ages(readers: &SqlitePool, now: Timestamp, keep: &Keep) -> Result<Vec<TableAge>, StoreError> {
     let lately = now.minus(GRACE);
     let mut ages = Vec::new();
-    for old in logs(keep).iter().chain(&keep.tables.iter().map(of_others).collect::<Vec<_>>()) {
+    for old in logs(keep).into_iter().chain(keep.tables.iter().map(of_others)) {
         let archived = (old.span.archive != Archive::None || logs_name(old.table)).then(|| (old.archive(), old.span.gone_before(lately)));
         for (table, due) in std::iter::once((old.table.to_owned(), old.span.here_until(lately))).chain(archived) {
             if is_there(readers, &table).await? {
-                ages.push(age(readers, old, table, due).await);
+                let mut age = age(readers, &old, table, due).await;
+                if age.trouble.is_none() && age.table == old.table && !logs_name(old.table) {
+                    age.trouble = ageless(readers, &old).await.unwrap_or_else(|error| Some(StoreError::from(error).to_string()));
+                }
+                ages.push(age);
             }
         }
     }
     let counts = Old { table: "rate_limits", moment: "window_start", only: &[], span: Span::of(keep.rate_limits) };
     ages.push(age(readers, &counts, counts.table.to_owned(), Some(counts_before(lately, keep))).await);
     Ok(ages)
+}
+
+/// Rows whose age cannot be told stay for ever, and that is told.
+async fn ageless(pool: &SqlitePool, old: &Old<'_>) -> sqlx::Result<Option<String>> {
+    let (table, moment) = (old.table, old.moment);
+    let sql = format!("select exists (select 1 from {table} where {moment} is not null and not ({}){})", old.is_moment(), old.only());
+    let mut asked = sqlx::query_scalar(AssertSqlSafe(sql));
+    for value in old.only_values() {
+        asked = asked.bind(value);
+    }
+    let some: bool = asked.fetch_one(pool).await?;
+    Ok(some.then(|| format!("{moment} is no moment as text (2026-01-31 23:59:59) in some rows: these stay")))
 }
 
 async fn age(readers: &SqlitePool, old: &Old<'_>, table: String, due: Option<Timestamp>) -> TableAge {
