@@ -204,7 +204,7 @@ begin
             ) then
                 -- Some of this day are there already: they came late, by themselves.
                 columns := gatekeeper.given_columns(format('public.%I', log)::regclass);
-                execute format('insert into public.%I (%s) select %2$s from %s on conflict do nothing', archive, columns, old.partition);
+                execute format('insert into public.%I (%s) select %2$s from %s on conflict (id, created_at) do nothing', archive, columns, old.partition);
                 execute format('drop table %s', old.partition);
             else
                 execute format('alter table public.%I detach partition %s', log, old.partition);
@@ -269,6 +269,10 @@ begin
             execute format('select min(created_at) from %s where created_at >= $1 and created_at < $2 and isfinite(created_at)', place)
                 into oldest using after, before;
             continue when oldest is null;
+            if not pg_try_advisory_xact_lock(hashtextextended('gatekeeper.maintenance', 0)) then
+                return total;
+            end if;
+            perform gatekeeper.fit_archive(log);
             -- A day at a time, each into its own.
             day := oldest::date;
             upto := least(before, (day + 1)::timestamptz);
@@ -276,10 +280,6 @@ begin
                 select from gatekeeper.partitions(format('public.%I', archive)::regclass) as there
                 where there.begins <= day and there.ends > day
             ) then
-                if not pg_try_advisory_xact_lock(hashtextextended('gatekeeper.maintenance', 0)) then
-                    return total;
-                end if;
-                perform gatekeeper.fit_archive(log);
                 name := archive || '_' || to_char(day, 'YYYYMMDD');
                 execute format('create table gatekeeper.%I (like public.%I including all)', name, archive);
                 execute format('alter table gatekeeper.%I enable row level security', name);
@@ -296,7 +296,7 @@ begin
              select count(*) from gone',
             place,
             case when into_archive then
-                format(', moved as (insert into public.%I (%s) select %2$s from gone on conflict do nothing)', archive, columns)
+                format(', moved as (insert into public.%I (%s) select %2$s from gone on conflict (id, created_at) do nothing)', archive, columns)
             else '' end,
             numbers
         ) into gone using after, upto, most;

@@ -53,7 +53,7 @@ pub fn of(done: &Maintained, table: &str) -> Retained {
 
 impl Bench {
     /// Rows of a log and of its archive.
-    async fn here_and_there(&self, log: &str) -> (i64, i64) {
+    pub async fn here_and_there(&self, log: &str) -> (i64, i64) {
         let here = self.client_counts(&format!("select count(*) from {log}")).await;
         (here, self.client_counts(&format!("select count(*) from {log}_archive")).await)
     }

@@ -9,7 +9,7 @@ use super::{begin, fold};
 use crate::clock::Timestamp;
 use crate::retention::{Archive, Keep, Only, OnlyValue, Span, TableKeep};
 use crate::store::StoreError;
-use crate::store::maintain::{GRACE, Maintained, Retained, SIGNALS_KEPT, TableAge, counts_before};
+use crate::store::maintain::{GRACE, Halt, Maintained, Retained, SIGNALS_KEPT, TableAge, counts_before};
 
 /// Rows that one step moves or deletes.
 const STEP: u32 = 500;
@@ -166,7 +166,7 @@ async fn steps(writer: &SqlitePool, old: &Old<'_>, table: &str, before: Timestam
 }
 
 /// One transaction: what is deleted in one place is in the other, and its numbers are no gaps.
-async fn step(writer: &SqlitePool, old: &Old<'_>, table: &str, before: Timestamp, archive: Option<&str>) -> sqlx::Result<u64> {
+async fn step(writer: &SqlitePool, old: &Old<'_>, table: &str, before: Timestamp, archive: Option<&str>) -> Result<u64, Halt> {
     let mut tx = begin(writer).await?;
     let find = format!("select rowid from {table} where {} limit {STEP}", old.condition());
     let mut find = sqlx::query_scalar(AssertSqlSafe(find));
@@ -178,30 +178,59 @@ async fn step(writer: &SqlitePool, old: &Old<'_>, table: &str, before: Timestamp
         return Ok(0);
     }
     let these = format!("[{}]", rows.iter().map(i64::to_string).collect::<Vec<_>>().join(","));
-    if let Some(archive) = archive {
-        let columns = common_columns(&mut tx, table, archive).await?;
-        let copy = format!(
-            "insert or ignore into {archive} ({columns}) select {columns} from {table} where rowid in (select value from json_each(?))"
-        );
-        sqlx::query(AssertSqlSafe(copy)).bind(&these).execute(&mut *tx).await?;
-    }
+    let copied = match archive {
+        Some(archive) => Some(copy(&mut tx, table, archive, &these).await?),
+        None => None,
+    };
     if table == "eliza_activity_log" {
         note_gone(&mut tx, &these).await?;
     }
     let delete = format!("delete from {table} where rowid in (select value from json_each(?))");
-    let deleted = sqlx::query(AssertSqlSafe(delete)).bind(&these).execute(&mut *tx).await?;
+    let deleted = sqlx::query(AssertSqlSafe(delete)).bind(&these).execute(&mut *tx).await?.rows_affected();
+    let found = rows.len() as u64;
+    if let Some(copied) = copied
+        && (copied, deleted) != (found, found)
+    {
+        return Err(Halt::unequal(found, copied, deleted));
+    }
     tx.commit().await?;
-    Ok(deleted.rows_affected())
+    Ok(deleted)
 }
 
-async fn common_columns(connection: &mut SqliteConnection, table: &str, archive: &str) -> sqlx::Result<String> {
-    let columns: Vec<String> =
-        sqlx::query_scalar("select '\"' || replace(name, '\"', '\"\"') || '\"' from pragma_table_info(?) where name in (select name from pragma_table_info(?))")
-            .bind(table)
-            .bind(archive)
-            .fetch_all(connection)
-            .await?;
-    Ok(columns.join(", "))
+/// How many rows are in the archive that were not, or had come there before.
+async fn copy(connection: &mut SqliteConnection, table: &str, archive: &str, rows: &str) -> sqlx::Result<u64> {
+    let columns = fitting_columns(connection, table, archive).await?;
+    let these = "rowid in (select value from json_each(?))";
+    // A record is written again where a journal comes late. Rows of other programs are told apart by nothing we know.
+    let again = match logs_name(table) {
+        true => format!("exists (select 1 from {archive} as there where there.id = here.id and there.created_at = here.created_at)"),
+        false => "false".to_owned(),
+    };
+    let there = format!("select count(*) from {table} as here where {these} and {again}");
+    let there: i64 = sqlx::query_scalar(AssertSqlSafe(there)).bind(rows).fetch_one(&mut *connection).await?;
+    let copy = format!("insert into {archive} ({columns}) select {columns} from {table} as here where {these} and not {again}");
+    let copied = sqlx::query(AssertSqlSafe(copy)).bind(rows).execute(connection).await?.rows_affected();
+    Ok(copied + there.unsigned_abs())
+}
+
+/// The columns of a table, all of which its archive has from now on. What either works out by itself is not given.
+async fn fitting_columns(connection: &mut SqliteConnection, table: &str, archive: &str) -> sqlx::Result<String> {
+    let of = "select '\"' || replace(name, '\"', '\"\"') || '\"', type, hidden from pragma_table_xinfo(?) where hidden <> 1";
+    let here: Vec<(String, String, i64)> = sqlx::query_as(of).bind(table).fetch_all(&mut *connection).await?;
+    let there: Vec<(String, String, i64)> = sqlx::query_as(of).bind(archive).fetch_all(&mut *connection).await?;
+    let mut given = Vec::new();
+    for (name, kind, _) in here {
+        match there.iter().find(|(there, ..)| there.eq_ignore_ascii_case(&name)) {
+            Some((_, _, 0)) => {}
+            Some(_) => continue,
+            None => {
+                let add = format!("alter table {archive} add column {name} {kind}");
+                sqlx::query(AssertSqlSafe(add)).execute(&mut *connection).await?;
+            }
+        }
+        given.push(name);
+    }
+    Ok(given.join(", "))
 }
 
 /// Numbers that go are no gaps.
@@ -241,7 +270,7 @@ async fn forget_instances(writer: &SqlitePool, before: Timestamp) -> Retained {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        Ok(forgotten.rows_affected())
+        Ok::<_, sqlx::Error>(forgotten.rows_affected())
     };
     retained.rows_deleted = retained.note(forgotten.await).unwrap_or(0);
     retained
