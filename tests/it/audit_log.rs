@@ -1,6 +1,8 @@
 //! The audit log, whichever database it is in: what must not be changed unseen is sealed with what records it, once, in order; nobody
 //! updates or deletes it; and whatever somebody does to it all the same is found and named, by the row.
 
+mod waiting;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;

@@ -10,11 +10,11 @@ use super::moment::Moment;
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::seal::Sealer;
-use crate::store::StoreError;
 use crate::store::audit_log::of_entries;
 use crate::store::batch::{plain, plain_json};
 use crate::store::control::{ActivityEntry, Review, limits_cleared};
 use crate::store::ledger::number;
+use crate::store::{StoreError, fault};
 
 /// Commits a change with the entries about it, and their seals.
 pub(super) async fn commit(mut tx: Transaction<'_, Postgres>, sealer: Option<&Sealer>, entries: &[AuditEntry]) -> sqlx::Result<()> {
@@ -50,7 +50,9 @@ pub(super) async fn write(pool: &PgPool, sealer: Option<&Sealer>, entries: &[Aud
     if entries.is_empty() {
         return Ok(());
     }
-    Ok(commit(pool.begin().await?, sealer, entries).await?)
+    // As records do, entries wait until somebody has seen to rights and tables: what counted as their own fault would never be sealed.
+    let written = async { commit(pool.begin().await?, sealer, entries).await };
+    written.await.map_err(fault::of_records)
 }
 
 #[derive(sqlx::FromRow)]

@@ -9,12 +9,12 @@ use super::{audit_log, begin};
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::seal::Sealer;
-use crate::store::StoreError;
 use crate::store::audit_log::of_entries;
 use crate::store::batch::{plain, plain_json};
 use crate::store::control::{ActivityEntry, Review, limits_cleared};
 use crate::store::ledger::number;
 use crate::store::rows::{or_pass_over, readable};
+use crate::store::{StoreError, fault};
 
 const TABLE: &str = "security_audit";
 /// What other programs wrote and cannot be read is no entry: so many rows of it hide none that is.
@@ -51,7 +51,9 @@ pub(super) async fn write(writer: &SqlitePool, sealer: Option<&Sealer>, entries:
     if entries.is_empty() {
         return Ok(());
     }
-    Ok(commit(begin(writer).await?, sealer, entries).await?)
+    // As records do, entries wait until somebody has seen to rights and tables: what counted as their own fault would never be sealed.
+    let written = async { commit(begin(writer).await?, sealer, entries).await };
+    written.await.map_err(fault::of_records)
 }
 
 #[derive(sqlx::FromRow)]
