@@ -60,6 +60,10 @@ pub(super) struct Told {
 /// Tells how far the chain has come: at once when it has, but not all the time. In the log, as a metric, and in the state directory.
 pub(super) async fn publish_heads(gatekeeper: Arc<Gatekeeper>, mut stopping: watch::Receiver<bool>) {
     let Some(mut heads) = gatekeeper.store.sealer().map(|sealer| sealer.follow()) else { return };
+    // What was carried over at the start was sealed before anybody followed.
+    if heads.borrow().n > 0 {
+        heads.mark_changed();
+    }
     let mut told = Told::default();
     loop {
         tokio::select! {
