@@ -69,6 +69,10 @@ pub async fn verify(
     for heads in heads.chunks(HEADS) {
         proof.look_for(heads).await?;
     }
+    for call in store.unsealed_calls().await? {
+        let id = Uuid::try_parse(&call.id).ok();
+        proof.breaks(Finding { instance: call.instance, n: call.seq, id, wrong: Wrong::Unsealed });
+    }
     proof.done.unsealed = store.unsealed_entries().await?;
     Ok(proof.done)
 }

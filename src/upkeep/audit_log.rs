@@ -84,7 +84,7 @@ pub(super) async fn publish(gatekeeper: &Gatekeeper, told: &mut Told) {
     let Some(sealer) = gatekeeper.store.sealer() else { return };
     let head = sealer.head();
     gatekeeper.metrics.audit_rows.set(i64::try_from(head.n).unwrap_or(i64::MAX));
-    gatekeeper.metrics.audit_tampered.set(i64::try_from(sealer.times_gone()).unwrap_or(i64::MAX));
+    gatekeeper.metrics.audit_tampered.set(i64::try_from(sealer.times_tampered()).unwrap_or(i64::MAX));
     if head.n == told.n {
         return;
     }

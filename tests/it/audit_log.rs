@@ -1,6 +1,7 @@
 //! The audit log, whichever database it is in: what must not be changed unseen is sealed with what records it, once, in order; nobody
 //! updates or deletes it; and whatever somebody does to it all the same is found and named, by the row.
 
+mod chains;
 mod waiting;
 
 use std::collections::HashMap;
@@ -483,7 +484,7 @@ async fn forgeries_keep_nothing_out(bench: Bench) {
     bench.store.audit(&[entry("a")]).await.unwrap();
     let sql = format!("select count(*) from {log} where n = 4 and id = '{}'", last.id);
     assert_eq!((bench.client_counts(&sql).await, head(&bench).n), (1, 5));
-    assert_eq!(bench.store.sealer().unwrap().times_gone(), 0);
+    assert_eq!(bench.store.sealer().unwrap().times_tampered(), 0);
     let (findings, verified) = proved(&bench, &[head(&bench)]).await;
     assert_eq!((findings.len(), findings[0].n, findings[0].wrong.as_str()), (1, 3, "changed"), "{findings:?}");
     // Each of the three, and the hole before the highest number.
@@ -496,7 +497,7 @@ async fn rows_taken_from_under_a_running_gatekeeper_are_told(bench: Bench) {
     unguarded(&bench).await;
     bench.client_runs(&format!("delete from {} where n = 3", bench.own("audit_log"))).await;
     bench.store.write(&[blocked()]).await.unwrap();
-    assert_eq!((bench.store.sealer().unwrap().times_gone(), head(&bench).n), (1, 4));
+    assert_eq!((bench.store.sealer().unwrap().times_tampered(), head(&bench).n), (1, 4));
     assert_eq!(wrong(&bench, &[]).await, [(3, "missing")], "the chain goes on behind the hole, which shows without anything published");
 }
 

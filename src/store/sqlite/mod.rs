@@ -33,7 +33,7 @@ use crate::enforcement::Ruling;
 use crate::identity::KeyId;
 use crate::seal::walk::{Place, StoredRow};
 use crate::seal::{Head, Sealer};
-use crate::store::audit_log::{AuditLog, Logged, Table, Witness};
+use crate::store::audit_log::{AuditLog, Logged, Table, UnsealedCall, Witness};
 use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 use crate::store::ledger::{Batch, Gap};
 use crate::switches::Flag;
@@ -155,6 +155,10 @@ impl AuditLog for Sqlite {
 
     fn unsealed_entries(&self) -> StoreFuture<'_, u64> {
         Box::pin(within(HOUSEWORK, audit::count_unsealed(&self.readers)))
+    }
+
+    fn unsealed_calls(&self) -> StoreFuture<'_, Vec<UnsealedCall>> {
+        Box::pin(within(HOUSEWORK, audit_log::unsealed_calls(&self.readers)))
     }
 }
 
