@@ -8,25 +8,7 @@ set local client_min_messages = warning;
 set local statement_timeout = 0;
 set local lock_timeout = '10s';
 
--- 1. What finds a number in the log, and the few calls of a day that went wrong. Partition by partition, today's after those that
--- nobody writes to any more, and the whole log's last: that one finds the others made and takes a moment.
-
-do $$
-declare
-    place regclass;
-begin
-    for place in select partition from gatekeeper.partitions('public.eliza_activity_log') order by ends nulls last loop
-        execute format('create index on %s (instance, seq) where instance is not null', place);
-    end loop;
-    create index eliza_activity_log_instance_seq on public.eliza_activity_log (instance, seq) where instance is not null;
-    for place in select partition from gatekeeper.partitions('public.api_call_logs') order by ends nulls last loop
-        execute format('create index on %s (created_at desc) where status <> ''success''', place);
-    end loop;
-    create index api_call_logs_troubles on public.api_call_logs (created_at desc) where status <> 'success';
-end
-$$;
-
--- 2. The archives: what the logs are, but for rules about new rows. Their partitions are the days that were the logs'.
+-- 1. The archives: what the logs are, but for rules about new rows. Their partitions are the days that were the logs'.
 
 create table public.eliza_activity_log_archive (
     like public.eliza_activity_log including generated including storage including comments, primary key (id, created_at)
@@ -60,7 +42,7 @@ $$;
 alter table public.eliza_activity_log_archive enable row level security;
 alter table public.api_call_logs_archive enable row level security;
 
--- 3. The routines. They run as their owner, for whoever keeps house need own nothing.
+-- 2. The routines. They run as their owner, for whoever keeps house need own nothing.
 
 -- The columns that can be given, of which a row of the log consists.
 create function gatekeeper.given_columns(log regclass) returns text
@@ -367,7 +349,32 @@ begin
 end
 $$;
 
--- 4. Who may see and change what.
+-- 3. What finds a number in the log, and the few calls of a day that went wrong. Each index keeps writers out of what it is built on until
+-- all of this is committed, so days that are over come first, in both logs, then those that are written to, and last of all the logs
+-- themselves: these find all others made and take a moment.
+
+do $$
+declare
+    part record;
+begin
+    for part in
+        select place.partition, made
+        from (values
+            ('public.eliza_activity_log', '(instance, seq) where instance is not null'),
+            ('public.api_call_logs', '(created_at desc) where status <> ''success''')
+        ) as indexes (log, made)
+        cross join gatekeeper.partitions(log::regclass) as place
+        order by ends > now() or ends is null, log, ends nulls last
+    loop
+        execute format('create index on %s %s', part.partition, part.made);
+    end loop;
+end
+$$;
+
+create index eliza_activity_log_instance_seq on public.eliza_activity_log (instance, seq) where instance is not null;
+create index api_call_logs_troubles on public.api_call_logs (created_at desc) where status <> 'success';
+
+-- 4. Who may see and change what. (Policies keep everybody out of the logs until they are committed, so they come last.)
 
 create or replace function gatekeeper.admit_to_tables(who name) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
