@@ -1,5 +1,6 @@
 -- Letting go of old rows without anybody waiting for it: days of the logs move to an archive beside them as a whole, and are dropped as a
--- whole. Every step is one transaction, none waits for a lock for more than a tenth of a second, because all writers queue up behind it.
+-- whole. Every step is one transaction, none waits for a lock for more than a tenth of a second, because all writers queue up behind it; and
+-- what reads a day or builds indexes is a step before the one that keeps everybody out.
 -- (DETACH … CONCURRENTLY is not for tables that have a default partition, and these must: no row may be refused for its date.)
 
 set local search_path = pg_catalog;
@@ -112,14 +113,23 @@ begin
 end
 $$;
 
--- A day can move to the archive in a moment if what it may hold is written down on it. Each call is one step; true if there is another.
+-- What the indexes of a table are, apart from their names.
+create function gatekeeper.index_forms(place regclass) returns table (is_unique boolean, form text)
+    language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select indisunique, substring(pg_get_indexdef(indexrelid) from ' USING .*') from pg_index where indrelid = place
+$$;
+
+-- A day can move to the archive in a moment if what it may hold is written down on it, and if it has the archive's indexes: otherwise the
+-- move reads all of it, or builds them, and everybody waits. Each call is one step; true if there is another.
 create function gatekeeper.prepare_partition(log text, after timestamptz, before timestamptz) returns boolean
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO' set lock_timeout = '100ms'
 as $$
 declare
-    old record;
-    known boolean;
+    old     record;
+    known   boolean;
+    lacking record;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('gatekeeper.maintenance', 0)) then
         return false;
@@ -134,10 +144,17 @@ begin
                        old.partition, old.begins, old.ends);
         return true;
     end if;
-    -- This reads the whole day, and nobody waits for it.
+    -- What follows reads the whole day, and keeps out nobody but who writes to it.
     if not known then
         execute format('alter table %s validate constraint gatekeeper_day', old.partition);
     end if;
+    for lacking in
+        select * from gatekeeper.index_forms(format('public.%I', log || '_archive')::regclass)
+        except
+        select * from gatekeeper.index_forms(old.partition)
+    loop
+        execute format('create %s index on %s%s', case when lacking.is_unique then 'unique' else '' end, old.partition, lacking.form);
+    end loop;
     return false;
 end
 $$;
@@ -188,6 +205,13 @@ begin
                 columns := gatekeeper.given_columns(format('public.%I', log)::regclass);
                 execute format('insert into public.%I (%s) select %2$s from %s on conflict (id, created_at) do nothing', archive, columns, old.partition);
                 execute format('drop table %s', old.partition);
+            elsif not exists (
+                select from pg_constraint where conrelid = old.partition and conname = 'gatekeeper_day' and convalidated
+            ) then
+                -- It would be read whole while everybody waits. The next try finds it prepared.
+                outcome := 'busy';
+                return next;
+                return;
             else
                 execute format('alter table public.%I detach partition %s', log, old.partition);
                 execute format('alter table public.%I attach partition %s for values from (%L) to (%L)',

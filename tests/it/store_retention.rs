@@ -331,6 +331,34 @@ mod on_postgres_alone {
         assert_eq!(bench.here_and_there("eliza_activity_log").await, (0, 2));
     }
 
+    /// The day of today, as a gatekeeper finds it that comes in a month.
+    async fn step(bench: &Bench, routine: &str, more: &str) -> String {
+        let sql = format!(
+            "select gatekeeper.{routine}('eliza_activity_log', '-infinity', date_trunc('day', now()) + interval '1 day'{more})::text"
+        );
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&PgPool::connect(&bench.url).await.unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_day_moves_only_once_it_need_not_be_read_nor_its_indexes_built() {
+        let bench = migrated().await;
+        bench.store.write(&[record()]).await.unwrap();
+        bench.client_runs("create index by_title on eliza_activity_log_archive (title) where status <> 'completed'").await;
+        let retire = async || step(&bench, "retire_partition", ", true").await;
+        assert!(retire().await.ends_with(",busy)"), "a gatekeeper that has not prepared it moves nothing");
+        assert_eq!(step(&bench, "prepare_partition", "").await, "true");
+        assert!(retire().await.ends_with(",busy)"), "nor while nobody knows what is in it");
+        assert_eq!(step(&bench, "prepare_partition", "").await, "false");
+        let built =
+            "select coalesce(sum(indexrelid::bigint), 0)::bigint from pg_index where pg_get_indexdef(indexrelid) like '%(title) WHERE%'
+                     and indrelid <> 'public.eliza_activity_log_archive'::regclass";
+        let before = bench.client_counts(built).await;
+        assert!(before > 0, "the operators' own index is there");
+        assert!(retire().await.ends_with(",archived)"));
+        assert_eq!(bench.client_counts(built).await, before, "and is the one that the archive has now");
+        assert_eq!(bench.here_and_there("eliza_activity_log").await, (0, 1));
+    }
+
     #[tokio::test]
     async fn whoever_reads_the_log_for_long_delays_retention_and_no_writer() {
         let bench = migrated().await;
