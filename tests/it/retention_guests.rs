@@ -1,11 +1,12 @@
-//! Tables that other programs keep are theirs: whatever they hold and however they are made, no row goes that policy keeps, none is lost on
+//! Tables that other programs keep are bench: whatever they hold and however they are made, no row goes that policy keeps, none is lost on
 //! its way to an archive, and what cannot be done is told.
 
 use eliza_gatekeeper::retention::{Age, Archive, Keep, Span, TableKeep};
-use eliza_gatekeeper::store::{CallRecord, TableAge};
+use eliza_gatekeeper::store::{CallRecord, TableAge, open};
 
-use crate::store_contract::{Bench, now, on_both, record};
+use crate::store_contract::{Bench, OPTIONS, now, on_both, record};
 use crate::store_retention::{DAY, archiving, days, of, others};
+use crate::support::postgres::url_as;
 
 on_both!(
     what_is_unique_among_young_rows_is_not_among_archived_ones,
@@ -138,6 +139,33 @@ mod on_postgres_alone {
             .await;
         assert!(trouble(&bench, &into_archive(), STEPS).await.unwrap().contains("of 1 rows 0 came to the archive"));
         assert_eq!(bench.here_and_there(STEPS).await, (1, 0));
+    }
+
+    #[tokio::test]
+    async fn rows_that_this_role_cannot_see_are_no_rows_that_are_young() {
+        let mut bench = Bench::postgres().await.migrated().await;
+        bench
+            .client_runs(
+                "create table webhook_logs (created_at timestamptz);
+                 insert into webhook_logs values ('2020-01-01');
+                 alter table webhook_logs enable row level security;
+                 select gatekeeper.admit('reporting');
+                 grant select, update, delete on webhook_logs to reporting",
+            )
+            .await;
+        let keep = keeping(others("webhook_logs", "created_at", vec![], Span::of(30 * DAY)));
+        bench.store = open(&url_as("reporting", &bench.url), OPTIONS).await.unwrap();
+        let hidden = |told: Option<String>| told.is_some_and(|told| told.contains("row security may hide rows"));
+        assert!(hidden(age(&bench, &keep, "webhook_logs").await.trouble));
+        assert!(hidden(trouble(&bench, &keep, "webhook_logs").await));
+        bench.client_runs("create policy everybody on webhook_logs using (current_user = 'anon')").await;
+        assert!(hidden(age(&bench, &keep, "webhook_logs").await.trouble), "a policy about others is none for this role");
+
+        bench.client_runs("create policy retention on webhook_logs to reporting using (true)").await;
+        let seen = age(&bench, &keep, "webhook_logs").await;
+        assert_eq!((seen.is_overdue(), seen.trouble), (true, None));
+        let done = bench.store.maintain(now(), &keep).await.unwrap();
+        assert_eq!(of(&done, "webhook_logs").rows_deleted, 1, "select, update and delete are all it needs");
     }
 
     #[tokio::test]

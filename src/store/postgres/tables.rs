@@ -23,6 +23,9 @@ pub(super) async fn retain(pool: &PgPool, kept: &TableKeep, now: Timestamp) -> V
             return vec![here];
         }
     };
+    if let Some(Some(why)) = here.note(hidden(pool, &kept.table).await) {
+        here.troubled(why);
+    }
     if let Some(before) = kept.span.gone_before(now) {
         delete(pool, &places, kept, before, &mut here).await;
     }
@@ -53,6 +56,25 @@ async fn places(pool: &PgPool, table: &str) -> sqlx::Result<Vec<String>> {
     .bind(format!("public.{table}"))
     .fetch_all(pool)
     .await
+}
+
+/// Rows that row security may keep from this role, which would neither go nor be late. It may be meant to see all of them if a policy names
+/// it, or shows everybody everything.
+async fn hidden(pool: &PgPool, table: &str) -> sqlx::Result<Option<String>> {
+    let is_hidden: bool = sqlx::query_scalar(
+        "select exists (
+             select from (select to_regclass($1) as oid union select relid from pg_partition_tree(to_regclass($1))) as place
+             where row_security_active(oid) and not exists (
+                 select from pg_policy cross join unnest(polroles) as role
+                 where polrelid = place.oid and polpermissive and polcmd in ('*', 'r')
+                   and (role <> 0 and pg_has_role(role, 'member') or role = 0 and pg_get_expr(polqual, polrelid) = 'true')
+             )
+         )",
+    )
+    .bind(format!("public.{table}"))
+    .fetch_one(pool)
+    .await?;
+    Ok(is_hidden.then(|| "row security may hide rows from this role: give it a policy, or BYPASSRLS".to_owned()))
 }
 
 /// `$1` is the moment; what the columns must hold follows from `$2` on.
@@ -188,18 +210,20 @@ pub(super) async fn ages(pool: &PgPool, kept: &TableKeep, lately: Timestamp) -> 
     };
     let mut ages = Vec::new();
     for (table, due) in std::iter::once((kept.table.clone(), kept.span.here_until(lately))).chain(archived) {
-        let oldest = match places(pool, &table).await {
+        let seen = match places(pool, &table).await {
             Ok(places) if places.is_empty() => continue,
-            Ok(_) => oldest(pool, &table, kept).await,
+            Ok(_) => look(pool, &table, kept).await,
             Err(error) => Err(error),
         };
-        let (oldest, trouble) = match oldest {
-            Ok(oldest) => (oldest, None),
-            Err(error) => (None, Some(StoreError::from(error).to_string())),
-        };
+        let (oldest, trouble) = seen.unwrap_or_else(|error| (None, Some(StoreError::from(error).to_string())));
         ages.push(TableAge { table, oldest, due, trouble });
     }
     ages
+}
+
+/// The oldest row, and what keeps others from being seen.
+async fn look(pool: &PgPool, table: &str, kept: &TableKeep) -> sqlx::Result<(Option<Timestamp>, Option<String>)> {
+    Ok((oldest(pool, table, kept).await?, hidden(pool, table).await?))
 }
 
 async fn oldest(pool: &PgPool, table: &str, kept: &TableKeep) -> sqlx::Result<Option<Timestamp>> {
