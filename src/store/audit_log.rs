@@ -41,11 +41,17 @@ pub trait AuditLog {
     fn logged<'a>(&'a self, table: Table, ids: &'a [Uuid]) -> StoreFuture<'a, Vec<Logged>>;
 
     /// Entries of `security_audit` that nobody has sealed yet.
-    fn unsealed_entries(&self) -> StoreFuture<'_, u64>;
+    fn unsealed_entries(&self) -> StoreFuture<'_, UnsealedEntries>;
 
     /// Blocked calls of the activity log and its archive that a gatekeeper recorded, for it numbered them, and that have no seal. There
     /// can be none: both are one transaction.
     fn unsealed_calls(&self) -> StoreFuture<'_, Vec<UnsealedCall>>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnsealedEntries {
+    pub count: u64,
+    pub oldest: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]

@@ -137,7 +137,10 @@ async fn what_is_cut_off_shows_by_the_file_of_heads(database: Database) {
 
     desk.unguarded().await;
     desk.runs(&format!("delete from {} where n = 3", desk.log())).await;
-    assert_eq!(wrong(&desk.verify(&[]).await.expect(1)), [("cut".to_owned(), 3)]);
+    let cut = ("cut".to_owned(), 3);
+    assert_eq!(wrong(&desk.verify(&[]).await.expect(1)), [cut.clone(), ("unsealed".to_owned(), 2)], "the call misses its seal, too");
+    desk.runs("delete from eliza_activity_log where seq = 2").await;
+    assert_eq!(wrong(&desk.verify(&[]).await.expect(1)), [cut]);
     // The log of the process says so as well as the file, which somebody may have removed.
     let folder = desk.program.folder();
     std::fs::rename(folder.join("data/audit.heads"), folder.join("moved")).unwrap();

@@ -49,6 +49,8 @@ on_both!(
 const A: &str = "aaaaaaaa-an-audit-key-for-tests-a";
 const B: &str = "bbbbbbbb-an-audit-key-for-tests-b";
 const DAY: Duration = Duration::from_secs(86_400);
+/// For a look at everything.
+const EVER: Timestamp = Timestamp::from_micros(i64::MIN);
 
 fn key(text: &str) -> AuditKey {
     AuditKey::parse(text).unwrap()
@@ -219,11 +221,11 @@ async fn what_others_wrote_is_sealed_afterwards_by_one(bench: Bench) {
     bench.client_runs("insert into feature_flags (name, enabled) values ('target:brain', false)").await;
     let command = open(&bench.url, OPTIONS).await.unwrap();
     command.audit(&[entry("by a command")]).await.unwrap();
-    assert_eq!(command.seal_entries(Timestamp::from_micros(i64::MIN)).await.unwrap(), 0, "a command has no chain");
+    assert_eq!(command.seal_entries(EVER).await.unwrap(), 0, "a command has no chain");
     assert_eq!(holds(proved(&bench, &[]).await).unsealed, 2);
 
     let others = [gatekeeper(&bench.url, A).await, gatekeeper(&bench.url, A).await, gatekeeper(&bench.url, A).await];
-    let since = Timestamp::from_micros(i64::MIN);
+    let since = EVER;
     let sealed: u64 =
         futures_util::future::join_all(others.iter().map(|other| other.seal_entries(since))).await.into_iter().map(Result::unwrap).sum();
     assert_eq!((sealed, rows_of(&bench, "entry").await), (2, 2), "one of them seals each");
@@ -286,7 +288,7 @@ async fn keys_are_audited_whoever_changes_them(bench: Bench) {
     let whole = KeyHash::of(b"a key").as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     assert!(!format!("{:?}", actions().await).contains(&whole), "no hash is told whole");
 
-    assert_eq!(store.seal_entries(Timestamp::from_micros(i64::MIN)).await.unwrap(), 4);
+    assert_eq!(store.seal_entries(EVER).await.unwrap(), 4);
     assert_eq!(holds(proved(&bench, &[head(&bench)]).await).compared, 7);
 }
 
@@ -297,7 +299,7 @@ async fn who_is_admitted_seals_without_owning_anything() {
     let keeper = gatekeeper(&url_as("keeper", &bench.url), A).await;
     keeper.write(&[blocked()]).await.unwrap();
     bench.client_runs("insert into feature_flags (name, enabled) values ('target:brain', false)").await;
-    assert_eq!(keeper.seal_entries(Timestamp::from_micros(i64::MIN)).await.unwrap(), 1);
+    assert_eq!(keeper.seal_entries(EVER).await.unwrap(), 1);
     let mut findings = Vec::new();
     let heads = published(&[keeper.sealer().unwrap().head()]);
     let verified = verify(keeper.as_ref(), &keys(&[A]), &heads, &mut |finding| findings.push(finding)).await.unwrap();

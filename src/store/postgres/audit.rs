@@ -10,7 +10,7 @@ use super::moment::Moment;
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::seal::Sealer;
-use crate::store::audit_log::of_entries;
+use crate::store::audit_log::{UnsealedEntries, of_entries};
 use crate::store::batch::{plain, plain_json};
 use crate::store::control::{ActivityEntry, Review, limits_cleared};
 use crate::store::ledger::number;
@@ -127,9 +127,10 @@ pub(super) async fn unsealed(connection: &mut PgConnection, from: (Timestamp, Uu
     Ok(rows.into_iter().map(Row::entry).collect())
 }
 
-pub(super) async fn count_unsealed(pool: &PgPool) -> Result<u64, StoreError> {
-    let count: i64 = sqlx::query_scalar(unsealed!("count(*)", "")).fetch_one(pool).await?;
-    Ok(count.unsigned_abs())
+pub(super) async fn count_unsealed(pool: &PgPool) -> Result<UnsealedEntries, StoreError> {
+    let (count, oldest): (i64, Option<Moment>) =
+        sqlx::query_as(unsealed!("count(*), min(created_at)::timestamptz", "")).fetch_one(pool).await?;
+    Ok(UnsealedEntries { count: count.unsigned_abs(), oldest: oldest.map(|oldest| oldest.0) })
 }
 
 pub(super) async fn insert(connection: &mut PgConnection, entries: &[ActivityEntry]) -> sqlx::Result<()> {

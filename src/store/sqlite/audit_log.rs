@@ -154,18 +154,21 @@ pub(super) async fn seal_entries(
     sealer: Option<&Sealer>,
     since: Timestamp,
 ) -> Result<u64, StoreError> {
-    let (mut from, mut sealed) = ((since, Uuid::nil()), 0);
-    // Most times there is nothing to do, and nobody else's turn to be taken.
-    if sealer.is_none() || audit::unsealed(&mut *readers.acquire().await?, from, 1).await?.is_empty() {
+    if sealer.is_none() {
         return Ok(0);
     }
+    let (mut behind, mut sealed) = (i64::MIN, 0);
     loop {
-        let mut tx = begin(writer).await?;
-        let entries = audit::unsealed(&mut tx, from, ENTRIES).await?;
-        let Some(last) = entries.last() else { return Ok(sealed) };
-        from = (last.at, last.id);
-        sealed += entries.len() as u64;
-        commit(tx, sealer, of_entries(&entries)).await?;
+        // Most times there is nothing to do, and nobody else's turn to be taken.
+        let found = audit::unsealed(&mut *readers.acquire().await?, since, behind, ENTRIES).await?;
+        let Some(last) = found.last else { return Ok(sealed) };
+        if !found.entries.is_empty() {
+            let mut tx = begin(writer).await?;
+            let entries = audit::unsealed(&mut tx, since, behind, ENTRIES).await?.entries;
+            sealed += entries.len() as u64;
+            commit(tx, sealer, of_entries(&entries)).await?;
+        }
+        behind = last;
     }
 }
 
