@@ -4,9 +4,9 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::audit_log;
 use super::control::begin;
 use super::moment::Moment;
+use super::{BEGIN, audit_log};
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::seal::Sealer;
@@ -51,7 +51,7 @@ pub(super) async fn write(pool: &PgPool, sealer: Option<&Sealer>, entries: &[Aud
         return Ok(());
     }
     // As records do, entries wait until somebody has seen to rights and tables: what counted as their own fault would never be sealed.
-    let written = async { commit(pool.begin().await?, sealer, entries).await };
+    let written = async { commit(pool.begin_with(BEGIN).await?, sealer, entries).await };
     written.await.map_err(fault::of_records)
 }
 
@@ -188,7 +188,7 @@ pub(super) async fn review(
     review: &Review,
     entry: &AuditEntry,
 ) -> Result<bool, StoreError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     let reviewed = sqlx::query(
         "update public.eliza_activity_log
          set metadata = coalesce(metadata, '{}') || jsonb_build_object('reviewed', $2::jsonb),
@@ -213,7 +213,7 @@ pub(super) async fn review(
 
 /// The database itself gives up on it: asked once a second, a question that waits for a lock would take one connection after the other.
 pub(super) async fn security_events(pool: &PgPool, start: Timestamp, risk: u32, most: u32) -> Result<u64, StoreError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     sqlx::query("set local statement_timeout = '1500ms'").execute(&mut *tx).await?;
     let count: i64 = sqlx::query_scalar(
         "select count(*) from (select from public.security_events where created_at >= $1 and risk_score > $2 limit $3) as found",

@@ -5,8 +5,8 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::audit;
 use super::moment::Moment;
+use super::{BEGIN, audit};
 use crate::clock::Timestamp;
 use crate::seal::walk::{Place, StoredRow};
 use crate::seal::{CHAINS, Followed, Head, Item, LAST_ROWS, RowHash, SealedRow, Sealer};
@@ -153,7 +153,7 @@ pub(super) async fn seal_entries(pool: &PgPool, sealer: Option<&Sealer>, since: 
         return Ok(0);
     }
     loop {
-        let mut tx = pool.begin().await?;
+        let mut tx = pool.begin_with(BEGIN).await?;
         sqlx::query("select pg_advisory_xact_lock(hashtextextended('gatekeeper.audit_log', 0))").execute(&mut *tx).await?;
         let entries = audit::unsealed(&mut tx, from, ENTRIES).await?;
         let Some(last) = entries.last() else { return Ok(sealed) };

@@ -64,6 +64,9 @@ impl Postgres {
     }
 }
 
+/// Who has waited for a lock must see what was committed meanwhile, whatever the database's own default is.
+const BEGIN: &str = "begin isolation level read committed";
+
 /// What this binary carries. An older binary may run on a newer schema: migrations only add before they take away.
 fn migrator() -> Migrator {
     let mut migrator = sqlx::migrate!("migrations/postgres");

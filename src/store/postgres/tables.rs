@@ -5,6 +5,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::query::{Query, QueryScalar};
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _};
 
+use super::BEGIN;
 use super::maintain::{STEP, STEPS};
 use super::moment::Moment;
 use crate::clock::Timestamp;
@@ -137,7 +138,7 @@ async fn to_archive(pool: &PgPool, places: &[String], kept: &TableKeep, columns:
 }
 
 async fn move_rows(pool: &PgPool, moving: &str, kept: &TableKeep, before: Timestamp) -> Result<u64, Halt> {
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     let counts = bound(sqlx::query(AssertSqlSafe(moving)), kept, before).fetch_one(&mut *tx).await?;
     let (gone, moved): (i64, i64) = (counts.try_get(0)?, counts.try_get(1)?);
     if gone != moved {

@@ -6,7 +6,7 @@ use eliza_gatekeeper::seal::walk::Finding;
 use eliza_gatekeeper::store::CallRecord;
 use uuid::Uuid;
 
-use super::{A, B, blocked, gatekeeper, head, holds, proved, sealing, unguarded};
+use super::{A, B, blocked, entry, gatekeeper, head, holds, proved, sealing, unguarded};
 use crate::store_contract::{Bench, now, on_both};
 use crate::store_retention::{DAY, archiving};
 
@@ -95,4 +95,21 @@ async fn a_blocked_call_without_its_seal_is_named(bench: Bench) {
     let told: Vec<_> = findings.iter().map(|finding| (finding.wrong.as_str(), finding.n, finding.id)).collect();
     assert_eq!((told[1], told.len(), verified.breaks), (("unsealed", 7, Some(old.id)), 2, 2));
     assert!(findings[1].to_string().starts_with(&format!("chain {instance}, record 7 ({})", old.id)), "{}", findings[1]);
+}
+
+#[tokio::test]
+async fn what_the_database_has_others_see_makes_no_tampering() {
+    let bench = Bench::postgres().await;
+    let name = bench.url.rsplit('/').next().unwrap();
+    bench.client_runs(&format!("alter database \"{name}\" set default_transaction_isolation = 'repeatable read'")).await;
+    let bench = sealing(bench).await;
+    let write = async || {
+        for n in 0..10 {
+            bench.store.write(&[blocked()]).await.unwrap();
+            bench.store.audit(&[entry(&format!("flag {n}"))]).await.unwrap();
+        }
+    };
+    tokio::join!(write(), write(), write(), write());
+    assert_eq!(bench.store.sealer().unwrap().times_tampered(), 0);
+    assert_eq!(holds(proved(&bench, &[head(&bench)]).await).rows, 81);
 }
