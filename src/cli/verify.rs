@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use uuid::Uuid;
 use super::Exit;
 use super::output::Output;
 use super::setup::{failed, ready_store};
+use crate::clock::Clock;
 use crate::seal::kept::{Heads, Published, read_heads, read_key, state_keys};
 use crate::seal::walk::Finding;
 use crate::seal::{AuditKeys, Head};
@@ -18,6 +20,8 @@ use crate::store::verify::{Verified, verify};
 
 /// Told one by one; what is beyond is counted.
 const MOST_TOLD: usize = 1000;
+/// A gatekeeper looks at all entries once an hour, and at new ones all the time.
+const SEALED_WITHIN: Duration = Duration::from_secs(2 * 3600);
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -115,10 +119,12 @@ impl Known {
 }
 
 fn report(output: &Output, known: &Known, verified: &Verified, told: Vec<Value>) -> Exit {
-    let Verified { chains, rows, breaks, heads, compared, calls_gone, entries_gone, unsealed } = *verified;
+    let Verified { chains, rows, breaks, heads, compared, calls_gone, entries_gone, unsealed, unsealed_since } = *verified;
+    let since = unsealed_since.map(|since| since.to_string());
     output.value(&json!({
         "holds": breaks == 0, "breaks": breaks, "chains": chains, "rows": rows, "heads": heads, "compared": compared,
-        "calls_gone": calls_gone, "entries_gone": entries_gone, "unsealed": unsealed, "findings": told, "warnings": known.warnings,
+        "calls_gone": calls_gone, "entries_gone": entries_gone, "unsealed": unsealed, "unsealed_since": since,
+        "findings": told, "warnings": known.warnings,
     }));
     output.say(&format!("{rows} rows in {chains} chains; {heads} published heads looked for; {compared} rows of the logs compared"));
     if calls_gone > 0 {
@@ -129,6 +135,12 @@ fn report(output: &Output, known: &Known, verified: &Verified, told: Vec<Value>)
     }
     if unsealed > 0 {
         output.say(&format!("{unsealed} entries of security_audit are not sealed yet: a running gatekeeper does that within seconds"));
+    }
+    if unsealed_since.is_some_and(|since| Clock::system().now().since(since) > SEALED_WITHIN) {
+        let since = since.unwrap_or_default();
+        output.problem(&format!(
+            "warning: entries have waited for their seal since {since}: does a gatekeeper run, and what does its log say?"
+        ));
     }
     if breaks == 0 {
         output.say("the audit log holds");

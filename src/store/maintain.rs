@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::StoreError;
+use super::{StoreError, fault};
 use crate::audit::{Actor, AuditAction, AuditEntry};
 use crate::clock::Timestamp;
 use crate::retention::{Keep, days_before};
@@ -83,12 +83,39 @@ impl Retained {
     }
 
     /// One trouble does not keep the next step from being tried; the first is told.
-    pub(super) fn note<T>(&mut self, done: Result<T, sqlx::Error>) -> Option<T> {
-        done.map_err(|error| self.troubled(StoreError::from(error).to_string())).ok()
+    pub(super) fn note<T>(&mut self, done: Result<T, impl Into<Halt>>) -> Option<T> {
+        match done.map_err(Into::into) {
+            Ok(done) => return Some(done),
+            Err(Halt::Busy) => self.busy = true,
+            Err(Halt::Trouble(why)) => self.troubled(why),
+        }
+        None
     }
 
     pub(super) fn troubled(&mut self, why: String) {
         self.trouble.get_or_insert(why);
+    }
+}
+
+/// Why a step was not done: nothing of it was.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// Somebody holds what it needs, and will let go of it.
+    Busy,
+    Trouble(String),
+}
+
+impl Halt {
+    pub(super) fn unequal(found: u64, archived: u64, deleted: u64) -> Self {
+        Self::Trouble(format!(
+            "of {found} rows {archived} came to the archive and {deleted} left the table: all stay (is there a trigger?)"
+        ))
+    }
+}
+
+impl From<sqlx::Error> for Halt {
+    fn from(error: sqlx::Error) -> Self {
+        if fault::is_lock_missed(&error) { Self::Busy } else { Self::Trouble(StoreError::from(error).to_string()) }
     }
 }
 

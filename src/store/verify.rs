@@ -34,6 +34,8 @@ pub struct Verified {
     pub entries_gone: u64,
     /// Entries that no gatekeeper has sealed yet.
     pub unsealed: u64,
+    /// The moment of the oldest of them.
+    pub unsealed_since: Option<Timestamp>,
 }
 
 /// `heads`: what was published, read before this is called.
@@ -69,7 +71,12 @@ pub async fn verify(
     for heads in heads.chunks(HEADS) {
         proof.look_for(heads).await?;
     }
-    proof.done.unsealed = store.unsealed_entries().await?;
+    for call in store.unsealed_calls().await? {
+        let id = Uuid::try_parse(&call.id).ok();
+        proof.breaks(Finding { instance: call.instance, n: call.seq, id, wrong: Wrong::Unsealed });
+    }
+    let unsealed = store.unsealed_entries().await?;
+    (proof.done.unsealed, proof.done.unsealed_since) = (unsealed.count, unsealed.oldest);
     Ok(proof.done)
 }
 

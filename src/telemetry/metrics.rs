@@ -112,7 +112,7 @@ metrics! {
     policy_problems: Gauge = Gauge::default(), "policy_problems", "What is wrong with the policy files that should be in force; 0 while they are";
     audit_dropped: Counter<u64, AtomicU64> = Counter::default(), "audit_dropped", "Entries about operators' changes that are in the log but will not be in the database";
     audit_rows: Gauge = Gauge::default(), "audit_rows", "Rows that this process has sealed in the audit log: the number of its chain's head";
-    audit_tampered: Gauge = Gauge::default(), "audit_tampered", "How often the last of them was found changed or removed: never 0 again until a restart";
+    audit_tampered: Gauge = Gauge::default(), "audit_tampered", "How often the last of them, or of another chain, was found changed, removed or forged: never 0 again until a restart";
     state_unkept: Gauge = Gauge::default(), "state_unkept", "1 while GATEKEEPER_STATE cannot be written: a restart without the database would forget what operators said";
     auto_fixes: Family<FixLabel, Counter> = Family::default(), "auto_fixes", "Fixes of rejected schema operations: triggered, succeeded, failed, or not triggered for want of room";
     limit_buckets: Gauge = Gauge::default(), "limit_buckets", "Buckets the limiter holds";

@@ -1,6 +1,9 @@
 //! The audit log, whichever database it is in: what must not be changed unseen is sealed with what records it, once, in order; nobody
 //! updates or deletes it; and whatever somebody does to it all the same is found and named, by the row.
 
+mod chains;
+mod waiting;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -46,6 +49,8 @@ on_both!(
 const A: &str = "aaaaaaaa-an-audit-key-for-tests-a";
 const B: &str = "bbbbbbbb-an-audit-key-for-tests-b";
 const DAY: Duration = Duration::from_secs(86_400);
+/// For a look at everything.
+const EVER: Timestamp = Timestamp::from_micros(i64::MIN);
 
 fn key(text: &str) -> AuditKey {
     AuditKey::parse(text).unwrap()
@@ -216,11 +221,11 @@ async fn what_others_wrote_is_sealed_afterwards_by_one(bench: Bench) {
     bench.client_runs("insert into feature_flags (name, enabled) values ('target:brain', false)").await;
     let command = open(&bench.url, OPTIONS).await.unwrap();
     command.audit(&[entry("by a command")]).await.unwrap();
-    assert_eq!(command.seal_entries(Timestamp::from_micros(i64::MIN)).await.unwrap(), 0, "a command has no chain");
+    assert_eq!(command.seal_entries(EVER).await.unwrap(), 0, "a command has no chain");
     assert_eq!(holds(proved(&bench, &[]).await).unsealed, 2);
 
     let others = [gatekeeper(&bench.url, A).await, gatekeeper(&bench.url, A).await, gatekeeper(&bench.url, A).await];
-    let since = Timestamp::from_micros(i64::MIN);
+    let since = EVER;
     let sealed: u64 =
         futures_util::future::join_all(others.iter().map(|other| other.seal_entries(since))).await.into_iter().map(Result::unwrap).sum();
     assert_eq!((sealed, rows_of(&bench, "entry").await), (2, 2), "one of them seals each");
@@ -283,7 +288,7 @@ async fn keys_are_audited_whoever_changes_them(bench: Bench) {
     let whole = KeyHash::of(b"a key").as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     assert!(!format!("{:?}", actions().await).contains(&whole), "no hash is told whole");
 
-    assert_eq!(store.seal_entries(Timestamp::from_micros(i64::MIN)).await.unwrap(), 4);
+    assert_eq!(store.seal_entries(EVER).await.unwrap(), 4);
     assert_eq!(holds(proved(&bench, &[head(&bench)]).await).compared, 7);
 }
 
@@ -294,7 +299,7 @@ async fn who_is_admitted_seals_without_owning_anything() {
     let keeper = gatekeeper(&url_as("keeper", &bench.url), A).await;
     keeper.write(&[blocked()]).await.unwrap();
     bench.client_runs("insert into feature_flags (name, enabled) values ('target:brain', false)").await;
-    assert_eq!(keeper.seal_entries(Timestamp::from_micros(i64::MIN)).await.unwrap(), 1);
+    assert_eq!(keeper.seal_entries(EVER).await.unwrap(), 1);
     let mut findings = Vec::new();
     let heads = published(&[keeper.sealer().unwrap().head()]);
     let verified = verify(keeper.as_ref(), &keys(&[A]), &heads, &mut |finding| findings.push(finding)).await.unwrap();
@@ -481,7 +486,7 @@ async fn forgeries_keep_nothing_out(bench: Bench) {
     bench.store.audit(&[entry("a")]).await.unwrap();
     let sql = format!("select count(*) from {log} where n = 4 and id = '{}'", last.id);
     assert_eq!((bench.client_counts(&sql).await, head(&bench).n), (1, 5));
-    assert_eq!(bench.store.sealer().unwrap().times_gone(), 0);
+    assert_eq!(bench.store.sealer().unwrap().times_tampered(), 0);
     let (findings, verified) = proved(&bench, &[head(&bench)]).await;
     assert_eq!((findings.len(), findings[0].n, findings[0].wrong.as_str()), (1, 3, "changed"), "{findings:?}");
     // Each of the three, and the hole before the highest number.
@@ -494,7 +499,7 @@ async fn rows_taken_from_under_a_running_gatekeeper_are_told(bench: Bench) {
     unguarded(&bench).await;
     bench.client_runs(&format!("delete from {} where n = 3", bench.own("audit_log"))).await;
     bench.store.write(&[blocked()]).await.unwrap();
-    assert_eq!((bench.store.sealer().unwrap().times_gone(), head(&bench).n), (1, 4));
+    assert_eq!((bench.store.sealer().unwrap().times_tampered(), head(&bench).n), (1, 4));
     assert_eq!(wrong(&bench, &[]).await, [(3, "missing")], "the chain goes on behind the hole, which shows without anything published");
 }
 

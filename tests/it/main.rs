@@ -51,6 +51,7 @@ mod refusals;
 mod refused_records;
 mod restarts;
 mod retention_commands;
+mod retention_guests;
 mod runaways;
 mod runbooks;
 mod schema_check;

@@ -271,8 +271,8 @@ fn warnings(gatekeeper: &Gatekeeper) -> Vec<String> {
     for kept in gatekeeper.control.unread() {
         warnings.push(format!("the {} in the database cannot be read, those known hold: the log says why", kept.as_str()));
     }
-    if gatekeeper.store.sealer().is_some_and(|sealer| sealer.times_gone() > 0) {
-        warnings.push("sealed rows of the audit log are not in the database any more: run `gatekeeper calls verify`".into());
+    if gatekeeper.store.sealer().is_some_and(|sealer| sealer.times_tampered() > 0) {
+        warnings.push("sealed rows of the audit log are not in the database any more, or others are: run `gatekeeper calls verify`".into());
     }
     let standings = gatekeeper.control.enforcement();
     let gates: Vec<_> = observing(&standings).map(|standing| standing.gate.as_str()).collect();

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::audit_log;
 use super::moment::Moment;
-use super::{audit, copy, ledger};
+use super::{BEGIN, audit, copy, ledger};
 use crate::seal::Sealer;
 use crate::store::audit_log::of_calls;
 use crate::store::batch::{self, DurationSum, FUNCTION, RecordKey, StatsSum, plain, plain_json};
@@ -65,7 +65,7 @@ async fn copy_all(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>, reco
     let mut connection = OwnConnection(Some(pool.acquire().await?));
     let done = async {
         let Some(connection) = &mut connection.0 else { return Err(sqlx::Error::PoolClosed) };
-        let mut tx = connection.begin().await?;
+        let mut tx = connection.begin_with(BEGIN).await?;
         copy::logs(&mut tx, records).await?;
         add_sums(&mut tx, records).await?;
         add_the_rest(&mut tx, batch).await?;
@@ -94,7 +94,7 @@ async fn insert_new<'a>(
     batch: Batch<'a>,
     mut records: Vec<&'a CallRecord>,
 ) -> sqlx::Result<Vec<&'a CallRecord>> {
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     if !records.is_empty() {
         let fresh = add_activity(&mut tx, &records).await?;
         if fresh.len() < records.len() {
