@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::identity::{Action, CallId, Secret};
+use crate::identity::{Action, CallId, PeerCertificate, Secret};
 
 pub use fields::{CodeField, Fields, Path, Reading, Way};
 pub use wrapped::unwrapped;
@@ -28,6 +28,8 @@ pub struct Head {
     pub at: Timestamp,
     pub peer: IpAddr,
     pub credentials: Shown,
+    /// What the connection has verified. Never from a header.
+    pub certificate: Option<Arc<PeerCertificate>>,
     pub trace: TraceContext,
     /// Gatekeepers this call has passed already.
     pub hops: u8,

@@ -14,6 +14,7 @@ use http_body_util::Full;
 use super::{Arrival, preflight};
 use crate::call::Head;
 use crate::gatekeeper::Gatekeeper;
+use crate::identity::PeerCertificate;
 use crate::intake::let_run_out;
 use crate::pipeline::{Arriving, Outcome, Pipeline, Purpose};
 use crate::record::{Ending, Notes, Recorded, Trail};
@@ -53,7 +54,8 @@ fn head_of(parts: &http::request::Parts, arrival: Arrival) -> Result<Head, Failu
     if parts.method != Method::POST {
         return Err(Failure::MethodNotAllowed { allow: ALLOW });
     }
-    Head::parse(&parts.headers, parts.version, arrival.id, arrival.at, arrival.peer)
+    let certificate = parts.extensions.get().map(Arc::<PeerCertificate>::clone);
+    Head::parse(&parts.headers, parts.version, arrival.id, arrival.at, arrival.peer, certificate)
 }
 
 fn turned_away(pipeline: &Pipeline, failure: Failure, trail: &mut Trail) -> Outcome {

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use super::{Arriving, Pipeline, Purpose};
 use crate::call::{Envelope, Head};
 use crate::gates::authenticate::Assumed;
-use crate::identity::{Action, CallId, Caller, Endpoint, Place, SourceName, TargetName};
+use crate::identity::{Action, CallId, Caller, CertificateName, Endpoint, PeerCertificate, Place, SourceName, TargetName};
 use crate::live::Snapshot;
 use crate::policy::Policy;
 use crate::record::{Notes, SchemaNote, Trail};
@@ -24,6 +24,8 @@ use crate::wording::{SqlLine, window_words, words};
 pub struct Question {
     pub source: Option<Arc<str>>,
     pub assumed: Assumed,
+    /// What its connection would have verified.
+    pub certificate: Option<CertificateName>,
     pub peer: IpAddr,
     /// The envelope, as it would be sent.
     pub body: Bytes,
@@ -93,7 +95,8 @@ impl Pipeline {
         let (id, at) = (CallId::new(), self.clock.now());
         let headers = HeaderMap::new();
         // HTTP/2, for a request without headers is a whole one there.
-        let mut head = match Head::parse(&headers, Version::HTTP_2, id, at, question.peer) {
+        let certificate = question.certificate.clone().map(|name| Arc::new(PeerCertificate::imagined(name)));
+        let mut head = match Head::parse(&headers, Version::HTTP_2, id, at, question.peer, certificate) {
             Ok(head) => head,
             Err(failure) => return Explanation { refusal: Some(failure.into()), enforced: true, steps: Vec::new() },
         };
@@ -167,7 +170,7 @@ impl Seen<'_> {
     fn saw(&self, gate: GateName) -> String {
         match gate {
             GateName::Authenticate => match &self.notes.caller {
-                Some(Caller::Source { name, key }) => format!("source {name} with the key {key}"),
+                Some(Caller::Source { name, proof }) => format!("source {name} with {proof}"),
                 Some(Caller::ServiceRole { .. }) => "the service role key".into(),
                 Some(Caller::Stranger { .. }) | None => match &self.question.source {
                     Some(claimed) => format!("somebody who says it is {claimed}"),

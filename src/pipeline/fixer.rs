@@ -164,8 +164,14 @@ mod tests {
     use crate::record::Recorder;
 
     fn rejected(statement: &str) -> Rejected {
-        let head =
-            Head::parse(&HeaderMap::new(), http::Version::HTTP_2, crate::identity::CallId::new(), Timestamp::default(), [0; 4].into());
+        let head = Head::parse(
+            &HeaderMap::new(),
+            http::Version::HTTP_2,
+            crate::identity::CallId::new(),
+            Timestamp::default(),
+            [0; 4].into(),
+            None,
+        );
         Rejected {
             fixer: Arc::new(fixer()),
             cooldown: Duration::from_secs(600),

@@ -114,6 +114,8 @@ fn source(source: &Source) -> Value {
     json!({
         "name": source.pattern.as_str(),
         "together": source.counted == Counted::Together,
+        "certificates": source.certificates.as_ref().map(|known| known.names.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        "require_certificate": source.needs_certificate(),
         "total": allowance(&source.total),
         "endpoint": allowance(&source.endpoint),
         "overrides": overrides.collect::<Vec<_>>(),

@@ -133,6 +133,8 @@ pub struct Source {
     pub total_burst: Option<Text>,
     #[serde(default)]
     pub together: bool,
+    pub certificates: Option<List>,
+    pub require_certificate: Option<Spanned<bool>>,
 }
 
 /// `[tiers.NAME]`

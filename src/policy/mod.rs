@@ -4,6 +4,7 @@
 pub mod compile;
 pub mod describe;
 pub mod file;
+mod identities;
 pub mod load;
 mod objects;
 pub mod problems;
@@ -24,6 +25,7 @@ use crate::identity::{Action, NamePattern, Place, Secret, SourceName, TargetName
 use crate::journal::Syncing;
 use crate::retention::Keep;
 
+pub use identities::{CertificateNeed, Certified, SourceCertificates};
 pub use objects::ObjectPattern;
 pub use sql::{Mode, ModeOverride, Reach, RuleSetting, Shown, SqlException, SqlPattern, SqlPolicy};
 
@@ -66,6 +68,7 @@ impl Policy {
 pub struct Sources {
     pub named: HashMap<Arc<str>, Arc<Source>>,
     pub patterns: Vec<Arc<Source>>,
+    pub certified: Certified,
 }
 
 #[derive(Debug)]
@@ -78,6 +81,8 @@ pub struct Source {
     /// Endpoints with an allowance of their own, in file order; the first match counts.
     pub overrides: Vec<EndpointOverride>,
     pub counted: Counted,
+    /// `None`: it is known by its key alone.
+    pub certificates: Option<Arc<SourceCertificates>>,
     /// Where its name stands.
     pub place: Place,
 }

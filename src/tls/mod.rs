@@ -1,0 +1,20 @@
+//! Certificates and keys: read from files, looked at, and made ready for connections on either side.
+//!
+//! What goes wrong is said by the file's path and in our own words: libraries quote what they could not read, and that may be a key.
+
+mod pair;
+mod peer;
+mod pem;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+pub use pair::{Pair, Validity};
+pub use peer::peer;
+pub use pem::{chain, read, roots};
+
+/// The cryptography, named: what else is compiled in must not decide it.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
