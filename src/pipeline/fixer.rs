@@ -198,6 +198,7 @@ mod tests {
             pass_authorization: false,
             callers: Vec::new(),
             breaker: BreakerPolicy { failures: std::num::NonZeroU32::MIN, open_for: Duration::from_secs(1) },
+            link: crate::policy::Link::default(),
             health: None,
             place: crate::identity::Place::new("own.toml:1"),
         }

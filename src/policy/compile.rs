@@ -6,6 +6,7 @@ mod exceptions;
 mod glob;
 mod identities;
 mod limits;
+mod link;
 mod patterns;
 mod reach;
 mod retention;

@@ -51,6 +51,11 @@ section! {
         callers: List,
         breaker: Breaker,
         health: Text,
+        protocol: Spanned<Protocol>,
+        ca: Text,
+        client_cert: Text,
+        client_key: Text,
+        server_name: Text,
     }
 }
 
@@ -259,6 +264,14 @@ pub enum Shape {
     Payload,
     ActionData,
     Envelope,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    Http1,
+    Http2,
+    Auto,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

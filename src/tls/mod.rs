@@ -12,7 +12,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use pair::{Pair, Validity};
 pub use peer::peer;
-pub use pem::{chain, read, roots};
+pub use pem::{exposed, read, roots};
 
 /// The cryptography, named: what else is compiled in must not decide it.
 pub fn provider() -> Arc<CryptoProvider> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -23,6 +24,12 @@ pub fn read(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("{} is larger than 1 MiB, too large for certificates", path.display()));
     }
     Ok(bytes)
+}
+
+/// What is doubtful about how a key is kept: whoever reads it can be us.
+pub fn exposed(key: &Path) -> Option<String> {
+    let mode = fs::metadata(key).ok()?.mode();
+    (mode & 0o027 != 0).then(|| format!("{} can be read by anybody, or written by its group: chmod 640, or 600", key.display()))
 }
 
 /// The certificates of a file, in its order; at least one.

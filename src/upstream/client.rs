@@ -1,16 +1,11 @@
 //! The client: one call, sent once, and its answer streamed back. Redirects are the caller's to follow.
 
-use std::time::Duration;
-
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use http_body_util::Full;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::body::AnswerBody;
 use super::breaker::{BreakerView, Breakers, Conduct};
-use super::dial::{Connector, Dial};
+use super::clients::Clients;
+use super::dial::Dial;
 use super::headers;
 use super::loss::{Loss, chain, is_targets_failure};
 use super::order::{Order, request};
@@ -18,13 +13,6 @@ use crate::clock::Clock;
 use crate::identity::TargetName;
 use crate::policy::{Target, Targets};
 use crate::verdict::Failure;
-
-/// Shorter than the shortest keep-alive in common use (five seconds), so that a target hardly ever closes a connection just as a call
-/// is written to it: such a call may have been read, and could not be sent again.
-const POOL_IDLE: Duration = Duration::from_secs(4);
-const POOL_IDLE_PER_TARGET: usize = 256;
-/// Bounds the head of an answer, and how much of its body is held at once. hyper itself bounds the number of headers, at 100.
-const READ_BUFFER: usize = 64 * 1024;
 
 /// A target's answer: its head, and a body that is still arriving.
 #[derive(Debug)]
@@ -34,24 +22,14 @@ pub struct Answer {
     pub body: AnswerBody,
 }
 
-#[derive(Debug)]
 pub struct Upstream {
-    pub(super) client: Client<Connector, Full<Bytes>>,
+    pub(super) clients: Clients,
     breakers: Breakers,
 }
 
 impl Upstream {
     pub fn new(dial: Dial, clock: Clock) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_IDLE_PER_TARGET)
-            .http1_max_buf_size(READ_BUFFER)
-            // Safe for every call: hyper hands a request back only while it still lies in the queue of a connection that turned out
-            // dead, before a byte of it was written. Once a connection has taken it, its loss is an error and no second try.
-            .retry_canceled_requests(true)
-            .build(Connector::new(dial));
-        Self { client, breakers: Breakers::new(clock) }
+        Self { clients: Clients::new(dial), breakers: Breakers::new(clock) }
     }
 
     pub async fn forward(&self, order: Order<'_>) -> Result<Answer, Failure> {
@@ -60,7 +38,8 @@ impl Upstream {
         let request = request(order)?;
         let pass = self.breakers.admit(target).map_err(|retry_after| Failure::BreakerOpen { target: target.name.clone(), retry_after })?;
 
-        let outcome = match tokio::time::timeout(timeout, self.client.request(request)).await {
+        let client = self.clients.of(&target.link);
+        let outcome = match tokio::time::timeout(timeout, client.request(request)).await {
             // Nothing that is sent from here asks for another protocol.
             Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err((Loss::Nonsense, "101 unasked".to_owned())),
             Ok(Ok(response)) => Ok(response),
@@ -92,8 +71,9 @@ impl Upstream {
         Some(Failure::BreakerOpen { target: target.name.clone(), retry_after })
     }
 
-    /// To be told of every policy before it comes into force: only its targets have breakers.
+    /// To be told of every policy before it comes into force: only its targets have breakers, and connections.
     pub fn follow(&self, targets: &Targets) {
+        self.clients.follow(targets);
         self.breakers.follow(targets);
     }
 
