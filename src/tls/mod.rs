@@ -1,7 +1,10 @@
-//! Certificates and keys: read from files, looked at, and made ready for connections on either side.
+//! Certificates and keys: read from files, looked at, and made ready for connections on either side; those of the listeners are kept
+//! fresh while they serve.
 //!
 //! What goes wrong is said by the file's path and in our own words: libraries quote what they could not read, and that may be a key.
 
+mod files;
+mod locks;
 mod pair;
 mod peer;
 mod pem;
@@ -10,6 +13,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
+pub use locks::{Lock, Locks, Look, check};
 pub use pair::{Pair, Validity};
 pub use peer::peer;
 pub use pem::{exposed, read, roots};
