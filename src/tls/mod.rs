@@ -16,7 +16,7 @@ use rustls::crypto::CryptoProvider;
 pub use locks::{Lock, Locks, Look, check};
 pub use pair::{Pair, Validity};
 pub use peer::peer;
-pub use pem::{exposed, read, roots};
+pub use pem::{chain, exposed, read, roots};
 
 /// The cryptography, named: what else is compiled in must not decide it.
 pub fn provider() -> Arc<CryptoProvider> {
