@@ -21,8 +21,9 @@ const HANDSHAKE: u8 = 0x16;
 const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 38\r\nconnection: close\r\n\r\n\
                          This address speaks TLS: use https://\n";
 
-/// So much of what else it has to say is let run out.
+/// So much of what else it has to say is let run out, and so long.
 const HEARD_OUT: u64 = 64 * 1024;
+const PARTING: Duration = Duration::from_secs(1);
 
 /// A connection that is ready for HTTP.
 pub struct Greeted {
@@ -56,7 +57,7 @@ async fn shake_hands(mut stream: TcpStream, lock: &Lock) -> io::Result<Option<Gr
         stream.write_all(SPEAK_TLS.as_bytes()).await?;
         stream.shutdown().await?;
         // What lies unread when a connection is closed turns its end into a reset, and takes the answer along.
-        io::copy(&mut stream.take(HEARD_OUT), &mut io::sink()).await?;
+        let _heard_out = timeout(PARTING, io::copy(&mut stream.take(HEARD_OUT), &mut io::sink())).await;
         return Ok(None);
     }
     let stream = TlsAcceptor::from(lock.config()).accept(stream).await?;

@@ -96,7 +96,7 @@ fn a_call(dice: &mut Dice) -> Asked {
     let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     headers.extend(header.map(|(name, value)| (name.to_owned(), value)));
     headers.extend(source.map(|source| ("x-eliza-source".to_owned(), source.to_owned())));
-    let question = Question { source: source.map(Arc::from), assumed, peer: [127, 0, 0, 1].into(), body: a_body(dice) };
+    let question = Question { source: source.map(Arc::from), assumed, certificate: None, peer: [127, 0, 0, 1].into(), body: a_body(dice) };
     Asked { headers, question }
 }
 

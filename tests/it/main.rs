@@ -63,4 +63,5 @@ mod store_ledger;
 mod store_postgres;
 mod store_retention;
 mod store_upgrade;
+mod tls;
 mod upstream;

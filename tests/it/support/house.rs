@@ -194,7 +194,8 @@ impl Plan {
             serving,
             upkeep: Some(upkeep),
         };
-        eventually("the gatekeeper is ready", || async { house.get("/readyz").await.status == 200 }).await;
+        // Where operators look: that listener speaks plain HTTP whatever calls arrive over.
+        eventually("the gatekeeper is ready", || async { house.get_ops("/readyz", &[]).await.status == 200 }).await;
         house
     }
 }
