@@ -3,14 +3,14 @@
 //! What is in force is swapped whole: a connection that has begun keeps what it began with. Files that cannot be used change nothing but
 //! what is said of them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::task::spawn_blocking;
 
 use super::exposed;
-use super::files::{Files, Loaded};
+use super::files::{Contents, Files, Loaded};
 use crate::clock::Timestamp;
 use crate::settings::TlsSettings;
 use crate::telemetry::metrics::{CertificateReloadLabel, ListenerLabel, Metrics};
@@ -28,7 +28,7 @@ pub struct Locks {
 /// What a look at the files of all locks is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
-    /// From time to time: files that are just being written are no trouble yet.
+    /// From time to time: files that are just being written are let be.
     Regular,
     /// Somebody has asked for it, and wants to hear at once.
     Asked,
@@ -108,9 +108,9 @@ pub struct Lock {
 /// What the last looks at the files found.
 #[derive(Debug, Default)]
 struct Seen {
-    /// What could not be used at the last look.
-    fault: Option<String>,
-    /// What still could not be used when it was looked at again, and was told.
+    /// The digest of what they held, or why they could not be read.
+    last: Option<Result<[u8; 32], String>>,
+    /// What cannot be used of them, and was told.
     trouble: Option<String>,
 }
 
@@ -129,50 +129,61 @@ impl Lock {
         self.files.listener
     }
 
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn trouble(&self) -> Option<String> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).trouble.clone()
+        self.seen().trouble.clone()
     }
 
     fn look(&self, look: Look, now: Timestamp, metrics: &Metrics) {
         let _one_at_a_time = self.looking.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.files.read();
+        if !self.stands_still(read.as_ref().map(Contents::digest).map_err(Clone::clone)) && look == Look::Regular {
+            return;
+        }
+        let fresh = read.and_then(|contents| self.fresh(&contents, now));
+        let mut seen = self.seen();
         let count = |outcome| {
             let label = CertificateReloadLabel { listener: self.files.listener, outcome };
             metrics.tls_reloads.get_or_create(&label).inc();
         };
-        let fresh = self.fresh(now);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match fresh {
             Ok(fresh) => {
-                if seen.trouble.is_some() {
+                if seen.trouble.take().is_some() {
                     tracing::info!(listener = self.files.listener, "the files of the certificate can be used again");
                 }
-                *seen = Seen::default();
                 if let Some(loaded) = fresh {
                     tracing::info!(listener = self.files.listener, until = %loaded.validity.until, "a new certificate is in force");
                     self.in_force.store(Arc::new(loaded));
                     count("loaded");
                 }
             }
+            // What is no news is told again only to somebody who asks.
+            Err(why) if look == Look::Regular && seen.trouble.as_ref() == Some(&why) => {}
             Err(why) => {
-                let stands = seen.fault.as_ref() == Some(&why) || look == Look::Asked;
-                let is_news = seen.trouble.as_ref() != Some(&why) || look == Look::Asked;
-                seen.fault = Some(why.clone());
-                if stands && is_news {
-                    tracing::error!("{}: what was loaded before stays in force", self.files.say(&why));
-                    count("refused");
-                    seen.trouble = Some(why);
-                }
+                tracing::error!("{}: what was loaded before stays in force", self.files.say(&why));
+                count("refused");
+                seen.trouble = Some(why);
             }
         }
     }
 
+    /// Whether the files hold what they held at the last look: what is being written is not read.
+    fn stands_still(&self, now: Result<[u8; 32], String>) -> bool {
+        let mut seen = self.seen();
+        let stands = seen.last.as_ref() == Some(&now);
+        seen.last = Some(now);
+        stands
+    }
+
     /// What should take the place of what is in force; none while that is what the files hold.
-    fn fresh(&self, now: Timestamp) -> Result<Option<Loaded>, String> {
-        let contents = self.files.read()?;
+    fn fresh(&self, contents: &Contents, now: Timestamp) -> Result<Option<Loaded>, String> {
         if contents.digest() == self.in_force.load().digest {
             return Ok(None);
         }
-        let loaded = self.files.build(&contents)?;
+        let loaded = self.files.build(contents)?;
         match loaded.validity.fault(now) {
             Some(fault) => Err(format!("the certificate {fault}")),
             None => Ok(Some(loaded)),

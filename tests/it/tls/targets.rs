@@ -1,6 +1,8 @@
 //! Targets over TLS: whom the gatekeeper believes, and who it says it is.
 
 use http::Version;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::authority::{Authority, Files};
 use super::callee::{Callee, Tls};
@@ -146,12 +148,43 @@ async fn a_target_is_called_in_the_protocol_of_policy() {
     }
 }
 
+/// Policy says HTTP/2; what is there does this with each connection.
+async fn code_from<F: Future<Output = ()> + Send>(does: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/x", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            does(listener.accept().await.unwrap().0).await;
+        }
+    });
+    let policy = format!("[[target]]\nnames = ['odd']\nurl = '{url}'\ncredentials = 'none'\nprotocol = 'http2'\n");
+    let house = House::plan().policy("odd.toml", &policy).open().await;
+    house.call("gemini-chat").to("odd").send().await.expect(502).code()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_target_without_the_protocol_of_policy_is_a_failure_in_plain_words() {
-    let house = House::open().await;
-    let plain =
-        format!("[[target]]\nnames = ['old']\nurl = '{}'\ncredentials = 'none'\nprotocol = 'http2'\n", house.targets.url("render-api"));
-    let other = House::plan().policy("old.toml", &plain).open().await;
-    let reply = other.call("gemini-chat").to("old").send().await.expect(502);
-    assert!(["upstream_reset", "upstream_nonsense", "upstream_invalid"].contains(&reply.code().as_str()), "{reply:?}");
+async fn a_target_without_the_protocol_of_policy_answers_nothing() {
+    let old = |mut stream: TcpStream| async move {
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        stream.read_to_end(&mut Vec::new()).await.unwrap();
+    };
+    assert_eq!(code_from(old).await, "upstream_reset");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_drops_its_connection_or_the_stream_has_reset_the_call() {
+    let drops = |stream: TcpStream| async move {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        // The call is read, and then nothing more is heard.
+        let call = connection.accept().await;
+        drop((connection, call));
+    };
+    let resets = |stream: TcpStream| async move {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        respond.send_reset(h2::Reason::INTERNAL_ERROR);
+        while connection.accept().await.is_some() {}
+    };
+    assert_eq!(code_from(drops).await, "upstream_reset");
+    assert_eq!(code_from(resets).await, "upstream_reset");
 }
