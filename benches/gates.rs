@@ -54,7 +54,7 @@ fn call_id() -> CallId {
 fn parse_head(bencher: Bencher<'_, '_>) {
     let headers = support::headers(KEY, "agent", SMALL);
     let id = CallId::new();
-    bencher.bench_local(|| Head::parse(black_box(&headers), Version::HTTP_11, id, NOON, PEER).unwrap());
+    bencher.bench_local(|| Head::parse(black_box(&headers), Version::HTTP_11, id, NOON, PEER, None).unwrap());
 }
 
 #[divan::bench(name = "03 authenticate, keys", args = [1, 1000])]
@@ -228,7 +228,7 @@ fn allowed<P>(verdict: Verdict<P>) -> P {
 }
 
 fn head() -> Head {
-    Head::parse(&support::headers(KEY, "agent", SMALL), Version::HTTP_11, CallId::new(), NOON, PEER).unwrap()
+    Head::parse(&support::headers(KEY, "agent", SMALL), Version::HTTP_11, CallId::new(), NOON, PEER, None).unwrap()
 }
 
 fn ring(keys: usize) -> KeyRing {

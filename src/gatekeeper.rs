@@ -28,6 +28,7 @@ use crate::settings::{Enforce, OffCredentials, PlatformAddress, Settings};
 use crate::store::Store;
 use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Metrics;
+use crate::tls::Locks;
 use crate::upstream::{Dial, Towards, Tunnels, Upstream};
 
 /// The key of `INTERNAL_ELIZA_KEY`.
@@ -46,6 +47,8 @@ pub struct Gatekeeper {
     pub platform: Option<PlatformAddress>,
     /// Where is written how far the audit log has come.
     pub heads: Arc<Heads>,
+    /// What the listeners speak TLS with.
+    pub locks: Arc<Locks>,
 }
 
 /// The far ends of the queues, for whoever carries on what was put into them.
@@ -64,12 +67,13 @@ pub struct Parts {
     pub journal: (Journal, Reader),
     pub clock: Clock,
     pub dial: Dial,
+    pub locks: Locks,
     pub log: Log,
 }
 
 impl Gatekeeper {
     pub fn build(settings: &Settings, parts: Parts) -> (Arc<Self>, Queues) {
-        let Parts { policy, policies, store, journal, clock, dial, log } = parts;
+        let Parts { policy, policies, store, journal, clock, dial, locks, log } = parts;
         let metrics = Arc::new(Metrics::default());
         let (journal, records) = journal;
         let recorder = Recorder::new(journal, Arc::clone(&metrics));
@@ -117,6 +121,7 @@ impl Gatekeeper {
             admin_token: settings.admin_token.as_ref().map(Secret::hash),
             platform: settings.platform.clone(),
             heads: Arc::new(Heads::of(&settings.state)),
+            locks: Arc::new(locks),
         };
         (Arc::new(gatekeeper), Queues { records, fixes })
     }

@@ -199,6 +199,12 @@ pub enum AuthFault {
     UnknownSource,
     SourceNotOfKey,
     WrongServiceKey,
+    /// The source must show a certificate of its own beside its key.
+    CertificateMissing,
+    /// A good certificate that policy names nobody by.
+    CertificateUnknown,
+    /// A certificate that is another source's than the caller says it is.
+    CertificateOfAnother,
 }
 
 impl AuthFault {
@@ -214,6 +220,9 @@ impl AuthFault {
             Self::UnknownSource => "unknown_source",
             Self::SourceNotOfKey => "source_not_of_key",
             Self::WrongServiceKey => "wrong_service_key",
+            Self::CertificateMissing => "certificate_missing",
+            Self::CertificateUnknown => "certificate_unknown",
+            Self::CertificateOfAnother => "certificate_of_another",
         }
     }
 }

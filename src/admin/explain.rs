@@ -13,12 +13,12 @@ use utoipa::ToSchema;
 use super::refused::Refused;
 use super::request::{Json, Nothing, Query, WithEnvelope};
 use super::said::{Answer, Said};
-use super::words::{Address, Gate, Name};
+use super::words::{Address, Certificate, Gate, Name};
 use crate::call::DIRECT;
 use crate::doors::Arrival;
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::authenticate::Assumed;
-use crate::identity::KeyId;
+use crate::identity::{CertificateName, KeyId};
 use crate::pipeline::{Asked, Decision, Explanation, Question, Step};
 
 /// The key that the environment gives.
@@ -48,6 +48,8 @@ pub struct CallToExplain {
     envelope: Option<AnyJson>,
     /// The id of the key that the source shows; the environment's without it.
     key: Option<Name>,
+    /// What a certificate of its connection says, as policy names certificates; without `key`, nothing is shown beside it.
+    certificate: Option<Certificate>,
     /// It shows the platform's service role key instead.
     service_role: Option<bool>,
     /// Where it calls from; without it, where this request comes from.
@@ -140,6 +142,7 @@ pub async fn explain(
 ) -> Said<Explained> {
     let question = Question {
         assumed: call.assumed()?,
+        certificate: call.certificate()?,
         peer: call.network.map_or(arrival.peer, |network| network.0),
         call: call.asked()?,
         source: call.source.map(|source| source.0.into()),
@@ -171,6 +174,9 @@ impl<'de> Deserialize<'de> for AnyJson {
 
 impl CallToExplain {
     fn assumed(&self) -> Result<Assumed, Refused> {
+        if self.certificate.is_some() && self.key.is_none() && !self.service_role.unwrap_or(false) {
+            return Ok(Assumed::Certificate);
+        }
         match (self.service_role.unwrap_or(false), &self.key, &self.source) {
             (true, Some(_), _) => Err(Refused::Invalid("\"key\" and \"service_role\" exclude each other".into())),
             (true, None, _) => Ok(Assumed::ServiceRole),
@@ -196,6 +202,12 @@ impl CallToExplain {
         let address = format!("{DIRECT}{target}{}", self.rest.as_deref().unwrap_or_default());
         let body = self.payload.as_ref().map_or_else(Bytes::new, |payload| Bytes::from(payload.0.clone()));
         Ok(Asked::Direct { method, address, body })
+    }
+
+    fn certificate(&self) -> Result<Option<CertificateName>, Refused> {
+        let must = "\"certificate\" must be a URI, a DNS name without wildcards, or sha256: and 64 hex digits";
+        let read = |name: &Certificate| CertificateName::parse(&name.0).ok_or_else(|| Refused::Invalid(must.into()));
+        self.certificate.as_ref().map(read).transpose()
     }
 
     /// The members that were given are put together as they came: how a call is understood depends on every byte of it.

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use super::{Head, Hop, Shown, TraceContext, legible};
 use crate::clock::Timestamp;
-use crate::identity::{CallId, NAME_LIMIT, Secret};
+use crate::identity::{CallId, NAME_LIMIT, PeerCertificate, Secret};
 use crate::verdict::Failure;
 
 // Names with underscores for hyphens are other names: nothing here ever looks for them.
@@ -27,7 +27,15 @@ const CREDENTIAL_LIMIT: usize = 4096;
 const UNREADABLE: &str = "\0";
 
 impl Head {
-    pub fn parse(headers: &HeaderMap, version: Version, id: CallId, at: Timestamp, peer: IpAddr) -> Result<Self, Failure> {
+    /// `certificate`: what the caller's connection has verified, if it showed one.
+    pub fn parse(
+        headers: &HeaderMap,
+        version: Version,
+        id: CallId,
+        at: Timestamp,
+        peer: IpAddr,
+        certificate: Option<Arc<PeerCertificate>>,
+    ) -> Result<Self, Failure> {
         if let Some(kind) = ambiguity(headers, version) {
             return Err(Failure::AmbiguousHeaders(kind));
         }
@@ -37,6 +45,7 @@ impl Head {
             at,
             peer,
             credentials: Shown::read(headers),
+            certificate,
             trace: TraceContext::read(headers, id),
             hops: hops.ok_or(Failure::AmbiguousHeaders("x-eliza-hops is not a number from 0 to 255"))?,
             hop: Hop { version, host: headers.get(HOST).cloned(), ..Hop::default() },

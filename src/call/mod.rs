@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Version};
 
 use crate::clock::Timestamp;
-use crate::identity::{Action, CallId, Secret};
+use crate::identity::{Action, CallId, PeerCertificate, Secret};
 
 pub use direct::{Address, DIRECT, leads_out};
 pub use envelope::Brought;
@@ -34,6 +34,8 @@ pub struct Head {
     pub at: Timestamp,
     pub peer: IpAddr,
     pub credentials: Shown,
+    /// What the connection has verified. Never from a header.
+    pub certificate: Option<Arc<PeerCertificate>>,
     pub trace: TraceContext,
     /// Gatekeepers this call has passed already.
     pub hops: u8,

@@ -22,7 +22,7 @@ const MOST: u64 = 1 << 30;
 #[derive(Debug, Args)]
 pub struct Options {
     /// Who would call.
-    #[arg(long, required_unless_present = "service_role")]
+    #[arg(long, required_unless_present_any = ["service_role", "certificate"])]
     source: Option<String>,
     /// Whom it would call.
     #[arg(long)]
@@ -45,6 +45,9 @@ pub struct Options {
     /// The key it would show, by its id in `keys list`; else the environment's.
     #[arg(long, value_name = "ID")]
     key: Option<String>,
+    /// What its certificate would say, as policy names certificates; without --key, it would show no key beside it.
+    #[arg(long, value_name = "NAME")]
+    certificate: Option<String>,
     /// It would show the service role key.
     #[arg(long, conflicts_with = "key")]
     service_role: bool,
@@ -75,6 +78,8 @@ struct Question<'a> {
     envelope: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     service_role: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,6 +116,7 @@ async fn ask(options: &Options, body: Option<&RawValue>, is_envelope: bool) -> R
         rest: options.rest.as_deref(),
         envelope: body.filter(|_| is_envelope),
         key: options.key.as_deref(),
+        certificate: options.certificate.as_deref(),
         service_role: options.service_role,
         network: options.network,
     };

@@ -25,6 +25,7 @@ mod openapi;
 mod ops;
 mod output;
 mod policy;
+mod reach;
 mod retention;
 mod serve;
 mod setup;

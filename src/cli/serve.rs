@@ -19,6 +19,7 @@ use crate::policy::Policy;
 use crate::server::{Listeners, serve};
 use crate::settings::{Changeable, Environment, Settings};
 use crate::telemetry::logging::Log;
+use crate::tls::{Locks, Look};
 use crate::upkeep::Upkeep;
 use crate::upstream::Dial;
 
@@ -74,6 +75,13 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
             return Exit::NotSo;
         }
     };
+    let locks = match Locks::open(&settings.tls) {
+        Ok(locks) => locks,
+        Err(problems) => {
+            problems.iter().for_each(|problem| output.problem(problem));
+            return Exit::Configuration;
+        }
+    };
     // Heard from here on, so that a stop during a long migration is an orderly one, and an early SIGHUP no end.
     let stop = told_to_stop();
     let hangups = hangups();
@@ -101,7 +109,7 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
         Ok(store) => store,
         Err(error) => return setup::failed(output, &error),
     };
-    let parts = Parts { policy, policies, store, journal, clock: Clock::system(), dial: Dial::Network, log };
+    let parts = Parts { policy, policies, store, journal, clock: Clock::system(), dial: Dial::Network, locks, log };
     let (gatekeeper, queues) = Gatekeeper::build(&settings, parts);
     let upkeep = match Upkeep::start(&gatekeeper, queues, settings.database.migrate).await {
         Ok(upkeep) => upkeep,
@@ -138,6 +146,7 @@ async fn reread_on_hangup(gatekeeper: Arc<Gatekeeper>, environment: Arc<Environm
     while hangup.recv().await.is_some() {
         // Its outcome is in the log already.
         let _told = gatekeeper.control.reload(&by).await;
+        gatekeeper.locks.look_apart(Look::Asked, gatekeeper.pipeline.clock.now(), &gatekeeper.metrics).await;
         let read = match Changeable::read(&environment) {
             Ok(read) => read,
             Err(problems) => {

@@ -19,7 +19,7 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::call::{DIRECT, Head, Scheme};
 use crate::clock::Timestamp;
 use crate::gatekeeper::Gatekeeper;
-use crate::identity::CallId;
+use crate::identity::{CallId, PeerCertificate};
 use crate::reply;
 use crate::verdict::Failure;
 
@@ -44,7 +44,8 @@ impl Arrival {
 
     /// The request's head, as the gates read it.
     fn head_of(self, parts: &Parts) -> Result<Head, Failure> {
-        let mut head = Head::parse(&parts.headers, parts.version, self.id, self.at, self.peer)?;
+        let certificate = parts.extensions.get().map(Arc::<PeerCertificate>::clone);
+        let mut head = Head::parse(&parts.headers, parts.version, self.id, self.at, self.peer, certificate)?;
         (head.hop.proxy, head.hop.scheme) = (self.proxy, self.scheme);
         // Where the address names a host, that one is meant, whatever `Host` says (RFC 9112, section 3.2.2; RFC 9113, section 8.3.1).
         if let Some(authority) = parts.uri.authority() {

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use super::{Call, Direct, Form, Pipeline, Purpose};
 use crate::call::{Address, Brought, Contents, Envelope, Head, Reading, SqlText};
 use crate::gates::authenticate::Assumed;
-use crate::identity::{CallId, Caller, Endpoint, Place, SourceName, TargetName};
+use crate::identity::{CallId, Caller, CertificateName, Endpoint, PeerCertificate, Place, SourceName, TargetName};
 use crate::live::Snapshot;
 use crate::policy::Policy;
 use crate::record::{Notes, SchemaNote, Trail};
@@ -24,6 +24,8 @@ use crate::wording::{SqlLine, window_words, words};
 pub struct Question {
     pub source: Option<Arc<str>>,
     pub assumed: Assumed,
+    /// What its connection would have verified.
+    pub certificate: Option<CertificateName>,
     pub peer: IpAddr,
     pub call: Asked,
 }
@@ -126,7 +128,8 @@ impl Pipeline {
         let (id, at) = (CallId::new(), self.clock.now());
         let headers = HeaderMap::new();
         // HTTP/2, for a request without headers is a whole one there.
-        let mut head = match Head::parse(&headers, Version::HTTP_2, id, at, question.peer) {
+        let certificate = question.certificate.clone().map(|name| Arc::new(PeerCertificate::imagined(name)));
+        let mut head = match Head::parse(&headers, Version::HTTP_2, id, at, question.peer, certificate) {
             Ok(head) => head,
             Err(failure) => return Explanation { refusal: Some(failure.into()), enforced: true, steps: Vec::new() },
         };
@@ -202,7 +205,7 @@ impl Seen<'_> {
     fn saw(&self, gate: GateName) -> String {
         match gate {
             GateName::Authenticate => match &self.notes.caller {
-                Some(Caller::Source { name, key }) => format!("source {name} with the key {key}"),
+                Some(Caller::Source { name, proof }) => format!("source {name} with {proof}"),
                 Some(Caller::ServiceRole { .. }) => "the service role key".into(),
                 Some(Caller::Stranger { .. }) | None => match &self.question.source {
                     Some(claimed) => format!("somebody who says it is {claimed}"),

@@ -23,7 +23,7 @@ use crate::gates::rate_limit::strangers::{Fold, Strangers};
 use crate::gates::rate_limit::{EndpointTicket, RateLimiter, SourceTicket, Subject};
 use crate::gates::schema_check::SchemaChecked;
 use crate::gates::sql_filter::{SqlJudged, sql_filter};
-use crate::identity::{Caller, KeyHash, Secret};
+use crate::identity::{Caller, CertificateName, KeyHash, Secret};
 use crate::live::{Live, Snapshot};
 use crate::policy::{Target, WhenFull};
 use crate::record::{Recorder, Trail};
@@ -171,12 +171,14 @@ impl Pipeline {
             Ok(authenticated) => {
                 if let Caller::ServiceRole { claimed } | Caller::Stranger { claimed } = authenticated.caller() {
                     trail.note().claimed = self.without_keys(claimed.as_ref(), head, snapshot);
+                    trail.note().shown_certificate = shown_certificate(head);
                 }
                 trail.note().caller = Some(authenticated.caller().clone());
                 Ok(authenticated)
             }
             Err(refusal) => {
                 trail.note().claimed = self.without_keys(head.credentials.eliza_source.as_ref(), head, snapshot);
+                trail.note().shown_certificate = shown_certificate(head);
                 if matches!(purpose, Purpose::Make) {
                     self.turn_away(snapshot, trail);
                 }
@@ -325,6 +327,11 @@ impl Pipeline {
     fn since(&self, began: u64) -> Duration {
         Duration::from_nanos(self.clock.monotonic_nanos().saturating_sub(began))
     }
+}
+
+/// What to call the certificate of somebody who is not known by it.
+fn shown_certificate(head: &Head) -> Option<CertificateName> {
+    head.certificate.as_ref()?.name().cloned()
 }
 
 /// What enforcement makes of a verdict.

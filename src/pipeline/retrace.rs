@@ -221,7 +221,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
-    use crate::identity::{CallId, Caller, KeyId};
+    use crate::identity::{CallId, Caller, KeyId, Proof};
     use crate::record::compose::compose;
     use crate::record::{Ending, Notes, SchemaNote, WouldDeny};
     use crate::verdict::{
@@ -231,7 +231,7 @@ mod tests {
 
     fn notes() -> Notes {
         Notes {
-            caller: Some(Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), key: KeyId::new("env:current") }),
+            caller: Some(Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), proof: Proof::Key(KeyId::new("env:current")) }),
             target: TargetName::parse("brain"),
             action: Action::parse("think"),
             ..Notes::new(CallId::new(), Timestamp::from_secs(60), [192, 0, 2, 7].into(), "envelope")

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 
 use super::values::{in_words, size_in_words};
@@ -114,6 +115,8 @@ fn source(source: &Source) -> Value {
     json!({
         "name": source.pattern.as_str(),
         "together": source.counted == Counted::Together,
+        "certificates": source.certificates.as_ref().map(|known| known.names.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        "require_certificate": source.needs_certificate(),
         "total": allowance(&source.total),
         "endpoint": allowance(&source.endpoint),
         "overrides": overrides.collect::<Vec<_>>(),
@@ -145,6 +148,7 @@ fn target(target: &Target) -> Value {
         Credentials::ServiceRole(_) => "service-role",
         Credentials::Bearer(_) => "bearer",
     };
+    let trust = &target.link.trust;
     json!({
         "name": target.name.as_str(),
         "url": target.url.as_ref().map(address),
@@ -160,6 +164,10 @@ fn target(target: &Target) -> Value {
         "credentials": credentials,
         "callers": if target.callers.is_empty() { vec!["*"] } else { patterns(&target.callers) },
         "breaker": { "failures": target.breaker.failures, "open": in_words(target.breaker.open_for) },
+        "protocol": target.link.protocol.as_str(),
+        "ca": trust.ca.as_ref().map(|ca| ca.file.display().to_string()),
+        "client_cert": trust.client.as_ref().map(|client| client.certificate.display().to_string()),
+        "server_name": trust.server_name.as_ref().map(ServerName::to_str),
         "place": target.place.as_str(),
     })
 }

@@ -22,8 +22,13 @@ pub struct Metadata<'a> {
     pub response_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<&'a str>,
+    /// With `key`: how a source was known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed_source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown_certificate: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -51,7 +51,9 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         request_bytes: notes.request_bytes,
         response_bytes: notes.response_bytes,
         key: notes.key().map(KeyId::as_str),
+        certificate: notes.certificate().map(ToString::to_string),
         claimed_source: notes.claimed.as_deref(),
+        shown_certificate: notes.shown_certificate.as_ref().map(ToString::to_string),
         trace_id: notes.trace.map(|trace| format!("{:032x}", trace.trace_id)),
         upstream_ms: notes.upstream.map(|upstream| upstream.as_millis()),
         validator_ms: notes.asking.map(|asking| asking.as_millis()),
@@ -242,7 +244,7 @@ fn headline(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{KeyId, SourceName, TargetName};
+    use crate::identity::{KeyId, Proof, SourceName, TargetName};
     use crate::verdict::{AuthFault, SqlFinding};
     use serde_json::Value;
 
@@ -250,7 +252,7 @@ mod tests {
 
     fn notes() -> Notes {
         Notes {
-            caller: Some(Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), key: KeyId::new("env:current") }),
+            caller: Some(Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), proof: Proof::Key(KeyId::new("env:current")) }),
             target: TargetName::parse("brain"),
             action: Action::parse("think"),
             upstream: Some(Duration::from_millis(7)),

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::patience::{Patience, Watched};
 use super::planes::{Planes, Serving};
+use super::tls::{Greeted, greet};
 
 /// The idle time is longer than any call should take: a call that waits for its target moves no byte.
 const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
@@ -25,6 +26,12 @@ const MAX_STREAMS: u32 = 256;
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving, planes: Arc<Planes>, watcher: Watcher) {
     // Small answers must not wait for company; a socket that cannot be told so still works.
     let _slower = stream.set_nodelay(true);
+    let mut cut = planes.cut.subscribe();
+    let greeted = tokio::select! {
+        greeted = greet(stream, planes.lock(serving), planes.head, &planes.gatekeeper.metrics) => greeted,
+        _ = cut.wait_for(|cut| *cut) => None,
+    };
+    let Some(Greeted { stream, certificate }) = greeted else { return };
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -33,14 +40,13 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving,
         .max_buf_size(MAX_HEAD_BYTES as usize)
         .max_headers(MAX_HEADERS);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD_BYTES);
-    let mut cut = planes.cut.subscribe();
     let patience = planes.head;
     let called = Arc::new(AtomicBool::new(false));
     let calls = Arc::clone(&called);
     let service = service_fn(move |request| {
         calls.store(true, Ordering::Relaxed);
-        let planes = Arc::clone(&planes);
-        async move { Ok::<_, Infallible>(planes.answer(request, peer, serving).await) }
+        let (planes, certificate) = (Arc::clone(&planes), certificate.clone());
+        async move { Ok::<_, Infallible>(planes.answer(request, peer, serving, certificate).await) }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(Watched::new(stream, PATIENCE)), service).into_owned();
     tokio::select! {

@@ -8,6 +8,7 @@ mod listeners;
 mod patience;
 mod planes;
 mod proxies;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;

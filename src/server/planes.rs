@@ -14,11 +14,13 @@ use tower::ServiceExt;
 
 use super::proxies;
 use crate::admin;
+use crate::call::Scheme;
 use crate::doors::{self, Arrival};
 use crate::gatekeeper::Gatekeeper;
-use crate::identity::CallId;
+use crate::identity::{CallId, PeerCertificate};
 use crate::policy::Cors;
 use crate::reply::{self, X_CALL_ID};
+use crate::tls::Lock;
 use crate::verdict::Failure;
 
 const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
@@ -45,7 +47,21 @@ pub(super) enum Serving {
 }
 
 impl Planes {
-    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, serving: Serving) -> Response<Body> {
+    /// Of the listeners that share an address, the data listener's is for both.
+    pub fn lock(&self, serving: Serving) -> Option<&Lock> {
+        match serving {
+            Serving::Data | Serving::Both => self.gatekeeper.locks.data.as_ref(),
+            Serving::Ops => self.gatekeeper.locks.ops.as_ref(),
+        }
+    }
+
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: SocketAddr,
+        serving: Serving,
+        certificate: Option<Arc<PeerCertificate>>,
+    ) -> Response<Body> {
         let id = CallId::new();
         let at = self.gatekeeper.pipeline.clock.now();
         let mut request = request.map(Body::new);
@@ -57,7 +73,11 @@ impl Planes {
         let trusted = if for_ops { &[] } else { self.gatekeeper.trusted_proxies.as_slice() };
         let proxy = proxies::trusted(peer.ip(), trusted);
         let peer = proxies::caller(peer.ip(), request.headers(), trusted);
-        request.extensions_mut().insert(Arrival { proxy, ..Arrival::new(id, at, peer) });
+        let scheme = if self.lock(serving).is_some() { Scheme::Https } else { Scheme::Http };
+        request.extensions_mut().insert(Arrival { proxy, scheme, ..Arrival::new(id, at, peer) });
+        if let Some(certificate) = certificate {
+            request.extensions_mut().insert(certificate);
+        }
         let origin = request.headers().get(ORIGIN).cloned();
         let router = if for_ops { &self.ops } else { &self.data };
         let mut response = match router.clone().oneshot(request).await {

@@ -5,6 +5,7 @@
 
 pub mod environment;
 pub mod table;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use environment::{Environment, Problem, Problems};
+pub use tls::{PairFiles, TlsSettings};
 
 use crate::blocklist::network;
 use crate::identity::{KeyHash, Secret};
@@ -35,6 +37,7 @@ const HEAD: Duration = Duration::from_secs(30);
 pub struct Settings {
     pub listen: SocketAddr,
     pub ops_listen: SocketAddr,
+    pub tls: TlsSettings,
     pub eliza_key: Secret,
     pub eliza_key_previous: Option<Secret>,
     pub service_role_key: Option<Secret>,
@@ -184,6 +187,9 @@ impl Settings {
             }
         }
 
+        let shared = listen.zip(ops_listen).is_some_and(|(data, ops)| data == ops && data.port() != 0);
+        let tls = TlsSettings::collect(environment, p, shared);
+
         let eliza_key = environment.secret(p, "INTERNAL_ELIZA_KEY");
         if eliza_key.is_none() && !p.name("INTERNAL_ELIZA_KEY") {
             p.add("INTERNAL_ELIZA_KEY", "is not set, and there is no default: make one with `openssl rand -hex 32`");
@@ -242,6 +248,7 @@ impl Settings {
                 Ok(Self {
                     listen,
                     ops_listen,
+                    tls,
                     eliza_key,
                     eliza_key_previous,
                     service_role_key,

@@ -39,6 +39,26 @@ pub struct FixLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ListenerLabel {
+    /// `data` or `ops`.
+    pub listener: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct HandshakeLabel {
+    pub listener: &'static str,
+    /// `done`, `failed`, `too_slow`, or `not_tls`.
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct CertificateReloadLabel {
+    pub listener: &'static str,
+    /// `loaded` or `refused`.
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct RoundLabel {
     /// `done` or `failed`.
     pub outcome: &'static str,
@@ -115,6 +135,10 @@ metrics! {
     audit_tampered: Gauge = Gauge::default(), "audit_tampered", "How often the last of them, or of another chain, was found changed, removed or forged: never 0 again until a restart";
     state_unkept: Gauge = Gauge::default(), "state_unkept", "1 while GATEKEEPER_STATE cannot be written: a restart without the database would forget what operators said";
     auto_fixes: Family<FixLabel, Counter> = Family::default(), "auto_fixes", "Fixes of rejected schema operations: triggered, succeeded, failed, or not triggered for want of room";
+    tls_handshakes: Family<HandshakeLabel, Counter> = Family::default(), "tls_handshakes", "Per listener with TLS: how connections to it began; done, failed, too slow, or not TLS at all";
+    tls_reloads: Family<CertificateReloadLabel, Counter> = Family::default(), "tls_reloads", "Per listener with TLS: how often changed certificates were put in force, or refused because something is wrong with them";
+    tls_trouble: Family<ListenerLabel, Gauge> = Family::default(), "tls_trouble", "Per listener with TLS: 1 while its files hold something that cannot be used, so that what was loaded before stays in force";
+    tls_certificate_days_left: Family<ListenerLabel, Gauge> = Family::default(), "tls_certificate_days_left", "Per listener with TLS: whole days until the certificate in force ends; below 0 once it has";
     limit_buckets: Gauge = Gauge::default(), "limit_buckets", "Buckets the limiter holds";
     breaker_state: Family<TargetLabel, Gauge> = Family::default(), "breaker_state", "Per target: 0 closed, 1 open, 2 trying";
     breaker_opened: Family<TargetLabel, Gauge> = Family::default(), "breaker_opened", "Per target: how often its breaker has opened";

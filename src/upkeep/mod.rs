@@ -22,6 +22,7 @@ use crate::record::orphans::Orphans;
 use crate::record::writer::Writer;
 use crate::settings::Migrate;
 use crate::store::SignalCursor;
+use crate::tls::Look;
 use audit_log::{Told, publish, publish_heads, seal_entries};
 use bring_up::{BringUpError, count_in, keep_bringing_up};
 use duties::{follow_signals, record_strangers, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
@@ -38,6 +39,7 @@ const KEY_USE: Duration = Duration::from_secs(30);
 const REREAD: Duration = Duration::from_secs(300);
 const ENFORCEMENT: Duration = Duration::from_millis(250);
 const STATE: Duration = Duration::from_secs(5);
+const CERTIFICATES: Duration = Duration::from_secs(1);
 const REMINDER: Duration = Duration::from_secs(60);
 /// How long a start waits for the database before it serves without: its limits begin at nothing then, until the counts are loaded.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -101,6 +103,9 @@ impl Upkeep {
         every(&mut tasks, gatekeeper, ENFORCEMENT, &stopping, |gatekeeper| async move { gatekeeper.control.look_at_enforcement() });
         every(&mut tasks, gatekeeper, STATE, &stopping, |gatekeeper| async move { gatekeeper.control.keep_state().await });
         every(&mut tasks, gatekeeper, REMINDER, &stopping, |gatekeeper| async move { gatekeeper.control.remind_of_enforcement() });
+        every(&mut tasks, gatekeeper, CERTIFICATES, &stopping, |gatekeeper| async move {
+            gatekeeper.locks.look_apart(Look::Regular, gatekeeper.pipeline.clock.now(), &gatekeeper.metrics).await;
+        });
         tasks.spawn(watch_policies(Arc::clone(gatekeeper), stopping.clone()));
         tasks.spawn(run_errands(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
         tasks.spawn(seal_entries(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));

@@ -5,27 +5,18 @@ use std::time::Duration;
 use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::body::AnswerBody;
 use super::breaker::{BreakerView, Breakers, Conduct};
-use super::dial::{Connector, Dial};
+use super::clients::Clients;
+use super::dial::Dial;
 use super::headers;
 use super::loss::{Loss, chain, is_targets_failure};
 use super::order::{Order, request};
-use super::upload::RequestBody;
 use crate::clock::Clock;
 use crate::identity::TargetName;
 use crate::policy::{Target, Targets};
 use crate::verdict::Failure;
-
-/// Shorter than the shortest keep-alive in common use (five seconds), so that a target hardly ever closes a connection just as a call
-/// is written to it: such a call may have been read, and could not be sent again.
-const POOL_IDLE: Duration = Duration::from_secs(4);
-const POOL_IDLE_PER_TARGET: usize = 256;
-/// Bounds the head of an answer, and how much of its body is held at once. hyper itself bounds the number of headers, at 100.
-const READ_BUFFER: usize = 64 * 1024;
 
 /// A target's answer: its head, and a body that is still arriving.
 #[derive(Debug)]
@@ -47,24 +38,14 @@ pub struct Upgrade {
     pub idle: Duration,
 }
 
-#[derive(Debug)]
 pub struct Upstream {
-    pub(super) client: Client<Connector, RequestBody>,
+    pub(super) clients: Clients,
     breakers: Breakers,
 }
 
 impl Upstream {
     pub fn new(dial: Dial, clock: Clock) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_IDLE_PER_TARGET)
-            .http1_max_buf_size(READ_BUFFER)
-            // Safe for every call: hyper hands a request back only while it still lies in the queue of a connection that turned out
-            // dead, before a byte of it was written. Once a connection has taken it, its loss is an error and no second try.
-            .retry_canceled_requests(true)
-            .build(Connector::new(dial));
-        Self { client, breakers: Breakers::new(clock) }
+        Self { clients: Clients::new(dial), breakers: Breakers::new(clock) }
     }
 
     pub async fn forward(&self, order: Order<'_>) -> Result<Answer, Failure> {
@@ -73,9 +54,10 @@ impl Upstream {
         let request = request(order)?;
         let pass = self.breakers.admit(target).map_err(|retry_after| Failure::BreakerOpen { target: target.name.clone(), retry_after })?;
 
+        let client = self.clients.of(&target.link);
         let outcome = tokio::select! {
             biased;
-            answered = self.client.request(request) => match answered {
+            answered = client.request(request) => match answered {
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && !may_upgrade => {
                     Err((Loss::Nonsense, "101 unasked".to_owned()))
                 }
@@ -118,8 +100,9 @@ impl Upstream {
         Some(Failure::BreakerOpen { target: target.name.clone(), retry_after })
     }
 
-    /// To be told of every policy before it comes into force: only its targets have breakers.
+    /// To be told of every policy before it comes into force: only its targets have breakers, and connections.
     pub fn follow(&self, targets: &Targets) {
+        self.clients.follow(targets);
         self.breakers.follow(targets);
     }
 

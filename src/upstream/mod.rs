@@ -7,6 +7,7 @@ pub mod ask;
 pub mod body;
 pub mod breaker;
 pub mod client;
+mod clients;
 pub mod dial;
 mod forwarded;
 pub mod headers;

@@ -97,7 +97,7 @@ fn a_call(dice: &mut Dice) -> Asked {
     headers.extend(header.map(|(name, value)| (name.to_owned(), value)));
     headers.extend(source.map(|source| ("x-eliza-source".to_owned(), source.to_owned())));
     let call = if dice.one_in(4) { a_direct_call(dice) } else { Call::Envelope(a_body(dice)) };
-    let question = Question { source: source.map(Arc::from), assumed, peer: [127, 0, 0, 1].into(), call };
+    let question = Question { source: source.map(Arc::from), assumed, certificate: None, peer: [127, 0, 0, 1].into(), call };
     Asked { headers, question }
 }
 

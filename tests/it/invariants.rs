@@ -286,7 +286,7 @@ pub fn headers(data: &[u8]) {
     }
     let count = |name: &str| map.get_all(name).iter().count();
     let only = |name: &str| map.get(name).map(HeaderValue::as_bytes);
-    let parse = || Head::parse(&map, version, CallId::new(), Timestamp::from_secs(0), std::net::IpAddr::from([127, 0, 0, 1]));
+    let parse = || Head::parse(&map, version, CallId::new(), Timestamp::from_secs(0), std::net::IpAddr::from([127, 0, 0, 1]), None);
     let repeated = map.keys().any(|name| count(name.as_str()) > 1 && name.as_str().starts_with("x-eliza-"))
         || ["authorization", "apikey", "host"].iter().any(|name| count(name) > 1);
     let homeless = version == Version::HTTP_11 && count("host") == 0;
@@ -323,7 +323,7 @@ pub fn headers(data: &[u8]) {
     assert!(head.trace.trace_id != 0 && head.trace.span_id != 0 && head.trace.flags <= 1);
     map.remove("traceparent");
     map.insert("traceparent", head.trace.traceparent().parse().unwrap());
-    let next = Head::parse(&map, version, CallId::new(), Timestamp::from_secs(0), std::net::IpAddr::from([127, 0, 0, 1])).unwrap();
+    let next = Head::parse(&map, version, CallId::new(), Timestamp::from_secs(0), std::net::IpAddr::from([127, 0, 0, 1]), None).unwrap();
     assert_eq!((next.trace.trace_id, next.trace.flags), (head.trace.trace_id, head.trace.flags));
     assert_ne!(next.trace.span_id, head.trace.span_id);
 }

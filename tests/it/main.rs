@@ -70,4 +70,5 @@ mod store_postgres;
 mod store_retention;
 mod store_upgrade;
 mod supabase_js;
+mod tls;
 mod upstream;

@@ -121,6 +121,7 @@ fn source(pattern: &str, total: Arc<Allowance>, endpoint: Arc<Allowance>) -> Sou
         endpoint,
         overrides: vec![],
         counted: Counted::Apart,
+        certificates: None,
         place: Place::new("sources.toml:1"),
     }
 }

@@ -128,7 +128,13 @@ async fn explain_says_who_would_be_asked() {
     let house = House::open().await;
     let body = json!({ "target": "get-embedding", "payload": { "sql": DDL } }).to_string().into();
     let assumed = Assumed::Key(KeyId::new("env:current"));
-    let question = Question { source: Some("gemini-chat".into()), assumed, peer: [127, 0, 0, 1].into(), call: Asked::Envelope(body) };
+    let question = Question {
+        source: Some("gemini-chat".into()),
+        assumed,
+        certificate: None,
+        peer: [127, 0, 0, 1].into(),
+        call: Asked::Envelope(body),
+    };
     let said = house.gatekeeper.pipeline.explain(question).await;
     let step = said.steps.last().unwrap();
     assert_eq!((step.gate, step.decision, step.saw.as_str()), (GateName::SchemaCheck, Decision::NotAsked, "SQL at /payload/sql"));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use eliza_gatekeeper::call::Envelope;
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::gates::sql_filter::{SqlJudged, sql_filter};
-use eliza_gatekeeper::identity::{Caller, KeyId, SourceName, TargetName};
+use eliza_gatekeeper::identity::{Caller, KeyId, Proof, SourceName, TargetName};
 use eliza_gatekeeper::policy::Policy;
 use eliza_gatekeeper::sql::{Backslashes, Field, examine};
 use eliza_gatekeeper::verdict::{Denial, SqlFinding, Verdict};
@@ -25,7 +25,7 @@ fn policy(own: &str) -> Policy {
 }
 
 fn source(name: &str) -> Caller {
-    Caller::Source { name: SourceName::parse(name).unwrap(), key: KeyId::new("internal") }
+    Caller::Source { name: SourceName::parse(name).unwrap(), proof: Proof::Key(KeyId::new("internal")) }
 }
 
 fn callers() -> [Caller; 3] {

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use eliza_gatekeeper::call::{Head, Hop, Shown, TraceContext};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
 use eliza_gatekeeper::identity::{CallId, Place, Secret, TargetName};
-use eliza_gatekeeper::policy::{BodyShape, BreakerPolicy, Credentials, Inspect, Target};
+use eliza_gatekeeper::policy::{BodyShape, BreakerPolicy, Credentials, Inspect, Link, Target};
 use eliza_gatekeeper::upstream::{Answer, AnswerBroken, Dial, Order, Outgoing, Towards, Upstream};
 use eliza_gatekeeper::verdict::Failure;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -44,6 +44,7 @@ fn target(name: &str, url: Uri) -> Target {
         pass_authorization: false,
         callers: vec![],
         breaker: BreakerPolicy { failures: NonZeroU32::MAX, open_for: Duration::from_secs(30) },
+        link: Link::default(),
         health: None,
         place: Place::new("targets.toml:1"),
     }
@@ -55,6 +56,7 @@ fn head() -> Head {
         at: Timestamp::from_secs(1_772_000_000),
         peer: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
         credentials: Shown::default(),
+        certificate: None,
         trace: TraceContext { trace_id: 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c, span_id: 0x00f0_67aa_0ba9_02b7, flags: 1 },
         hops: 0,
         hop: Hop::default(),

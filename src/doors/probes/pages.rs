@@ -274,6 +274,7 @@ fn warnings(gatekeeper: &Gatekeeper) -> Vec<String> {
     if gatekeeper.store.sealer().is_some_and(|sealer| sealer.times_tampered() > 0) {
         warnings.push("sealed rows of the audit log are not in the database any more, or others are: run `gatekeeper calls verify`".into());
     }
+    warnings.extend(gatekeeper.locks.warnings(gatekeeper.pipeline.clock.now()));
     let standings = gatekeeper.control.enforcement();
     let gates: Vec<_> = observing(&standings).map(|standing| standing.gate.as_str()).collect();
     if gates.len() == standings.len() {

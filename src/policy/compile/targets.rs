@@ -12,13 +12,14 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 
 use super::credentials::{Choice, Guard};
+use super::link;
 use super::sources::of_listed;
 use super::url::Origin;
 use super::{CredentialInputs, Variables};
 use crate::identity::{NAME_LIMIT, NamePattern, Place, TargetName};
 use crate::policy::file;
 use crate::policy::problems::Report;
-use crate::policy::{BodyShape, BreakerPolicy, Inspect, Target, Targets, values};
+use crate::policy::{BodyShape, BreakerPolicy, Inspect, Link, Target, Targets, values};
 
 /// The envelope door's own name: a target of this name would be out of reach, and a loop.
 const OUR_OWN_NAME: &str = "eliza-gatekeeper";
@@ -103,6 +104,7 @@ pub fn compile(
             let Some(choice) = &choice else { continue };
             guard.check(choice, &url, address.as_ref(), report);
             if let Some(common) = &common {
+                link::check(&common.link, &url, address.as_ref(), report);
                 let place = report.line(listed.span());
                 let target = one_target(name.clone(), address, guard.credentials(choice), *choice == Choice::Pass, common, place);
                 if target.inspect == Inspect::Skip {
@@ -132,6 +134,7 @@ struct Common {
     idle_timeout: Duration,
     callers: Vec<NamePattern>,
     breaker: BreakerPolicy,
+    link: Link,
     /// On the target's own origin.
     health: Option<PathAndQuery>,
 }
@@ -145,9 +148,24 @@ fn one_target(
     place: Place,
 ) -> Target {
     let Common { shape, inspect, timeout, idle_timeout, breaker, .. } = *common;
-    let (defaults, callers) = (common.defaults.clone(), common.callers.clone());
+    let (defaults, callers, link) = (common.defaults.clone(), common.callers.clone(), common.link.clone());
     let health = url.as_ref().zip(common.health.as_ref()).and_then(|(url, path)| on_origin_of(url, path));
-    Target { name, url, shape, inspect, defaults, timeout, idle_timeout, credentials, pass_authorization, callers, breaker, health, place }
+    Target {
+        name,
+        url,
+        shape,
+        inspect,
+        defaults,
+        timeout,
+        idle_timeout,
+        credentials,
+        pass_authorization,
+        callers,
+        breaker,
+        link,
+        health,
+        place,
+    }
 }
 
 fn on_origin_of(url: &Uri, path: &PathAndQuery) -> Option<Uri> {
@@ -194,6 +212,7 @@ fn common(settings: &file::Target, listed_sources: &[&str], report: &mut Report<
         Some(file::Inspect::Skip) => Inspect::Skip,
         Some(file::Inspect::Required) | None => Inspect::Required,
     };
+    let link = link::compile(settings, report);
     Some(Common {
         inspect,
         health: settings.health.as_ref().and_then(|text| report.parsed(text, health_path)),
@@ -203,6 +222,7 @@ fn common(settings: &file::Target, listed_sources: &[&str], report: &mut Report<
         timeout: timeout?,
         idle_timeout: idle_timeout?,
         breaker: BreakerPolicy { failures: failures?, open_for: open_for? },
+        link: link?,
     })
 }
 

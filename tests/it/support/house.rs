@@ -23,6 +23,7 @@ use eliza_gatekeeper::server::{Listeners, serve};
 use eliza_gatekeeper::settings::{Environment, Settings};
 use eliza_gatekeeper::store::{CallQuery, CallRow, OpenOptions, Store, open};
 use eliza_gatekeeper::telemetry::logging::Log;
+use eliza_gatekeeper::tls::Locks;
 use eliza_gatekeeper::upkeep::Upkeep;
 use eliza_gatekeeper::upstream::Dial;
 use http::{HeaderMap, Method, StatusCode};
@@ -174,7 +175,8 @@ impl Plan {
         let clock = self.clock.map_or_else(Clock::system, Clock::Manual);
         let log = Log::unstarted(settings.log.level);
         let journal = Journal::open(&settings.journals(), policy.journal.limits, policy.journal.syncing, clock.clone()).unwrap();
-        let parts = Parts { policy, policies, store: Arc::clone(&store), journal, clock, dial: Dial::Network, log };
+        let locks = Locks::open(&settings.tls).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let parts = Parts { policy, policies, store: Arc::clone(&store), journal, clock, dial: Dial::Network, locks, log };
         let (gatekeeper, queues) = Gatekeeper::build(&settings, parts);
         let upkeep = Upkeep::start(&gatekeeper, queues, settings.database.migrate).await.unwrap();
         let (stop, stopping) = watch::channel(false);
@@ -192,7 +194,8 @@ impl Plan {
             serving,
             upkeep: Some(upkeep),
         };
-        eventually("the gatekeeper is ready", || async { house.get("/readyz").await.status == 200 }).await;
+        // Where operators look: that listener speaks plain HTTP whatever calls arrive over.
+        eventually("the gatekeeper is ready", || async { house.get_ops("/readyz", &[]).await.status == 200 }).await;
         house
     }
 }
