@@ -1,7 +1,7 @@
 //! What operators rely on about targets: who may call them, what they are sent, and that no secret goes astray.
 
-use eliza_gatekeeper::policy::Credentials;
 use eliza_gatekeeper::policy::load::Origin;
+use eliza_gatekeeper::policy::{Credentials, Inspect};
 
 use super::{Given, given, root, shipped_with};
 
@@ -116,7 +116,8 @@ fn what_is_not_judged_is_said_by_name_and_warned_of() {
     assert_eq!(inspects, [Inspect::Required, Inspect::Skip, Inspect::Skip, Inspect::Required]);
     let warned = ["up", "down"].map(|name| format!("p.toml:10: what direct calls to `{name}` carry is not judged"));
     assert_eq!(policy.warnings, warned);
-    let pattern = given([("p.toml", &text.replace("'up', 'down'", "'up-*'"))]).problems();
+    let pattern = text.replace("'up', 'down'", "'up-*'");
+    let pattern = given([("p.toml", pattern.as_str())]).problems();
     assert!(pattern.iter().any(|problem| problem.starts_with("p.toml:10:10: `up-*` is no name")), "{pattern:?}");
 }
 
