@@ -183,7 +183,7 @@ impl House {
 
     /// As the server does it: the call's id, the router, and the answer to its last byte.
     async fn send(&self, mut request: Request<Body>) -> u16 {
-        request.extensions_mut().insert(Arrival { id: CallId::new(), at: self.at, peer: PEER });
+        request.extensions_mut().insert(Arrival::new(CallId::new(), self.at, PEER));
         let answer = self.router.clone().oneshot(request).await.unwrap();
         let status = answer.status().as_u16();
         let mut body = answer.into_body();

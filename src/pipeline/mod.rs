@@ -4,6 +4,7 @@
 
 mod explain;
 pub mod fixer;
+mod forward;
 mod retrace;
 mod route;
 mod schema;
@@ -11,7 +12,7 @@ mod schema;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use tokio::sync::Semaphore;
 
 use crate::call::{CUT, Head};
@@ -27,11 +28,11 @@ use crate::identity::{Caller, KeyHash, Secret};
 use crate::live::{Live, Snapshot};
 use crate::policy::{Target, WhenFull};
 use crate::record::{Recorder, Trail};
-use crate::upstream::{Order, Outgoing, Settled, Towards, Tunnels, Upstream, settle, shape};
+use crate::upstream::{Settled, Towards, Tunnels, Upstream};
 use crate::verdict::{AuthFault, Denial, Failure, GateName, Refusal, Standings, Verdict};
 
 use fixer::Fixer;
-use route::{Onward, Route, Sent, Unread};
+use route::{Onward, Route, Unread};
 use schema::Checking;
 
 pub use explain::{Asked, Decision, Explanation, Question, Step};
@@ -289,37 +290,6 @@ impl Pipeline {
             done
         });
         done.await.map_err(|_| Failure::Internal)
-    }
-
-    async fn forward(&self, admitted: Admitted<'_>, head: &Head, headers: &HeaderMap, trail: &mut Trail) -> Result<Settled, Refusal> {
-        let Admitted { caller, target, onward: Onward { form, memory }, .. } = admitted;
-        let (towards, timeout) = (self.towards(&caller, head), target.timeout);
-        let (method, rest, body) = match form {
-            Sent::Shaped(envelope) => (Method::POST, "", Outgoing::Shaped(shape::body(&target, &envelope))),
-            Sent::AsItCame { method, rest, body } => (method.clone(), rest, body),
-        };
-        let is_shaped = matches!(body, Outgoing::Shaped(_));
-        let order = Order { head, target: &target, method, rest, headers, body, towards, timeout };
-        let began = self.clock.monotonic_nanos();
-        let settled = match self.upstream.forward(order).await {
-            Ok(answer) if is_shaped => Ok(settle(answer, &target, head.id).await),
-            Ok(answer) => Ok(Settled::AsIs(answer)),
-            Err(failure) => Err(failure.into()),
-        };
-        trail.note().upstream = Some(self.since(began));
-        drop(memory);
-        settled
-    }
-
-    /// Whose credentials a target is shown on this caller's behalf.
-    fn towards(&self, caller: &Authenticated, head: &Head) -> Towards {
-        let shown = [&head.credentials.bearer, &head.credentials.apikey];
-        let service_key = shown.iter().any(|token| token.as_ref().is_some_and(|token| self.service_role == Some(token.hash())));
-        match caller.caller() {
-            Caller::Source { .. } | Caller::ServiceRole { .. } if service_key => Towards::InjectedAlone,
-            Caller::Source { .. } | Caller::ServiceRole { .. } => Towards::Injected,
-            Caller::Stranger { .. } => self.strangers_towards,
-        }
     }
 
     fn since(&self, began: u64) -> Duration {

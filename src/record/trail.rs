@@ -21,7 +21,7 @@ use super::notes::{Ending, Notes, WouldDeny};
 use crate::call::Traffic;
 use crate::identity::{Caller, TargetName};
 use crate::journal::{Class, Durable};
-use crate::telemetry::metrics::{GateLabel, Metrics, OutcomeLabel};
+use crate::telemetry::metrics::{DoorLabel, GateLabel, Metrics, OutcomeLabel};
 use crate::verdict::{Denial, Failure, GateName, Refusal, SqlFinding};
 
 /// How long an answer waits for the disk at most.
@@ -114,6 +114,7 @@ impl Trail {
         let metrics = self.recorder.metrics();
         metrics.in_flight.dec();
         metrics.calls.get_or_create(&OutcomeLabel { outcome: ending.label() }).inc();
+        metrics.calls_by_door.get_or_create(&DoorLabel { door: self.notes.door }).inc();
         metrics.call_seconds.observe(took.as_secs_f64());
         if let Some(upstream) = self.notes.upstream {
             metrics.target_seconds.observe(upstream.as_secs_f64());

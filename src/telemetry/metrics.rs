@@ -44,6 +44,12 @@ pub struct RoundLabel {
     pub outcome: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct DoorLabel {
+    /// `envelope` or `direct`.
+    pub door: &'static str,
+}
+
 macro_rules! metrics {
     ($($field:ident: $kind:ty = $make:expr, $name:literal, $help:literal;)*) => {
         #[derive(Debug)]
@@ -71,6 +77,7 @@ const BYTES: [f64; 8] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1
 
 metrics! {
     calls: Family<OutcomeLabel, Counter> = Family::default(), "calls", "Calls by how they ended: answered by their target, or the code of the refusal";
+    calls_by_door: Family<DoorLabel, Counter> = Family::default(), "calls_by_door", "Calls by the door they came through: envelope or direct";
     would_deny: Family<GateLabel, Counter> = Family::default(), "would_deny", "Denials that did not stand because the gate only observes";
     call_seconds: Histogram = Histogram::new(SECONDS), "call_seconds", "From a call's arrival to the last byte of its answer";
     target_seconds: Histogram = Histogram::new(SECONDS), "target_seconds", "What of it was spent waiting for the target's head";

@@ -87,6 +87,8 @@ async fn every_method_passes_with_path_query_headers_and_body() {
             assert_eq!(metadata[member], value, "{method} {member}");
         }
     }
+    let metrics = house.metrics().await;
+    assert!(metrics.contains("gatekeeper_calls_by_door_total{door=\"direct\"} 6\n"), "{metrics}");
     let counted = rows(&house.database, "select endpoint, request_count from rate_limits order by endpoint").await;
     let counts = ["DELETE", "GET", "PATCH", "POST", "PUT", "REPORT"].map(|method| vec![format!("get-embedding:{method}"), "1".to_owned()]);
     assert_eq!(counted, counts);

@@ -7,6 +7,7 @@ use serde::de::DeserializeSeed;
 
 use super::super::fields::{Fields, Under};
 use super::super::{Contents, SqlText, legible};
+use super::pieces::Bare;
 use super::visit::{Node, Role};
 use super::walk::Walk;
 use super::{MARKS, ambiguous, embedded};
@@ -55,8 +56,9 @@ fn json<'de>(walk: &mut Walk<'de, '_>, body: &'de [u8]) -> Result<(), Failure> {
     if let Some(disguise) = disguise(body) {
         return Err(ambiguous(disguise.to_owned()));
     }
-    // Most of what is no JSON says so at once; numbers and words alone hold nothing.
-    if !matches!(body.trim_ascii_start().first(), Some(b'{' | b'[' | b'"')) {
+    // Most of what is no JSON says so at once.
+    let begins = |byte: &u8| matches!(byte, b'{' | b'[' | b'"' | b'-' | b't' | b'f' | b'n') || byte.is_ascii_digit();
+    if !body.iter().find(|byte| !is_between(char::from(**byte))).is_some_and(begins) {
         return Ok(());
     }
     let start = walk.mark();
@@ -80,17 +82,37 @@ fn json<'de>(walk: &mut Walk<'de, '_>, body: &'de [u8]) -> Result<(), Failure> {
 /// Value by value, as far as there are any: some take the first and leave the rest, and some take line after line.
 fn loosely(walk: &mut Walk<'_, '_>, text: &str) -> Result<(), Failure> {
     let mut rest = text;
-    while !rest.is_empty() {
+    loop {
+        rest = behind_scalars(rest);
+        if !rest.starts_with(['{', '[', '"']) {
+            return Ok(());
+        }
         let start = walk.mark();
         match embedded::value(walk, rest, Under::Nothing)? {
             Some(behind) => rest = behind,
             None => {
                 walk.back_to(&start);
-                break;
+                return Ok(());
             }
         }
     }
-    Ok(())
+}
+
+/// Numbers and words hold nothing, but there may be more behind them.
+fn behind_scalars(text: &str) -> &str {
+    let mut rest = text.trim_start_matches(is_between);
+    loop {
+        let (word, behind) = rest.split_at_checked(rest.find(is_between).unwrap_or(rest.len())).unwrap_or((rest, ""));
+        if word != "null" && Bare::parse(word).is_none() {
+            return rest;
+        }
+        rest = behind.trim_start_matches(is_between);
+    }
+}
+
+/// What stands between values: blanks, and the mark of RFC 7464.
+fn is_between(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{1e}')
 }
 
 /// Names and values, as a form and a query have them. Values of one name are the items of an array.

@@ -14,6 +14,8 @@ use super::{send, with_bare};
 use crate::support::house::House;
 use crate::support::rows::rows;
 
+type Headers<'a> = &'a [(&'a str, &'a str)];
+
 fn gzip(text: &str) -> Vec<u8> {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(text.as_bytes()).unwrap();
@@ -30,7 +32,7 @@ async fn dangerous_sql_is_refused_wherever_a_target_may_find_it() {
     let house = House::open().await;
     const JSON: &str = r#"{"deep": {"SQL": "DROP TABLE users"}}"#;
     let form = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
-    let table: Vec<(&str, &str, &[(&str, &str)], Vec<u8>, &str)> = vec![
+    let table: Vec<(&str, &str, Headers<'_>, Vec<u8>, &str)> = vec![
         ("JSON", "", &[("content-type", "application/json")], JSON.into(), "/deep/SQL"),
         ("JSON that is called a text", "", &[("content-type", "text/plain")], JSON.into(), "/deep/SQL"),
         ("JSON that is called an image", "", &[("content-type", "image/png")], JSON.into(), "/deep/SQL"),
@@ -44,6 +46,8 @@ async fn dangerous_sql_is_refused_wherever_a_target_may_find_it() {
         ("JSON with no number", "", &[], br#"{"n": NaN, "sql": "DROP TABLE users"}"#.into(), "/sql"),
         ("JSON and more", "", &[], br#"{"sql": "DROP TABLE users"} and more"#.into(), "/sql"),
         ("JSON line by line", "", &[], b"{\"sql\": \"SELECT 1\"}\n{\"sql\": \"DROP TABLE users\"}\n".to_vec(), "/sql"),
+        ("JSON behind a number and a word", "", &[], b"1\nnull {\"sql\": \"DROP TABLE users\"}".to_vec(), "/sql"),
+        ("JSON behind a mark of its own", "", &[], b"\x1e{\"sql\": \"DROP TABLE users\"}\n".to_vec(), "/sql"),
         ("JSON that is not all UTF-8", "", &[], b"{\"a\": \"\xff\", \"sql\": \"DROP TABLE users\"}".to_vec(), "/sql"),
         ("JSON in gzip", "", &[("content-encoding", "gzip")], gzip(JSON), "/deep/SQL"),
         ("a form", "", &form, b"a=1&Sql=DROP%20TABLE+users".to_vec(), "/Sql"),
@@ -70,7 +74,7 @@ async fn dangerous_sql_is_refused_wherever_a_target_may_find_it() {
 async fn what_is_harmless_prose_or_no_json_goes_on_byte_for_byte() {
     let house = House::open().await;
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    let table: Vec<(&str, &str, &[(&str, &str)], Vec<u8>)> = vec![
+    let table: Vec<(&str, &str, Headers<'_>, Vec<u8>)> = vec![
         ("nothing", "", &[], vec![]),
         ("ordinary SQL", "?sql=select+1", &[], br#"{ "sql" : "SELECT 1" }"#.to_vec()),
         (
@@ -81,6 +85,8 @@ async fn what_is_harmless_prose_or_no_json_goes_on_byte_for_byte() {
         ),
         ("prose by its place in the payload", "", &[], br#"{"title": "DROP TABLE users"}"#.to_vec()),
         ("text", "", &[("content-type", "text/plain")], b"DROP TABLE users".to_vec()),
+        ("text with a word in quotes", "", &[], b"never say \"DROP TABLE users\" to it".to_vec()),
+        ("a number and more", "", &[], b"1, 2 \"DROP TABLE users\"".to_vec()),
         ("a file with a quote in front", "", &[("content-type", "text/csv")], b"\"name\",\"of\"\n\"a\",\"b\"\n".to_vec()),
         ("bytes", "", &[("content-type", "application/octet-stream")], (0..=255).cycle().take(100_000).collect()),
         ("bytes that begin as UTF-16 does", "", &[], b"\xff\xfe{\0not JSON".to_vec()),
@@ -108,7 +114,7 @@ async fn an_encoding_is_taken_off_and_what_cannot_be_judged_is_refused() {
     let many_texts = json!(vec!["select 1"; 20_000]).to_string();
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let with_mark = [b"\xef\xbb\xbf", body.as_bytes()].concat();
-    let table: Vec<(&str, &[(&str, &str)], Vec<u8>, u16, &str)> = vec![
+    let table: Vec<(&str, Headers<'_>, Vec<u8>, u16, &str)> = vec![
         ("an unknown encoding", &[("content-encoding", "compress")], body.into(), 415, "unsupported_encoding"),
         ("no gzip", &[("content-encoding", "gzip")], body.into(), 400, "bad_encoding"),
         ("more than the bound", &[], vec![b'x'; 65_537], 413, "body_too_large"),

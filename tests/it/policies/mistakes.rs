@@ -67,6 +67,8 @@ fn every_kind_of_mistake_is_named_with_its_line() {
         ("[[target]]\nnames = ['u']\ncallers = []", "7:11", "would shut everyone out"),
         ("[[target]]\nnames = ['u']\ncallers = ['b']", "7:12", "no listed source is called `b`"),
         ("[[target]]\nnames = ['u']\ndefaults = { at = 2026-01-01 }", "7:14", "has no JSON form"),
+        ("[target_defaults]\ninspect = 'skip'", "6:11", "what is not judged is said target by target"),
+        ("[target_defaults]\ninspect = 'sometimes'", "6:11", "unknown value `sometimes`"),
         ("[target_defaults]\nnames = ['u']", "6:9", "names have no place in [target_defaults]"),
         ("[[target]]\nnames = ['u']\nhealth = 'healthz'", "7:10", "`healthz` is no path"),
         ("[[target]]\nnames = ['u']\nhealth = '/a//b'", "7:10", "is no path"),
