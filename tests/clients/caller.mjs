@@ -1,5 +1,5 @@
 // What every script here has in common with the test that runs it: its arguments come as one JSON text, what it sees goes out as lines
-// of JSON, and further wishes come in as lines of JSON.
+// of JSON, the first of them when its packages are loaded, and further wishes come in as lines of JSON. Imported last, for that reason.
 import { createInterface } from 'node:readline'
 
 export const given = JSON.parse(process.argv[2])
@@ -14,3 +14,5 @@ export function obey(act) {
 }
 
 export const base64 = (bytes) => Buffer.from(bytes).toString('base64')
+
+tell({ ready: true })

@@ -60,13 +60,13 @@ struct Supabase(ClientScript);
 
 impl Supabase {
     /// With the project's key, and the gatekeeper's headers for this source.
-    fn of(house: &House, source: &str) -> Self {
-        Self::with(house, ANON, &json!({"x-eliza-key": KEY, "x-eliza-source": source}), None)
+    async fn of(house: &House, source: &str) -> Self {
+        Self::with(house, ANON, &json!({"x-eliza-key": KEY, "x-eliza-source": source}), None).await
     }
 
-    fn with(house: &House, key: &str, headers: &Value, token: Option<&str>) -> Self {
+    async fn with(house: &House, key: &str, headers: &Value, token: Option<&str>) -> Self {
         let given = json!({"url": format!("http://{}", house.data), "key": key, "headers": headers, "token": token});
-        Self(ClientScript::start("supabase.mjs", &given))
+        Self(ClientScript::start("supabase.mjs", &given).await)
     }
 
     /// `options` are those of `invoke`, but for the body, which is described.

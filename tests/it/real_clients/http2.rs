@@ -18,7 +18,7 @@ async fn a_hundred_streams_share_a_connection() {
         "url": format!("http://{}", house.data), "path": "/functions/v1/get-embedding", "streams": STREAMS, "body": "{\"text\":\"hi\"}",
         "headers": {"x-eliza-key": KEY, "x-eliza-source": "agent-manager", "content-type": "application/json"},
     });
-    let mut client = ClientScript::start("http2.mjs", &given);
+    let mut client = ClientScript::start("http2.mjs", &given).await;
     // All of them are at the target before any is answered.
     let arrived = house.targets.arrival("get-embedding", STREAMS).await;
     gate.open();

@@ -54,7 +54,7 @@ async fn fetch_reads_each_event_as_it_comes() {
     let house = dripping(&gate).await;
     let url = format!("http://{}/functions/v1/openai-chat", house.data);
     let headers = json!({"x-eliza-key": KEY, "x-eliza-source": "lovable-chat", "content-type": "application/json"});
-    let mut fetch = ClientScript::start("fetch.mjs", &json!({"url": url, "headers": headers, "body": BODY}));
+    let mut fetch = ClientScript::start("fetch.mjs", &json!({"url": url, "headers": headers, "body": BODY})).await;
     assert_eq!(fetch.tells().await, json!({"status": 200, "type": "text/event-stream"}));
     for event in EVENTS {
         gate.let_one();

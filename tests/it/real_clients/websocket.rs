@@ -1,5 +1,6 @@
 //! A WebSocket between a client and a target that know nothing of the gatekeeper, but for its two headers.
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::client_script::ClientScript;
@@ -12,7 +13,7 @@ struct World {
 
 impl World {
     async fn open() -> Self {
-        let mut target = ClientScript::start("echo.mjs", &json!({}));
+        let mut target = ClientScript::start("echo.mjs", &json!({})).await;
         let port = target.tells().await["port"].clone();
         let policy = format!(
             "[target_defaults]\nurl = \"http://127.0.0.1:{port}/{{target}}\"\ncredentials = \"none\"\n\n\
@@ -21,17 +22,17 @@ impl World {
         Self { house: House::plan().policy("targets.toml", &policy).open().await, target }
     }
 
-    fn client(&self, path: &str, key: &str) -> ClientScript {
+    async fn client(&self, path: &str, key: &str) -> ClientScript {
         let url = format!("ws://{}/functions/v1/{path}", self.house.data);
         let headers = json!({"x-eliza-key": key, "x-eliza-source": "gemini-chat", "cookie": "a=b", "authorization": "Bearer mine"});
-        ClientScript::start("websocket.mjs", &json!({"url": url, "headers": headers, "protocols": ["chat.v1", "chat.v2"]}))
+        ClientScript::start("websocket.mjs", &json!({"url": url, "headers": headers, "protocols": ["chat.v1", "chat.v2"]})).await
     }
 }
 
 #[tokio::test]
 async fn whatever_is_said_comes_back() {
     let mut world = World::open().await;
-    let mut client = world.client("voice/room/7?lang=de", KEY);
+    let mut client = world.client("voice/room/7?lang=de", KEY).await;
     assert_eq!(client.tells().await, json!({"open": "chat.v2"}), "the target's choice");
     let asked = world.target.tells().await;
     assert_eq!((&asked["path"], &asked["headers"]["cookie"]), (&json!("/voice/room/7?lang=de"), &json!("a=b")));
@@ -61,7 +62,7 @@ async fn whatever_is_said_comes_back() {
 #[tokio::test]
 async fn many_talk_at_once_and_one_that_vanishes_is_noticed() {
     let mut world = World::open().await;
-    let mut clients: Vec<_> = (0..5).map(|_| world.client("voice", KEY)).collect();
+    let mut clients = join_all((0..5).map(|_| world.client("voice", KEY))).await;
     for (number, client) in clients.iter_mut().enumerate() {
         assert_eq!(client.tells().await, json!({"open": "chat.v2"}));
         world.target.tells().await;
@@ -83,7 +84,7 @@ async fn the_gates_stand_before_it() {
         ("nobody", KEY, "Unexpected server response: 404", json!("unknown_target")),
     ];
     for (path, key, message, _) in &refusals {
-        assert_eq!(world.client(path, key).tells().await, json!({"error": message}), "{path}");
+        assert_eq!(world.client(path, key).await.tells().await, json!({"error": message}), "{path}");
     }
     let codes: Vec<_> = world.house.records().await.into_iter().map(|row| row.metadata["code"].clone()).collect();
     assert_eq!(codes, refusals.map(|(.., code)| code));

@@ -8,7 +8,7 @@ use crate::support::targets::{Conduct, Gate, Targets};
 #[tokio::test]
 async fn each_kind_of_answer_is_read_as_what_it_is() {
     let house = plan().open().await;
-    let mut client = Supabase::of(&house, SOURCE);
+    let mut client = Supabase::of(&house, SOURCE).await;
     let form = "--b\r\ncontent-disposition: form-data; name=\"a\"\r\n\r\nGr\u{fc}\u{df}e\r\n--b--\r\n";
     let kinds = [
         ("application/json", r#"{"n":1.50,"text":"Grüße"}"#.as_bytes(), json!({"n": 1.5, "text": "Grüße"})),
@@ -38,7 +38,7 @@ async fn each_kind_of_answer_is_read_as_what_it_is() {
 async fn large_binary_answers_arrive_whole() {
     const SIZE: usize = 5 << 20;
     let house = answering("brain", Conduct::Large(SIZE)).await;
-    let answer = Supabase::of(&house, SOURCE).post("brain", &json!({"a": 1})).await;
+    let answer = Supabase::of(&house, SOURCE).await.post("brain", &json!({"a": 1})).await;
     assert_eq!(answer["data"]["blob"].as_str().unwrap().len(), SIZE.div_ceil(3) * 4);
     assert_eq!(recorded(&house, &answer).await["response_bytes"], json!(SIZE));
 }
@@ -50,7 +50,7 @@ async fn a_stream_of_events_is_read_as_it_comes() {
     let gate = Gate::shut();
     let drip = Conduct::Drip { gate: gate.clone(), content_type: "text/event-stream", pieces: PIECES.to_vec() };
     let house = plan().targets(Targets::like_the_platform().but("brain", drip.clone()).but("streaming-brain", drip)).open().await;
-    let mut client = Supabase::of(&house, SOURCE);
+    let mut client = Supabase::of(&house, SOURCE).await;
     for target in ["brain", "streaming-brain"] {
         client.begin(target, &json!({}), &json!({"json": {"stream": true}})).await;
         let begun = client.0.tells().await;
@@ -69,7 +69,7 @@ async fn a_stream_of_events_is_read_as_it_comes() {
 #[tokio::test]
 async fn errors_of_functions_are_theirs() {
     let house = plan().open().await;
-    let mut client = Supabase::of(&house, SOURCE);
+    let mut client = Supabase::of(&house, SOURCE).await;
     for (status, content_type, body) in
         [(500, "text/html", "<h1>oops</h1>"), (422, "application/json", r#"{"code":"bad"}"#), (401, "text/plain", "")]
     {
@@ -89,7 +89,7 @@ async fn errors_of_functions_are_theirs() {
 async fn whoever_does_not_wait_is_recorded() {
     let gate = Gate::shut();
     let house = answering("brain", Conduct::Hang(gate)).await;
-    let mut client = Supabase::of(&house, SOURCE);
+    let mut client = Supabase::of(&house, SOURCE).await;
     client.begin("brain", &json!({}), &json!({"json": {"a": 1}})).await;
     house.targets.arrival("brain", 1).await;
     client.0.wish(&json!({"abort": true})).await;
@@ -102,7 +102,7 @@ async fn whoever_does_not_wait_is_recorded() {
 #[tokio::test]
 async fn nobody_there_is_a_fetch_error() {
     let house = plan().open().await;
-    let mut client = Supabase::of(&house, SOURCE);
+    let mut client = Supabase::of(&house, SOURCE).await;
     house.close().await;
     let answer = client.post("brain", &json!({"a": 1})).await;
     assert_eq!((&answer["data"], &answer["error"]["kind"]), (&Value::Null, &json!("FunctionsFetchError")), "{answer}");

@@ -21,7 +21,7 @@ fn refusal(answer: &Value, status: u16) -> Value {
 async fn strangers_are_401() {
     let house = plan().open().await;
     for headers in [json!({}), json!({"x-eliza-source": SOURCE}), json!({"x-eliza-key": "wrong", "x-eliza-source": SOURCE})] {
-        let answer = Supabase::with(&house, ANON, &headers, None).post("brain", &json!({"a": 1})).await;
+        let answer = Supabase::with(&house, ANON, &headers, None).await.post("brain", &json!({"a": 1})).await;
         assert_eq!(refusal(&answer, 401)["code"], "unauthorized", "{headers}");
         assert_eq!(recorded(&house, &answer).await["source"], "unauthenticated");
     }
@@ -31,7 +31,7 @@ async fn strangers_are_401() {
 #[tokio::test]
 async fn dangerous_sql_is_403_wherever_it_stands() {
     let house = plan().open().await;
-    let mut client = Supabase::of(&house, SOURCE);
+    let mut client = Supabase::of(&house, SOURCE).await;
     let dangerous = [
         ("brain", json!({}), json!({"json": {"sql": "DROP TABLE users"}})),
         ("brain", json!({}), json!({"json": {"steps": [{"query": "drop table users"}]}})),
@@ -52,7 +52,7 @@ async fn dangerous_sql_is_403_wherever_it_stands() {
 #[tokio::test]
 async fn a_target_for_others_is_403_and_an_unknown_one_404() {
     let house = plan().open().await;
-    let mut client = Supabase::of(&house, SOURCE);
+    let mut client = Supabase::of(&house, SOURCE).await;
     let others = client.post("closed-shop", &json!({})).await;
     assert_eq!(refusal(&others, 403)["code"], "caller_not_allowed");
     let unknown = client.post("nobody-knows-it", &json!({})).await;
@@ -64,7 +64,7 @@ async fn a_target_for_others_is_403_and_an_unknown_one_404() {
 #[tokio::test]
 async fn beyond_the_limit_is_429_with_the_time_to_wait() {
     let house = plan().at(&ManualClock::at(midnight())).open().await;
-    let mut client = Supabase::of(&house, "hasty");
+    let mut client = Supabase::of(&house, "hasty").await;
     for left in ["1", "0"] {
         let answer = client.post("brain", &json!({"a": 1})).await;
         assert_eq!((&answer["status"], &answer["headers"]["x-ratelimit-remaining"]), (&json!(200), &json!(left)));
@@ -80,7 +80,7 @@ async fn beyond_the_limit_is_429_with_the_time_to_wait() {
 async fn a_target_that_fails_is_told_from_the_gatekeeper() {
     let house = plan().open().await;
     house.targets.let_be("brain", Conduct::reset());
-    let answer = Supabase::of(&house, SOURCE).post("brain", &json!({"a": 1})).await;
+    let answer = Supabase::of(&house, SOURCE).await.post("brain", &json!({"a": 1})).await;
     assert_eq!(refusal(&answer, 502)["code"], "upstream_reset");
     assert!(!answer.to_string().contains(KEY));
 }

@@ -17,7 +17,7 @@ async fn arrived(house: &House, target: &str) -> Received {
 #[tokio::test]
 async fn bodies_of_every_kind_arrive_as_they_were_sent() {
     let house = plan().open().await;
-    let mut client = Supabase::of(&house, SOURCE);
+    let mut client = Supabase::of(&house, SOURCE).await;
     let every_byte: Vec<u8> = (0..=255).cycle().take(2000).collect();
     for target in ["brain", "streaming-brain"] {
         let json = json!({"messages": [{"role": "user", "content": "Grüße — drop by the table"}], "n": 1e21, "nothing": null});
@@ -47,7 +47,7 @@ async fn bodies_of_every_kind_arrive_as_they_were_sent() {
 #[tokio::test]
 async fn forms_and_files_arrive() {
     let house = plan().open().await;
-    let mut client = Supabase::of(&house, SOURCE);
+    let mut client = Supabase::of(&house, SOURCE).await;
     let form =
         json!({"form": {"title": "Drop me a line; thanks", "file": {"file": "a,b\r\n1,2\r\n", "name": "table.csv", "type": "text/csv"}}});
     for target in ["brain", "streaming-brain"] {
@@ -67,7 +67,7 @@ async fn forms_and_files_arrive() {
 #[tokio::test]
 async fn every_method_arrives_with_path_and_query() {
     let house = plan().open().await;
-    let mut client = Supabase::of(&house, SOURCE);
+    let mut client = Supabase::of(&house, SOURCE).await;
     for target in ["brain", "streaming-brain"] {
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             let body = if method == "GET" { json!({}) } else { json!({"json": {"method": method}}) };
@@ -89,7 +89,7 @@ async fn every_method_arrives_with_path_and_query() {
 async fn headers_and_region_arrive() {
     let house = plan().open().await;
     let options = json!({"region": "eu-central-1", "headers": {"x-request-id": "r-1", "idempotency-key": "i-1", "Content-Type": "application/x-ndjson"}});
-    Supabase::of(&house, SOURCE).invoke("brain", &options, &json!({"text": "{}\n{}\n"})).await;
+    Supabase::of(&house, SOURCE).await.invoke("brain", &options, &json!({"text": "{}\n{}\n"})).await;
     let received = arrived(&house, "brain").await;
     let expected =
         [("x-region", "eu-central-1"), ("x-request-id", "r-1"), ("idempotency-key", "i-1"), ("content-type", "application/x-ndjson")];
@@ -106,7 +106,7 @@ async fn whose_credentials_a_target_sees_is_policy() {
     let ours = json!({"x-eliza-key": KEY, "x-eliza-source": SOURCE});
     let service = format!("Bearer {SERVICE_KEY}");
     for (token, passed) in [(None, format!("Bearer {ANON}")), (Some(USER_TOKEN), format!("Bearer {USER_TOKEN}"))] {
-        let mut client = Supabase::with(&house, ANON, &ours, token);
+        let mut client = Supabase::with(&house, ANON, &ours, token).await;
         for (target, bearer, apikey) in [("brain", &service, SERVICE_KEY), ("own-door", &passed, ANON)] {
             let answer = client.post(target, &json!({"a": 1})).await;
             assert_eq!((&answer["status"], &answer["error"]), (&json!(200), &Value::Null), "{target}");
@@ -122,7 +122,7 @@ async fn whose_credentials_a_target_sees_is_policy() {
 #[tokio::test]
 async fn the_service_role_key_is_enough() {
     let house = answering("own-door", Conduct::json(200, &json!({}))).await;
-    let mut client = Supabase::with(&house, SERVICE_KEY, &json!({}), None);
+    let mut client = Supabase::with(&house, SERVICE_KEY, &json!({}), None).await;
     let answer = client.post("brain", &json!({"a": 1})).await;
     assert_eq!(answer["error"], Value::Null);
     assert_eq!(recorded(&house, &answer).await["source"], "service_role");
@@ -135,7 +135,7 @@ async fn the_service_role_key_is_enough() {
 #[tokio::test]
 async fn the_envelope_is_a_function_too() {
     let house = plan().open().await;
-    let answer = Supabase::of(&house, SOURCE).post("eliza-gatekeeper", &json!({"target": "brain", "payload": {"a": 1}})).await;
+    let answer = Supabase::of(&house, SOURCE).await.post("eliza-gatekeeper", &json!({"target": "brain", "payload": {"a": 1}})).await;
     assert_eq!(answer["error"], Value::Null);
     assert_eq!(arrived(&house, "brain").await.json(), json!({"a": 1}));
     assert_eq!(recorded(&house, &answer).await["door"], "envelope");

@@ -1,5 +1,5 @@
 //! A target that reads HTTP/1.1 by the letter: what admits a second reading is a fault, because some other server would read it the
-//! other way. It answers every request, and keeps the bytes of all of them.
+//! other way. It answers every request, by the letter too unless a test says otherwise, and keeps the bytes of all of them.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -35,6 +35,7 @@ struct Heard {
     requests: Vec<Request>,
     faults: Vec<String>,
     bytes: Vec<u8>,
+    answer: Option<&'static str>,
 }
 
 pub struct StrictTarget {
@@ -64,6 +65,11 @@ impl StrictTarget {
         std::mem::take(&mut heard.requests)
     }
 
+    /// The next request is answered with these bytes, and the connection goes on.
+    pub fn answer_next(&self, bytes: &'static str) {
+        self.heard.lock().unwrap().answer = Some(bytes);
+    }
+
     /// Whether this text is anywhere in all that ever came, in any letter case.
     pub fn was_told(&self, text: &str) -> bool {
         let heard = self.heard.lock().unwrap();
@@ -91,8 +97,12 @@ async fn serve(mut stream: TcpStream, heard: Arc<Mutex<Heard>>) {
         match read(&unread) {
             Ok(Some((request, length))) => {
                 unread.drain(..length);
-                heard.lock().unwrap().requests.push(request);
-                if stream.write_all(ANSWER).await.is_err() {
+                let answer = {
+                    let mut heard = heard.lock().unwrap();
+                    heard.requests.push(request);
+                    heard.answer.take().map_or(ANSWER, str::as_bytes)
+                };
+                if stream.write_all(answer).await.is_err() {
                     return;
                 }
             }
