@@ -91,6 +91,7 @@ mod tests {
             proxy: proxy.map(|proxy| proxy.parse().unwrap()),
         };
         let head = Head {
+            certificate: None,
             id: CallId::new(),
             at: Timestamp::default(),
             peer: peer.parse().unwrap(),

@@ -191,7 +191,8 @@ fn passes(name: &HeaderName, target: &Target, towards: Towards) -> bool {
     let own_authorization = own_credentials || towards == Towards::OwnAuthorizationOnly;
     match name.as_str() {
         "authorization" => own_authorization,
-        "x-eliza-key" => false,
+        // What stands in the latter two is a proxy's word on who called it (RFC 9440), and nobody's here.
+        "x-eliza-key" | "client-cert" | "client-cert-chain" => false,
         "apikey" => own_credentials,
         eliza if eliza.starts_with("x-eliza-") => own_credentials,
         _ => true,
