@@ -1,6 +1,7 @@
 //! What the tests stand on.
 
 pub mod client;
+pub mod disk;
 pub mod house;
 pub mod line;
 pub mod operator;
