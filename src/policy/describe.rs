@@ -41,7 +41,7 @@ pub fn describe(policy: &Policy) -> Value {
         "schema": of_schema(schema),
         "blocks": blocks.iter().map(block).collect::<Vec<_>>(),
         "body": {
-            "max": size_in_words(body.max_bytes),
+            "max": size_in_words(u64::try_from(body.max_bytes).unwrap_or(u64::MAX)),
             "read_timeout": in_words(body.read_timeout),
             "max_hops": body.max_hops,
         },
@@ -51,7 +51,7 @@ pub fn describe(policy: &Policy) -> Value {
                 Syncing::Always => "always".to_owned(),
                 Syncing::Interval(interval) => in_words(interval),
             },
-            "size": size_in_words(usize::try_from(journal.limits.bytes).unwrap_or(usize::MAX)),
+            "size": size_in_words(journal.limits.bytes),
             "when_full": journal.when_full.as_str(),
         },
         "retention": of_retention(retention),

@@ -274,9 +274,50 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures_util::stream::iter;
+    use futures_util::task::noop_waker;
+    use http_body_util::{BodyExt, Full, StreamBody};
+
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::clock::{Clock, Timestamp};
     use crate::identity::CallId;
+    use crate::journal::{Journal, Limits, Syncing};
+
+    fn notes() -> Notes {
+        Notes::new(CallId::new(), Timestamp::default(), [192, 0, 2, 7].into(), "envelope")
+    }
+
+    /// What a body gives now, without waiting.
+    fn poll<B: Body<Data = Bytes, Error = Infallible> + Unpin>(body: &mut Recorded<B>) -> Poll<Option<Bytes>> {
+        let frame = Pin::new(body).poll_frame(&mut Context::from_waker(&noop_waker()));
+        frame.map(|frame| frame.map(|frame| frame.unwrap().into_data().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn the_last_of_an_answer_leaves_once_the_disk_has_its_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, _reader) = Journal::open(directory.path(), Limits::default(), Syncing::Always, Clock::system()).unwrap();
+        let recorder = Recorder::new(journal.clone(), Arc::default());
+        let trail = || Trail::new(notes(), recorder.clone());
+        let [one, two] = ["one", "two"].map(Bytes::from);
+        let mut whole = Recorded::new(Full::new(one.clone()), trail(), 200).await;
+        let frames = [one.clone(), two.clone()].map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+        let mut stream = Recorded::new(StreamBody::new(iter(frames)), trail(), 200).await;
+        {
+            let _held = journal.hold_syncs();
+            assert_eq!(poll(&mut whole), Poll::Pending);
+            assert_eq!((poll(&mut stream), poll(&mut stream)), (Poll::Ready(Some(one.clone())), Poll::Ready(Some(two))));
+            assert_eq!(poll(&mut stream), Poll::Pending, "only the end waits");
+            assert_eq!(journal.standing().waiting, 2, "both are in the journal");
+            assert_eq!((poll(&mut whole), poll(&mut stream)), (Poll::Pending, Poll::Pending));
+        }
+        assert_eq!(whole.frame().await.unwrap().unwrap().into_data().unwrap(), one);
+        assert!(stream.frame().await.is_none() && whole.frame().await.is_none());
+        assert_eq!((journal.standing().waiting, recorder.metrics().journal_unconfirmed.get()), (2, 0));
+    }
 
     #[test]
     fn a_call_whose_body_was_read_counts_in_the_sizes_of_bodies() {
@@ -284,8 +325,7 @@ mod tests {
         let recorder = Recorder::within(directory.path());
         let metrics = Arc::clone(&recorder.metrics);
         for request_bytes in [0, 496] {
-            let notes = Notes::new(CallId::new(), Timestamp::default(), [192, 0, 2, 7].into(), "envelope");
-            drop(Trail::new(Notes { request_bytes, ..notes }, recorder.clone()));
+            drop(Trail::new(Notes { request_bytes, ..notes() }, recorder.clone()));
         }
         let text = metrics.render();
         assert!(text.contains("gatekeeper_request_bytes_count 1\n"), "{text}");

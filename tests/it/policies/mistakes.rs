@@ -82,6 +82,11 @@ fn every_kind_of_mistake_is_named_with_its_line() {
         // The gatekeeper itself.
         ("[body]\nmax = '10MB'", "6:7", "is no size"),
         ("[body]\nmax_hops = 0", "6:12", "write 1 or more"),
+        ("[journal]\nsync = 'daily'", "6:8", "is no way to sync"),
+        ("[journal]\nsync = '30d'", "6:8", "too long: at most 1m here"),
+        ("[journal]\nsize = '512KiB'", "6:8", "too little for a journal"),
+        ("[journal]\nsize = '17TiB'", "6:8", "at most \"16TiB\" here"),
+        ("[journal]\nwhen_full = 'wait'", "6:13", "nothing to do when the journal is full"),
         ("[retention]\nactivity = '30 days'", "6:12", "is no duration"),
         ("[retention]\nactivity = '30s'", "6:12", "write at least 1d"),
         ("[retention]\nactivity_archive = 'never'", "6:20", "is no duration"),

@@ -18,14 +18,17 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::disk::BOUNDED_FILES;
 use super::house::{KEY, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const GATEKEEPER: &str = env!("CARGO_BIN_EXE_gatekeeper");
 
 #[derive(Clone)]
 pub struct Program {
     variables: Vec<(String, String)>,
     folder: Arc<TempDir>,
+    bounded_files: bool,
 }
 
 /// How a command ended, and what it printed.
@@ -62,7 +65,7 @@ impl Ran {
 impl Program {
     /// With no settings at all.
     pub fn bare() -> Self {
-        Self { variables: Vec::new(), folder: Arc::new(tempfile::tempdir().unwrap()) }
+        Self { variables: Vec::new(), folder: Arc::new(tempfile::tempdir().unwrap()), bounded_files: false }
     }
 
     /// With a key, and on free ports.
@@ -84,13 +87,21 @@ impl Program {
         self
     }
 
+    /// On a disk that takes no more than the beginning of each file.
+    pub fn with_bounded_files(self) -> Self {
+        Self { bounded_files: true, ..self }
+    }
+
     /// Where it runs.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
+        let mut command = Command::new(if self.bounded_files { "/bin/sh" } else { GATEKEEPER });
+        if self.bounded_files {
+            command.args(BOUNDED_FILES).arg(GATEKEEPER);
+        }
         command.args(arguments).env_clear().envs(self.variables.iter().cloned()).current_dir(self.folder());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
