@@ -174,7 +174,8 @@ declare
     highest   bigint[];
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('gatekeeper.maintenance', 0)) then
-        return;
+        -- Another gatekeeper is at work.
+        outcome := 'busy';
     end if;
     select * into old from gatekeeper.oldest_partition(log, after, before);
     if old.partition is null then
@@ -182,6 +183,10 @@ begin
     end if;
     place := old.partition::text;
     ended := old.ends;
+    if outcome = 'busy' then
+        return next;
+        return;
+    end if;
     begin
         -- What comes late waits here, and not for the whole log.
         execute format('lock table %s in share mode', old.partition);
@@ -276,7 +281,7 @@ begin
                 into oldest using after, before;
             continue when oldest is null;
             if not pg_try_advisory_xact_lock(hashtextextended('gatekeeper.maintenance', 0)) then
-                return total;
+                raise exception 'another gatekeeper is at work on old rows' using errcode = 'lock_not_available';
             end if;
             perform gatekeeper.fit_archive(log);
             -- A day at a time, each into its own.
