@@ -11,6 +11,19 @@ set local lock_timeout = '10s';
 
 -- 1. The archives: what the logs are, but for rules about new rows. Their partitions are the days that were the logs'.
 
+do $$
+declare
+    there text;
+begin
+    select string_agg(place::text, ', ') into there
+    from unnest(array[to_regclass('public.eliza_activity_log_archive'), to_regclass('public.api_call_logs_archive')]) as place
+    where place is not null;
+    if there is not null then
+        raise exception 'tables in the way of the archives that the gatekeeper keeps by the day: %; rename them, it then makes its own', there;
+    end if;
+end
+$$;
+
 create table public.eliza_activity_log_archive (
     like public.eliza_activity_log including generated including storage including comments, primary key (id, created_at)
 ) partition by range (created_at);
