@@ -11,6 +11,19 @@ set local lock_timeout = '10s';
 
 -- 1. The archives: what the logs are, but for rules about new rows. Their partitions are the days that were the logs'.
 
+do $$
+declare
+    there text;
+begin
+    select string_agg(place::text, ', ') into there
+    from unnest(array[to_regclass('public.eliza_activity_log_archive'), to_regclass('public.api_call_logs_archive')]) as place
+    where place is not null;
+    if there is not null then
+        raise exception 'tables in the way of the archives that the gatekeeper keeps by the day: %; rename them, it then makes its own', there;
+    end if;
+end
+$$;
+
 create table public.eliza_activity_log_archive (
     like public.eliza_activity_log including generated including storage including comments, primary key (id, created_at)
 ) partition by range (created_at);
@@ -174,7 +187,8 @@ declare
     highest   bigint[];
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('gatekeeper.maintenance', 0)) then
-        return;
+        -- Another gatekeeper is at work.
+        outcome := 'busy';
     end if;
     select * into old from gatekeeper.oldest_partition(log, after, before);
     if old.partition is null then
@@ -182,6 +196,10 @@ begin
     end if;
     place := old.partition::text;
     ended := old.ends;
+    if outcome = 'busy' then
+        return next;
+        return;
+    end if;
     begin
         -- What comes late waits here, and not for the whole log.
         execute format('lock table %s in share mode', old.partition);
@@ -276,7 +294,7 @@ begin
                 into oldest using after, before;
             continue when oldest is null;
             if not pg_try_advisory_xact_lock(hashtextextended('gatekeeper.maintenance', 0)) then
-                return total;
+                raise exception 'another gatekeeper is at work on old rows' using errcode = 'lock_not_available';
             end if;
             perform gatekeeper.fit_archive(log);
             -- A day at a time, each into its own.

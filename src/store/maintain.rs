@@ -38,7 +38,7 @@ pub struct Retained {
     /// Single rows, likewise.
     pub rows_archived: u64,
     pub rows_deleted: u64,
-    /// Somebody reads what should go: there is another round.
+    /// Somebody reads what should go, or lets go of it: there is another round.
     pub busy: bool,
     /// Why something could not go.
     pub trouble: Option<String>,
@@ -50,6 +50,11 @@ const NO_NEWS: [&str; 2] = ["signals", "instances"];
 impl Maintained {
     pub fn troubles(&self) -> impl Iterator<Item = (&str, &str)> {
         self.tables.iter().filter_map(|retained| Some((retained.table.as_str(), retained.trouble.as_deref()?)))
+    }
+
+    /// Nothing is left that should have gone.
+    pub fn is_done(&self) -> bool {
+        self.tables.iter().all(|retained| retained.trouble.is_none() && !retained.busy)
     }
 
     /// For the audit: this is gone, or elsewhere. None if nothing is.

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
-use crate::support::house::{ADMIN_TOKEN, KEY, SERVICE_KEY, call_at, eventually};
+use crate::support::house::{ADMIN_TOKEN, KEY, SERVICE_KEY, call_at, eventually, lay_policies};
 use crate::support::program::{Program, Ran, Serving};
 use crate::support::targets::Targets;
 use crate::support::{Database, on_each_database, postgres};
@@ -106,6 +106,17 @@ async fn what_is_sealed_holds_until_somebody_changes_it(database: Database) {
     assert_eq!((&verified["holds"], &verified["chains"], &verified["compared"]), (&json!(true), &json!(1), &json!(3)));
     let told = desk.program.run(&["calls", "verify"]).await.expect(0);
     assert!(told.out.ends_with("the audit log holds\n"), "{told:?}");
+
+    desk.runs("create table aside as select * from security_audit; delete from security_audit").await;
+    assert_eq!(wrong(&desk.verify(&[]).await.expect(1)), [("gone".to_owned(), 4)]);
+    let ages = "\n[[table]]\nname = \"security_audit\"\nby = \"created_at\"\nkeep = \"365d\"\n";
+    let service = include_str!("../../policies/service.toml").to_owned() + ages;
+    let policies = lay_policies(desk.program.folder(), &[("service.toml".to_owned(), service)]);
+    let let_go = desk.verify(&["--policies", policies.to_str().unwrap()]).await.expect(0);
+    assert_eq!(let_go.value()["entries_gone"], 1);
+    // A directory of this name would be the policies from now on.
+    std::fs::rename(&policies, desk.program.folder().join("of the test")).unwrap();
+    desk.runs("insert into security_audit select * from aside").await;
 
     desk.runs("update eliza_activity_log set description = 'nothing' where activity_type = 'schema_protection'").await;
     let ran = desk.verify(&[]).await.expect(1);

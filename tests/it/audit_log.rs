@@ -15,7 +15,7 @@ use eliza_gatekeeper::identity::{KeyHash, KeyId};
 use eliza_gatekeeper::seal::walk::Finding;
 use eliza_gatekeeper::seal::{AuditKey, AuditKeys, Head, Sealer};
 use eliza_gatekeeper::store::control::{BlockKind, FlagChange, Review, StoredBlock};
-use eliza_gatekeeper::store::verify::{Verified, verify};
+use eliza_gatekeeper::store::verify::{Entries, Verified, verify};
 use eliza_gatekeeper::store::{
     ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, StatsKey, StatsOutcome, Store, StoredKey, open, open_sealing,
 };
@@ -23,6 +23,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::store_contract::{Bench, OPTIONS, now, on_both, record};
+use crate::store_retention::archiving;
 use crate::support::postgres::url_as;
 
 on_both!(
@@ -42,6 +43,7 @@ on_both!(
     each_gatekeeper_has_a_chain,
     keys_can_be_rotated,
     a_log_that_says_something_else_is_named,
+    a_row_of_the_archive_is_held_against_its_seal_too,
     retention_takes_nothing_from_the_audit_log,
     a_long_log_is_proved_page_by_page,
 );
@@ -112,7 +114,8 @@ async fn proved_with(bench: &Bench, texts: &[&str], heads: &[Head]) -> (Vec<Find
     // Whoever proves seals nothing.
     let store = open(&bench.url, OPTIONS).await.unwrap();
     let mut findings = Vec::new();
-    let verified = verify(store.as_ref(), &keys(texts), &published(heads), &mut |finding| findings.push(finding)).await.unwrap();
+    let verified =
+        verify(store.as_ref(), &keys(texts), &published(heads), Entries::Stay, &mut |finding| findings.push(finding)).await.unwrap();
     (findings, verified)
 }
 
@@ -302,7 +305,7 @@ async fn who_is_admitted_seals_without_owning_anything() {
     assert_eq!(keeper.seal_entries(EVER).await.unwrap(), 1);
     let mut findings = Vec::new();
     let heads = published(&[keeper.sealer().unwrap().head()]);
-    let verified = verify(keeper.as_ref(), &keys(&[A]), &heads, &mut |finding| findings.push(finding)).await.unwrap();
+    let verified = verify(keeper.as_ref(), &keys(&[A]), &heads, Entries::Stay, &mut |finding| findings.push(finding)).await.unwrap();
     assert_eq!((findings, verified.rows), (vec![], 3));
 }
 
@@ -565,8 +568,23 @@ async fn a_log_that_says_something_else_is_named(bench: Bench) {
         }
     }
     bench.client_runs("delete from security_audit").await;
-    let verified = holds(proved(&bench, &[]).await);
-    assert_eq!((verified.calls_gone, verified.entries_gone), (0, 1));
+    let (findings, verified) = proved(&bench, &[]).await;
+    assert_eq!((findings.len(), findings[0].wrong.as_str(), findings[0].id, verified.breaks), (1, "gone", Some(noted.id), 1));
+    // Unless policy lets go of them.
+    let store = open(&bench.url, OPTIONS).await.unwrap();
+    let none = HashMap::new();
+    let verified = verify(store.as_ref(), &keys(&[A]), &none, Entries::MayGo, &mut |finding| panic!("{finding}")).await.unwrap();
+    assert_eq!((verified.calls_gone, verified.entries_gone, verified.breaks), (0, 1, 0));
+}
+
+async fn a_row_of_the_archive_is_held_against_its_seal_too(bench: Bench) {
+    let bench = sealing(bench).await;
+    bench.store.write(&[CallRecord { at: now().minus(40 * DAY), ..blocked() }]).await.unwrap();
+    bench.store.maintain(now(), &archiving()).await.unwrap();
+    let verified = holds(proved(&bench, &[head(&bench)]).await);
+    assert_eq!((verified.calls_gone, verified.compared), (0, 1));
+    bench.client_runs("update eliza_activity_log_archive set description = 'nothing'").await;
+    assert_eq!(wrong(&bench, &[]).await, [(2, "log_changed")]);
 }
 
 async fn retention_takes_nothing_from_the_audit_log(bench: Bench) {

@@ -218,7 +218,10 @@ type CallRow = (Uuid, Moment, Option<String>, Option<String>, Option<String>, Op
 async fn calls(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Logged>, StoreError> {
     let rows: Vec<CallRow> = sqlx::query_as(
         "select id, created_at, activity_type::text, status::text, title::text, description::text, to_jsonb(metadata)
-         from public.eliza_activity_log where id = any ($1)",
+         from public.eliza_activity_log where id = any ($1)
+         union all
+         select id, created_at, activity_type::text, status::text, title::text, description::text, to_jsonb(metadata)
+         from public.eliza_activity_log_archive where id = any ($1)",
     )
     .bind(ids)
     .fetch_all(pool)

@@ -221,7 +221,11 @@ pub(super) async fn logged(readers: &SqlitePool, table: Table, asked: &[Uuid]) -
             "select cast(id as text) as id, cast(created_at as text) as created_at, cast(activity_type as text) as activity_type,
                     cast(status as text) as status, cast(title as text) as title, cast(description as text) as description,
                     cast(metadata as text) as metadata
-             from eliza_activity_log where id in (select value from json_each(?))"
+             from (
+                 select id, created_at, activity_type, status, title, description, metadata from eliza_activity_log
+                 union all
+                 select id, created_at, activity_type, status, title, description, metadata from eliza_activity_log_archive
+             ) where id in (select value from json_each(?))"
         }
         Table::SecurityAudit => {
             "select cast(id as text) as id, cast(actor as text) as actor, cast(action as text) as action, cast(subject as text) as subject,
