@@ -16,6 +16,7 @@ use crate::verdict::{AuthFault, Denial, Verdict};
 pub struct Authenticated {
     caller: Caller,
     standing: Standing,
+    shows_service_key: bool,
 }
 
 /// What stands behind a caller.
@@ -37,6 +38,11 @@ impl Authenticated {
             Standing::Listed { source, .. } => Some(source),
             Standing::ServiceRole | Standing::None => None,
         }
+    }
+
+    /// Whether the platform's own key stands among its credentials, whatever let it in.
+    pub fn shows_service_key(&self) -> bool {
+        self.shows_service_key
     }
 
     pub fn key(&self) -> Option<&Arc<Key>> {
@@ -65,7 +71,7 @@ pub fn assume(assumed: &Assumed, head: &Head, policy: &Policy, keys: &KeyRing) -
     let claimed = head.credentials.eliza_source.clone();
     let judged = match assumed {
         Assumed::Key(id) => keys.by_id(id, head.at).and_then(|key| listed(key, head, policy)),
-        Assumed::ServiceRole => Ok(Authenticated { caller: Caller::ServiceRole { claimed }, standing: Standing::ServiceRole }),
+        Assumed::ServiceRole => Ok(service_role_itself(claimed)),
         Assumed::Nothing if claimed.is_some() => Err(AuthFault::KeyMissing),
         Assumed::Nothing => Err(AuthFault::NoCredentials),
     };
@@ -77,7 +83,11 @@ fn verdict(judged: Result<Authenticated, AuthFault>, head: &Head) -> Verdict<Aut
         Ok(authenticated) => Verdict::Allow(authenticated),
         Err(fault) => Verdict::Deny {
             denial: Denial::Unauthorized(fault),
-            onward: Authenticated { caller: Caller::Stranger { claimed: head.credentials.eliza_source.clone() }, standing: Standing::None },
+            onward: Authenticated {
+                caller: Caller::Stranger { claimed: head.credentials.eliza_source.clone() },
+                standing: Standing::None,
+                shows_service_key: false,
+            },
         },
     }
 }
@@ -91,22 +101,27 @@ fn listed(key: &Arc<Key>, head: &Head, policy: &Policy) -> Result<Authenticated,
         return Err(AuthFault::SourceNotOfKey);
     }
     let caller = Caller::Source { name, key: key.id.clone() };
-    Ok(Authenticated { caller, standing: Standing::Listed { key: Arc::clone(key), source: Arc::clone(source) } })
+    let standing = Standing::Listed { key: Arc::clone(key), source: Arc::clone(source) };
+    Ok(Authenticated { caller, standing, shows_service_key: false })
+}
+
+fn service_role_itself(claimed: Option<Arc<str>>) -> Authenticated {
+    Authenticated { caller: Caller::ServiceRole { claimed }, standing: Standing::ServiceRole, shows_service_key: true }
 }
 
 fn judge(head: &Head, policy: &Policy, keys: &KeyRing, service_role: Option<&KeyHash>) -> Result<Authenticated, AuthFault> {
     let shown = &head.credentials;
+    let is_ours = |secret: &Secret| service_role.is_some_and(|hash| secret.hash() == *hash);
+    let tokens = [&shown.bearer, &shown.apikey];
+    let shows_service_key = tokens.iter().any(|token| token.as_ref().is_some_and(is_ours));
     if let Some(secret) = &shown.eliza_key {
         let key = keys.find(secret, head.at)?;
         let listed = listed(key, head, policy)?;
         key.note_use(head.at);
-        return Ok(listed);
+        return Ok(Authenticated { shows_service_key, ..listed });
     }
-    let is_ours = |secret: &Secret| service_role.is_some_and(|hash| secret.hash() == *hash);
-    let tokens = [&shown.bearer, &shown.apikey];
-    if tokens.iter().any(|token| token.as_ref().is_some_and(is_ours)) {
-        let caller = Caller::ServiceRole { claimed: shown.eliza_source.clone() };
-        return Ok(Authenticated { caller, standing: Standing::ServiceRole });
+    if shows_service_key {
+        return Ok(service_role_itself(shown.eliza_source.clone()));
     }
     Err(match (&shown.eliza_source, tokens.iter().any(|token| token.is_some())) {
         (Some(_), _) => AuthFault::KeyMissing,

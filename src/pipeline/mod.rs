@@ -24,7 +24,7 @@ use crate::gates::rate_limit::strangers::{Fold, Strangers};
 use crate::gates::rate_limit::{EndpointTicket, RateLimiter, SourceTicket, Subject};
 use crate::gates::schema_check::SchemaChecked;
 use crate::gates::sql_filter::{SqlJudged, sql_filter};
-use crate::identity::{Action, Caller, Endpoint, KeyHash, Secret};
+use crate::identity::{Action, Caller, Endpoint, Secret};
 use crate::intake::{Encoded, Taken, read_encoded};
 use crate::live::{Live, Snapshot};
 use crate::policy::WhenFull;
@@ -58,7 +58,6 @@ pub struct Pipeline {
     pub fixer: Fixer,
     pub recorder: Recorder,
     pub clock: Clock,
-    pub service_role: Option<KeyHash>,
     /// What callers that failed authentication go on with while enforcement is off.
     pub strangers_towards: Towards,
     /// Calls under way.
@@ -187,7 +186,7 @@ impl Pipeline {
     fn identify(&self, head: &Head, purpose: &Purpose, snapshot: &Snapshot, trail: &mut Trail) -> Result<Authenticated, Refusal> {
         trail.note().trace = Some(head.trace);
         let verdict = match purpose {
-            Purpose::Make => authenticate(head, &snapshot.policy, &snapshot.keys, self.service_role.as_ref()),
+            Purpose::Make => authenticate(head, &snapshot.policy, &snapshot.keys, snapshot.service_role.as_ref()),
             Purpose::Explain(assumed) => assume(assumed, head, &snapshot.policy, &snapshot.keys),
         };
         match weigh(snapshot, trail, GateName::Authenticate, verdict) {
@@ -213,7 +212,7 @@ impl Pipeline {
         let claimed = claimed?;
         let secret = Secret::new(claimed);
         let on_the_ring = !matches!(snapshot.keys.find(&secret, head.at), Err(AuthFault::WrongKey));
-        let is_key = on_the_ring || self.service_role.is_some_and(|hash| hash == secret.hash());
+        let is_key = on_the_ring || snapshot.service_role.is_some_and(|hash| hash == secret.hash());
         // What was too long for a name was cut, and may be the better part of a key.
         let is_cut = claimed.ends_with(CUT);
         Some(if is_key || is_cut { A_KEY.into() } else { Arc::clone(claimed) })
@@ -341,7 +340,7 @@ impl Pipeline {
 
     async fn forward(&self, admitted: Admitted, head: &Head, headers: &HeaderMap, trail: &mut Trail) -> Result<Settled, Refusal> {
         let route = &admitted.route;
-        let (towards, timeout) = (self.towards(&admitted.caller, head), route.target.timeout);
+        let (towards, timeout) = (self.towards(&admitted.caller), route.target.timeout);
         let body = Outgoing::Shaped(shape::body(&route.target, &route.envelope));
         let order = Order { head, target: &route.target, method: Method::POST, rest: "", headers, body, towards, timeout };
         let began = self.clock.monotonic_nanos();
@@ -354,11 +353,9 @@ impl Pipeline {
     }
 
     /// Whose credentials a target is shown on this caller's behalf.
-    fn towards(&self, caller: &Authenticated, head: &Head) -> Towards {
-        let shown = [&head.credentials.bearer, &head.credentials.apikey];
-        let service_key = shown.iter().any(|token| token.as_ref().is_some_and(|token| self.service_role == Some(token.hash())));
+    fn towards(&self, caller: &Authenticated) -> Towards {
         match caller.caller() {
-            Caller::Source { .. } | Caller::ServiceRole { .. } if service_key => Towards::InjectedAlone,
+            Caller::Source { .. } | Caller::ServiceRole { .. } if caller.shows_service_key() => Towards::InjectedAlone,
             Caller::Source { .. } | Caller::ServiceRole { .. } => Towards::Injected,
             Caller::Stranger { .. } => self.strangers_towards,
         }
