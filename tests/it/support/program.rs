@@ -90,7 +90,11 @@ impl Program {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
+        self.command_of(env!("CARGO_BIN_EXE_gatekeeper"), arguments)
+    }
+
+    fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(self.variables.iter().cloned()).current_dir(self.folder());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
@@ -118,14 +122,42 @@ impl Program {
 
     /// Starts a command that goes on until it is told to stop.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let mut child = self.command(arguments).spawn().unwrap();
+        self.running(self.command(arguments))
+    }
+
+    /// The same by a program that starts this one: its path comes first among the arguments that are left to it.
+    pub fn start_by(&self, launcher: &str, before: &[&str], arguments: &[&str]) -> Running {
+        self.running(self.command_of(launcher, &[before, &[env!("CARGO_BIN_EXE_gatekeeper")], arguments].concat()))
+    }
+
+    fn running(&self, mut command: Command) -> Running {
+        let mut child = command.spawn().unwrap();
         let (out, err) = (gather(child.stdout.take().unwrap()), gather(child.stderr.take().unwrap()));
         Running { program: self.clone(), child, out, err }
     }
 
     /// `serve`, ready for calls.
     pub async fn serve(&self) -> Serving {
-        let running = self.clone().variable("LOG_FORMAT", "json").start(&["serve"]);
+        self.to_serve().start(&["serve"]).serving().await
+    }
+
+    /// `serve` in the place of the one that serves now.
+    pub async fn take_over(&self) -> Serving {
+        self.to_serve().start(&["serve", "--take-over"]).serving().await
+    }
+
+    /// With a log that tests can read, and in a hurry when it stops: no load balancer looks.
+    pub fn to_serve(&self) -> Self {
+        let mut program = self.clone().variable("LOG_FORMAT", "json");
+        program.variables.insert(0, ("GATEKEEPER_LAME_DUCK_SECONDS".to_owned(), "0".to_owned()));
+        program
+    }
+}
+
+impl Running {
+    /// Waits until it takes calls.
+    pub async fn serving(self) -> Serving {
+        let running = self;
         let address = |line: &Value, name: &str| -> SocketAddr { line[name].as_str().unwrap().parse().unwrap() };
         let said = running.log_line("serving").await;
         let (data, ops) = (address(&said, "data"), address(&said, "ops"));
