@@ -19,7 +19,7 @@ use crate::gatekeeper::{Gatekeeper, Parts, hashes};
 use crate::gates::rate_limit::Held;
 use crate::journal::Journal;
 use crate::policy::Policy;
-use crate::server::{Beginning, Inherited, Listeners, Opened, Stop, open, serve};
+use crate::server::{Beginning, Inherited, Listeners, OpenError, Opened, Stop, open, serve};
 use crate::settings::{Changeable, Environment, Secrets, Settings};
 use crate::telemetry::logging::Log;
 use crate::upkeep::Upkeep;
@@ -87,7 +87,7 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
         Ok(opened) => opened,
         Err(error) => {
             output.problem(&error.to_string());
-            return Exit::NotSo;
+            return if matches!(error, OpenError::Inherited(_)) { Exit::Configuration } else { Exit::NotSo };
         }
     };
     // Heard from here on, so that a stop during a long migration is an orderly one, and an early SIGHUP no end.

@@ -15,6 +15,9 @@ use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+/// How long the first call of a connection may be on its way.
+const FIRST_CALL: Duration = Duration::from_secs(1);
+
 /// How far the end has come; each stage comes after those above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
@@ -39,7 +42,7 @@ impl Exit {
 
     /// For one connection, which keeps it to its end.
     pub fn guest(&self) -> Guest {
-        Guest { stage: self.stage.subscribe(), speaks_http2: Arc::default() }
+        Guest { stage: self.stage.subscribe(), called: Arc::default(), speaks_http2: Arc::default() }
     }
 
     /// Whether answers of HTTP/1 say that they are the last on their connection.
@@ -80,47 +83,56 @@ impl Exit {
 #[derive(Clone)]
 pub(super) struct Guest {
     stage: watch::Receiver<Stage>,
+    called: Arc<AtomicBool>,
     speaks_http2: Arc<AtomicBool>,
 }
 
 impl Guest {
-    /// What its calls are spoken in.
+    /// A call came, spoken so.
     pub fn heard(&self, version: Version) {
-        if version == Version::HTTP_2 {
-            self.speaks_http2.store(true, Ordering::Relaxed);
-        }
+        self.called.store(true, Ordering::Relaxed);
+        self.speaks_http2.store(version == Version::HTTP_2, Ordering::Relaxed);
     }
 
     /// Serves the connection to its end, which comes in an orderly way when it is time.
     pub async fn watch<C: GracefulConnection>(self, connection: C) -> Result<(), C::Error> {
-        let (mut leaving, mut closing) = (self.stage.clone(), self.stage.clone());
-        let mut leaving = pin!(leaving.wait_for(|stage| *stage >= Stage::Leaving));
-        let mut closing = pin!(closing.wait_for(|stage| *stage >= Stage::Closing));
-        let mut is_leaving = false;
         let mut connection = pin!(connection);
-        // The first call may come, and tell what is spoken, after it is time: so this is asked whenever the connection has moved.
-        let served = poll_fn(|cx| {
-            if let Poll::Ready(served) = connection.as_mut().poll(cx) {
-                return Poll::Ready(Some(served));
-            }
-            is_leaving = is_leaving || leaving.as_mut().poll(cx).is_ready();
-            let is_time = is_leaving && self.speaks_http2.load(Ordering::Relaxed) || closing.as_mut().poll(cx).is_ready();
-            if is_time { Poll::Ready(None) } else { Poll::Pending }
-        });
-        match served.await {
-            Some(served) => served,
-            None => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        tokio::select! {
+            biased;
+            served = connection.as_mut() => return served,
+            () = self.time_to_go() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    }
+
+    async fn time_to_go(&self) {
+        self.comes_to(Stage::Leaving).await;
+        let closing = async {
+            self.comes_to(Stage::Closing).await;
+            // It may have been opened a moment ago, with its first call on the way.
+            let _either = timeout(FIRST_CALL, says(&self.called)).await;
+        };
+        tokio::select! {
+            () = says(&self.speaks_http2) => {}
+            () = closing => {}
         }
     }
 
     /// Waits until there is no more time.
     pub async fn cut(&self) {
+        self.comes_to(Stage::Cut).await;
+    }
+
+    async fn comes_to(&self, stage: Stage) {
         // Without a sender nobody will ever say so.
-        if self.stage.clone().wait_for(|stage| *stage == Stage::Cut).await.is_err() {
+        if self.stage.clone().wait_for(|now| *now >= stage).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
+}
+
+/// Waits for something that only the connection itself can change: whoever waits beside it in one task is asked whenever it has moved.
+async fn says(flag: &AtomicBool) {
+    poll_fn(|_| if flag.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }).await;
 }

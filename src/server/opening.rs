@@ -27,13 +27,15 @@ pub struct Opened {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(transparent)]
+    Inherited(io::Error),
+    #[error(transparent)]
     Sockets(io::Error),
     #[error(transparent)]
     Takeover(TakeoverError),
 }
 
 pub async fn open(settings: &Settings, beginning: Beginning, inherited: Inherited) -> Result<Opened, OpenError> {
-    let inherited = inherited.sockets().map_err(OpenError::Sockets)?;
+    let inherited = inherited.sockets().map_err(OpenError::Inherited)?;
     let offered = match beginning {
         Beginning::Afresh => None,
         Beginning::TakingOver => Predecessor::ask(&settings.state).await.map_err(OpenError::Takeover)?,
@@ -42,7 +44,7 @@ pub async fn open(settings: &Settings, beginning: Beginning, inherited: Inherite
         tracing::info!(state = %settings.state.display(), "no process serves with this state directory: there is nothing to take over");
     }
     let (predecessor, sockets, successors) = match offered {
-        Some(offered) => (Some(offered.predecessor), offered.sockets, offered.successors),
+        Some(offered) => (Some(offered.predecessor), offered.sockets, Some(offered.successors)),
         None => (None, Vec::new(), None),
     };
     let listeners = if inherited.is_empty() {

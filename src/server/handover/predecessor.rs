@@ -34,7 +34,7 @@ pub struct Predecessor {
 pub(in crate::server) struct Offered {
     pub predecessor: Predecessor,
     pub sockets: Vec<Given>,
-    pub successors: Option<Successors>,
+    pub successors: Successors,
 }
 
 impl Predecessor {
@@ -55,6 +55,8 @@ impl Predecessor {
                 Passed::Plane(plane) => sockets.push(Given { plane, socket: listening(descriptor).map_err(TakeoverError::Failed)? }),
             }
         }
+        let nowhere = || TakeoverError::Failed(io::Error::other("it does not pass the socket at which it is asked"));
+        let successors = successors.ok_or_else(nowhere)?;
         tracing::info!(
             process = predecessor.process,
             sockets = sockets.len(),

@@ -77,7 +77,7 @@ async fn http2_is_told_at_once_and_its_calls_end() {
     let request = Request::post(format!("http://{}/functions/v1/eliza-gatekeeper", serving.data))
         .header("x-eliza-key", KEY)
         .header("x-eliza-source", "gemini-chat")
-        .body(Full::new(bytes::Bytes::from(json!({"target": "agent-manager"}).to_string())))
+        .body(Full::new(bytes::Bytes::from(json!({"target": "agent-manager", "action": "list_agents"}).to_string())))
         .unwrap();
     let under_way = sender.send_request(request);
     let under_way = tokio::spawn(under_way);
@@ -114,7 +114,7 @@ async fn streams_end_within_the_bound_or_are_cut_and_recorded_so() {
     assert!(line.hear_the_end().await.ends_with("data: two\n\n\r\n0\r\n\r\n"), "the stream ends in order");
     serving.running.end().await.expect(0);
     let row = last().await;
-    assert_eq!((&row["metadata"]["code"], &row["metadata"]["response_bytes"]), (&json!(null), &json!(22)), "{row}");
+    assert_eq!((&row["metadata"]["code"], &row["metadata"]["response_bytes"]), (&json!("answered"), &json!(22)), "{row}");
 
     let gate = Gate::shut();
     targets.let_be("gemini-chat", drip(&gate));

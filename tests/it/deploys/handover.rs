@@ -14,6 +14,11 @@ use crate::support::{Database, on_each_database, postgres};
 
 on_each_database!(what_was_used_of_a_limit_stays_used);
 
+/// The limits as shipped, but for what most sources may use.
+fn limits(most: &str) -> (String, String) {
+    ("limits.toml".to_owned(), include_str!("../../../policies/limits.toml").replace("\"100/1m\"", most).replace("\"500/1m\"", most))
+}
+
 pub struct Site {
     pub program: Program,
     pub targets: Targets,
@@ -23,6 +28,8 @@ impl Site {
     pub async fn new() -> Self {
         let targets = Targets::like_the_platform().asking_for(SERVICE_KEY).start().await;
         let program = Program::new().variable("SUPABASE_URL", &targets.origin()).variable("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY);
+        // No limit is in the way.
+        lay_policies(program.folder(), &[limits("\"500000/1m\"")]);
         Self { program, targets }
     }
 
@@ -39,9 +46,8 @@ impl Site {
 async fn what_was_used_of_a_limit_stays_used(database: Database) {
     let site = Site::new().await;
     // So that no window ends while this runs.
-    let limits = include_str!("../../../policies/limits.toml").replace("\"100/1m\"", "\"100/1d\"");
-    let policies = lay_policies(site.program.folder(), &[("limits.toml".to_owned(), limits)]);
-    let mut program = site.program.clone().variable("GATEKEEPER_POLICIES", &policies.display().to_string());
+    lay_policies(site.program.folder(), &[limits("\"100/1d\"")]);
+    let mut program = site.program.clone();
     if let Database::Postgres = database {
         program = program.variable("DATABASE_URL", &postgres::database());
     }
@@ -85,7 +91,7 @@ async fn calls_under_way_end_where_they_began_and_connections_are_told_to_go() {
     let mut idle = Line::to(first.data).await;
     idle.call("gemini-chat", &envelope).await.reply().await.expect(200);
     let mut busy = Line::to(first.data).await;
-    busy.call("gemini-chat", &json!({"target": "gemini-chat"})).await;
+    busy.call("gemini-chat", &json!({"target": "gemini-chat", "payload": {"messages": [{"role": "user", "content": "hello"}]}})).await;
     site.targets.arrival("gemini-chat", 1).await;
 
     let second = program.take_over().await;
@@ -132,13 +138,14 @@ async fn a_new_process_that_cannot_start_leaves_the_running_one_as_it_was() {
     serves_on(&serving).await;
     assert_eq!(said(&serving.running, asked), 0);
 
-    // What is found later: no journal, no database of the right kind.
+    // What is found later: no journal, no database that is ready.
     let file = program.folder().join("file");
     std::fs::write(&file, "").unwrap();
     site.fails(&program.clone().variable("GATEKEEPER_JOURNAL", &file.display().to_string()), 78).await;
     eventually("the running one knows", || async { said(&serving.running, unready) == 1 }).await;
     serves_on(&serving).await;
-    site.fails(&program.clone().variable("DATABASE_URL", "sqlite:///nowhere/at/all.db"), 1).await;
+    let unready_database = program.clone().variable("DATABASE_URL", "sqlite://empty.db").variable("GATEKEEPER_MIGRATE", "false");
+    site.fails(&unready_database, 78).await;
     eventually("the running one knows", || async { said(&serving.running, unready) == 2 }).await;
     serves_on(&serving).await;
 
@@ -198,11 +205,10 @@ async fn without_a_running_one_it_starts_as_usual() {
 }
 
 #[tokio::test]
-async fn a_state_directory_that_cannot_be_used_only_keeps_others_from_taking_over() {
+async fn without_a_place_to_be_asked_it_serves_and_cannot_be_taken_over_from() {
     let site = Site::new().await;
-    std::fs::write(site.program.folder().join("data"), "").unwrap();
-    let program = site.program.clone().variable("DATABASE_URL", "sqlite://calls.db").variable("GATEKEEPER_JOURNAL", "journal");
-    let serving = program.serve().await;
+    std::fs::create_dir_all(site.socket()).unwrap();
+    let serving = site.program.serve().await;
     serving.running.log_line("no other process will be able to take over from this one").await;
     call(serving.data).await.expect(200);
     serving.stop().await.expect(0);

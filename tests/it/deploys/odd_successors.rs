@@ -1,7 +1,11 @@
 //! What the running process makes of whoever asks it for its sockets, and a new one of whoever it asks: played by the test.
 
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::path::Path;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -9,6 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::handover::Site;
 use super::{call, said};
 use crate::support::house::eventually;
+use crate::support::targets::within;
 
 /// One end of the conversation; descriptors are let go of.
 struct Talk(UnixStream);
@@ -24,11 +29,25 @@ impl Talk {
         self.0.write_all(&[&length, text.as_bytes()].concat()).await.unwrap();
     }
 
+    /// Passes the socket at which it is asked, and nothing else.
+    async fn offer(&mut self, listener: &UnixListener) {
+        let text = json!({"offers": {"passed": ["handover"]}}).to_string();
+        let frame = [&u32::try_from(text.len()).unwrap().to_be_bytes(), text.as_bytes()].concat();
+        let (mut space, passed) = ([MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))], [listener.as_fd()]);
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&passed)));
+        self.0.writable().await.unwrap();
+        assert_eq!(sendmsg(&self.0, &[IoSlice::new(&frame)], &mut control, SendFlags::NOSIGNAL), Ok(frame.len()));
+    }
+
     async fn hear(&mut self) -> Value {
-        let length = self.0.read_u32().await.unwrap();
-        let mut text = vec![0; length as usize];
-        self.0.read_exact(&mut text).await.unwrap();
-        serde_json::from_slice(&text).unwrap()
+        let hearing = async {
+            let length = self.0.read_u32().await.unwrap();
+            let mut text = vec![0; length as usize];
+            self.0.read_exact(&mut text).await.unwrap();
+            serde_json::from_slice(&text).unwrap()
+        };
+        within("an answer", hearing).await
     }
 
     /// Asks, and says that it is ready.
@@ -56,11 +75,8 @@ async fn whoever_asks_and_goes_wrong_changes_nothing() {
         times += 1;
         eventually("the running one serves on", || async { said(&serving.running, unready) + said(&serving.running, failed) == times })
             .await;
-        assert!(
-            serving.running.err().lines().last().is_some_and(|line| line.contains(message) && line.contains(why)),
-            "{}",
-            serving.running.err()
-        );
+        let log = serving.running.err();
+        assert!(log.lines().rfind(|line| line.contains(message)).is_some_and(|line| line.contains(why)), "{log}");
         call(serving.data).await.expect(200);
     };
 
@@ -109,11 +125,10 @@ async fn a_predecessor_that_is_gone_is_succeeded_and_one_that_refuses_is_not() {
     let listener = UnixListener::bind(site.socket()).unwrap();
     let taking_over = || site.program.to_serve().start(&["serve", "--take-over"]);
     let asked = async || {
-        let mut talk = Talk(listener.accept().await.unwrap().0);
+        let mut talk = Talk(within("a new process asks", listener.accept()).await.unwrap().0);
         assert_eq!(talk.hear().await, json!({"asks": {"version": 1}}));
         talk
     };
-    let offers = json!({"offers": {"passed": []}});
     let refuses = json!({"refuses": {"why": "no"}});
 
     // It serves on: at once, when this one is ready, when this one has everything.
@@ -123,7 +138,7 @@ async fn a_predecessor_that_is_gone_is_succeeded_and_one_that_refuses_is_not() {
     for counts in [vec![], vec![json!({"counts": {"held": []}}), json!("counts_end")]] {
         let new = taking_over();
         let mut talk = asked().await;
-        talk.say(&offers).await;
+        talk.offer(&listener).await;
         assert_eq!(talk.hear().await, json!("ready"));
         for said in &counts {
             talk.say(said).await;
@@ -138,7 +153,7 @@ async fn a_predecessor_that_is_gone_is_succeeded_and_one_that_refuses_is_not() {
     // It is gone without a word.
     let new = taking_over();
     let mut talk = asked().await;
-    talk.say(&offers).await;
+    talk.offer(&listener).await;
     assert_eq!(talk.hear().await, json!("ready"));
     drop((talk, listener));
     let serving = new.serving().await;

@@ -24,7 +24,13 @@ async fn fifty_reloads_of_the_policies_fail_no_call() {
         std::fs::write(policies.join("own.toml"), own).unwrap();
         serving.running.signal("HUP");
         let new = async || {
-            call_at(serving.data, crate::support::house::KEY, &format!("source-{reload}"), &json!({"target": "agent-manager"})).await
+            call_at(
+                serving.data,
+                crate::support::house::KEY,
+                &format!("source-{reload}"),
+                &json!({"target": "agent-manager", "action": "list_agents"}),
+            )
+            .await
         };
         eventually("the new source is known", || async { new().await.status == 200 }).await;
     }
@@ -85,7 +91,11 @@ async fn by_token(serving: &Serving, token: &str) -> Reply {
 
 async fn reread(serving: &Serving, times: usize) {
     serving.running.signal("HUP");
-    eventually("they are in force", || async { said(&serving.running, "secrets are read again and in force") == times }).await;
+    eventually("they are in force", || async {
+        let in_force = |what: &str| said(&serving.running, &format!("{what} are read again and in force"));
+        (in_force("secrets"), in_force("policies")) == (times, times)
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::house::{KEY, eventually};
@@ -132,8 +133,9 @@ impl Program {
 
     fn running(&self, mut command: Command) -> Running {
         let mut child = command.spawn().unwrap();
-        let (out, err) = (gather(child.stdout.take().unwrap()), gather(child.stderr.take().unwrap()));
-        Running { program: self.clone(), child, out, err }
+        let (out, all_out) = gather(child.stdout.take().unwrap());
+        let (err, all_err) = gather(child.stderr.take().unwrap());
+        Running { program: self.clone(), child, out, err, all: [all_out, all_err] }
     }
 
     /// `serve`, ready for calls.
@@ -167,10 +169,11 @@ impl Running {
 
 type Lines = Arc<Mutex<String>>;
 
-fn gather(stream: impl AsyncRead + Send + Unpin + 'static) -> Lines {
+/// The second ends with the stream.
+fn gather(stream: impl AsyncRead + Send + Unpin + 'static) -> (Lines, JoinHandle<()>) {
     let lines = Lines::default();
     let kept = Arc::clone(&lines);
-    tokio::spawn(async move {
+    let all = tokio::spawn(async move {
         let mut stream = BufReader::new(stream).lines();
         while let Ok(Some(line)) = stream.next_line().await {
             let mut kept = kept.lock().unwrap();
@@ -178,7 +181,7 @@ fn gather(stream: impl AsyncRead + Send + Unpin + 'static) -> Lines {
             kept.push('\n');
         }
     });
-    lines
+    (lines, all)
 }
 
 /// A child that runs. It is killed when this is dropped.
@@ -187,6 +190,7 @@ pub struct Running {
     child: Child,
     out: Lines,
     err: Lines,
+    all: [JoinHandle<()>; 2],
 }
 
 impl Running {
@@ -227,7 +231,14 @@ impl Running {
     pub async fn end(mut self) -> Ran {
         let ended = timeout(PATIENCE, self.child.wait()).await;
         let status = ended.unwrap_or_else(|_| panic!("it does not end: {}", self.err())).unwrap();
-        Ran { code: status.code().expect("no signal ended it"), out: self.out(), err: self.err() }
+        for all in self.all {
+            timeout(PATIENCE, all).await.expect("nobody else holds its output").unwrap();
+        }
+        Ran {
+            code: status.code().expect("no signal ended it"),
+            out: self.out.lock().unwrap().clone(),
+            err: self.err.lock().unwrap().clone(),
+        }
     }
 }
 
