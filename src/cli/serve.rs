@@ -19,7 +19,7 @@ use crate::gatekeeper::{Gatekeeper, Parts, hashes};
 use crate::gates::rate_limit::Held;
 use crate::journal::Journal;
 use crate::policy::Policy;
-use crate::server::{Beginning, Inherited, Listeners, OpenError, Opened, Stop, open, serve};
+use crate::server::{Beginning, Inherited, Listeners, OpenError, Opened, Stop, Supervisor, open, serve};
 use crate::settings::{Changeable, Environment, Secrets, Settings};
 use crate::telemetry::logging::Log;
 use crate::upkeep::Upkeep;
@@ -137,8 +137,11 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
         tracing::info!(%data, %ops, database = %settings.database.url, "serving");
     }
     ready(&listeners);
+    let supervisor = Supervisor::of_this_process();
+    supervisor.hears_ready();
     let reloading = tokio::spawn(reread_on_hangup(Arc::clone(&gatekeeper), environment, secrets, hangups));
     serve(Arc::clone(&gatekeeper), listeners, successors, settings.bounds, stop).await;
+    supervisor.hears_stopping();
     reloading.abort();
     upkeep.stop(&gatekeeper, LAST_RECORDS).await;
     tracing::info!("stopped");

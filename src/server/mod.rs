@@ -3,7 +3,6 @@
 //! Every wait has an end here: for a request's head, for a slow reader, for calls under way at shutdown. The bounds keep a crowd
 //! of connections from becoming a crowd of buffers.
 
-mod activation;
 mod connection;
 mod handover;
 mod leaving;
@@ -12,6 +11,7 @@ mod opening;
 mod patience;
 mod planes;
 mod proxies;
+mod systemd;
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -28,12 +28,12 @@ use crate::doors;
 use crate::gatekeeper::Gatekeeper;
 use crate::settings::Bounds;
 
-pub use activation::Inherited;
 pub use handover::{Predecessor, Successors, TakeoverError};
 use leaving::Exit;
 pub use listeners::Listeners;
 pub use opening::{Beginning, OpenError, Opened, open};
 use planes::{Planes, Serving, panicked};
+pub use systemd::{Inherited, Supervisor};
 
 /// Out of descriptors or the like: accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

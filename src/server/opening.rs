@@ -3,9 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use super::activation::Inherited;
 use super::handover::{Predecessor, Successors, TakeoverError};
 use super::listeners::Listeners;
+use super::systemd::Inherited;
 use crate::settings::Settings;
 
 /// Whether the process that serves with the same state directory is to make way.
@@ -53,12 +53,15 @@ pub async fn open(settings: &Settings, beginning: Beginning, inherited: Inherite
         Listeners::by(inherited, settings.ops_listen).await
     };
     let listeners = listeners.map_err(OpenError::Sockets)?;
-    let successors = successors.or_else(|| expect_successors(&settings.state));
+    let successors = match successors {
+        Some(successors) => Some(successors),
+        None => expect_successors(&settings.state).await,
+    };
     Ok(Opened { listeners, predecessor, successors })
 }
 
-fn expect_successors(state: &Path) -> Option<Successors> {
-    match Successors::expected_in(state) {
+async fn expect_successors(state: &Path) -> Option<Successors> {
+    match Successors::expected_in(state).await {
         Ok(successors) => Some(successors),
         Err(error) => {
             tracing::warn!(%error, state = %state.display(), "no other process will be able to take over from this one");

@@ -8,7 +8,7 @@ use std::os::unix::net;
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::time::sleep;
 
 use super::socket_of;
@@ -31,8 +31,11 @@ pub struct Successors {
 impl Successors {
     /// In the state directory, which is made if it is not there. For whoever has the sockets of callers already: so of two processes that
     /// start at once only one comes here.
-    pub fn expected_in(state: &Path) -> io::Result<Self> {
+    pub async fn expected_in(state: &Path) -> io::Result<Self> {
         let path = socket_of(state);
+        if UnixStream::connect(&path).await.is_ok() {
+            return Err(io::Error::other("another process serves with this state directory, and is asked there: each must have its own"));
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(state)?;
         // Left by a process that is gone. Nothing else is taken away.
         if fs::symlink_metadata(&path).is_ok_and(|there| there.file_type().is_socket()) {

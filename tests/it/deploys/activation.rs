@@ -3,6 +3,7 @@
 use super::handover::Site;
 use super::{call, said};
 use crate::support::program::Running;
+use crate::support::targets::within;
 
 /// Listens at two free ports, runs the program by them, and runs it again when it is told so: connections wait meanwhile.
 const SYSTEMD: &str = r#"
@@ -59,6 +60,27 @@ async fn a_restart_refuses_nobody_who_connects_meanwhile() {
         let ended = serving.stop().await.expect(0);
         assert!(!ended.err.contains("192.0.2.1"), "{}", ended.err);
     }
+}
+
+#[tokio::test]
+async fn whoever_started_it_hears_how_it_goes() {
+    let site = Site::new().await;
+    let path = site.program.folder().join("notify");
+    let socket = tokio::net::UnixDatagram::bind(&path).unwrap();
+    let hear = async || {
+        let mut heard = [0; 64];
+        let length = within("a word", socket.recv(&mut heard)).await.unwrap();
+        String::from_utf8(heard[..length].to_vec()).unwrap()
+    };
+    let program = site.program.clone().variable("NOTIFY_SOCKET", &path.display().to_string());
+    let serving = program.serve().await;
+    assert_eq!(hear().await, "READY=1");
+    let next = program.take_over().await;
+    let mut words = [hear().await, hear().await];
+    words.sort();
+    assert_eq!(words, ["READY=1", "STOPPING=1"]);
+    serving.running.end().await.expect(0);
+    next.stop().await.expect(0);
 }
 
 #[tokio::test]

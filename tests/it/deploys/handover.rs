@@ -196,6 +196,11 @@ async fn without_a_running_one_it_starts_as_usual() {
     let elsewhere = site.fails(&beside.variable("GATEKEEPER_STATE", "elsewhere"), 1).await;
     assert!(elsewhere.err.contains("cannot be listened on"), "{}", elsewhere.err);
     call(first.data).await.expect(200);
+    // One that is no deploy leaves it the place where it is asked.
+    let stray = site.program.serve().await;
+    let told = stray.running.log_line("no other process will be able to take over from this one").await;
+    assert!(told["error"].as_str().unwrap().contains("another process serves with this state directory"), "{told}");
+    stray.stop().await.expect(0);
     // A socket that a killed process left behind is nobody's.
     first.running.kill().await;
     assert!(site.socket().exists());

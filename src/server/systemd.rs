@@ -1,6 +1,9 @@
-//! Sockets that systemd listens on and passes to the process (`LISTEN_FDS`): they outlive it, so a restart refuses nobody.
+//! What systemd and the process tell each other: sockets that it listens on and passes (`LISTEN_FDS`), which outlive the process, so that
+//! a restart refuses nobody; and back, that calls are taken (`NOTIFY_SOCKET`).
 
 use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use listenfd::ListenFd;
 
@@ -36,6 +39,40 @@ impl Inherited {
             given.push(Given { plane, socket });
         }
         Ok(given)
+    }
+}
+
+/// Who started the process and wants to know how it goes, if anybody does.
+pub struct Supervisor(Option<SocketAddr>);
+
+impl Supervisor {
+    pub fn of_this_process() -> Self {
+        let address = std::env::var("NOTIFY_SOCKET").ok().and_then(|place| match place.strip_prefix('@') {
+            Some(name) => SocketAddr::from_abstract_name(name).ok(),
+            None => SocketAddr::from_pathname(&place).ok(),
+        });
+        Self(address)
+    }
+
+    /// Calls are taken from now on.
+    pub fn hears_ready(&self) {
+        self.hears("READY=1");
+    }
+
+    /// No more are taken.
+    pub fn hears_stopping(&self) {
+        self.hears("STOPPING=1");
+    }
+
+    fn hears(&self, what: &str) {
+        let Some(address) = &self.0 else { return };
+        let sent = UnixDatagram::unbound().and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            socket.send_to_addr(what.as_bytes(), address)
+        });
+        if let Err(error) = sent {
+            tracing::warn!(%error, "who started this process cannot be told how it goes");
+        }
     }
 }
 
