@@ -17,6 +17,7 @@ use crate::verdict::{AuthFault, Denial, Verdict};
 pub struct Authenticated {
     caller: Caller,
     standing: Standing,
+    shows_service_key: bool,
 }
 
 /// What stands behind a caller.
@@ -39,6 +40,11 @@ impl Authenticated {
             Standing::Listed { source, .. } | Standing::Certified { source } => Some(source),
             Standing::ServiceRole | Standing::None => None,
         }
+    }
+
+    /// Whether the platform's own key stands among its credentials, whatever let it in.
+    pub fn shows_service_key(&self) -> bool {
+        self.shows_service_key
     }
 
     /// None of a source that is known by its certificate alone, which is bound to no targets.
@@ -82,7 +88,11 @@ fn verdict(judged: Result<Authenticated, AuthFault>, head: &Head) -> Verdict<Aut
         Ok(authenticated) => Verdict::Allow(authenticated),
         Err(fault) => Verdict::Deny {
             denial: Denial::Unauthorized(fault),
-            onward: Authenticated { caller: Caller::Stranger { claimed: head.credentials.eliza_source.clone() }, standing: Standing::None },
+            onward: Authenticated {
+                caller: Caller::Stranger { claimed: head.credentials.eliza_source.clone() },
+                standing: Standing::None,
+                shows_service_key: false,
+            },
         },
     }
 }
@@ -102,7 +112,8 @@ fn listed(key: &Arc<Key>, head: &Head, policy: &Policy) -> Result<Authenticated,
         None => Proof::Key(key.id.clone()),
     };
     let caller = Caller::Source { name, proof };
-    Ok(Authenticated { caller, standing: Standing::Listed { key: Arc::clone(key), source: Arc::clone(source) } })
+    let standing = Standing::Listed { key: Arc::clone(key), source: Arc::clone(source) };
+    Ok(Authenticated { caller, standing, shows_service_key: false })
 }
 
 fn without_its_own(shown: Option<&PeerCertificate>) -> AuthFault {
@@ -131,7 +142,7 @@ fn known_by(certificate: &PeerCertificate, head: &Head, policy: &Policy) -> Resu
         return Err(AuthFault::KeyMissing);
     }
     let caller = Caller::Source { name, proof: Proof::Certificate(shown.clone()) };
-    Ok(Authenticated { caller, standing: Standing::Certified { source: Arc::clone(source) } })
+    Ok(Authenticated { caller, standing: Standing::Certified { source: Arc::clone(source) }, shows_service_key: false })
 }
 
 /// Whoever shows one source's certificate and another's name is not believed, whatever else it shows.
@@ -144,21 +155,22 @@ fn undisputed(head: &Head, policy: &Policy) -> Result<(), AuthFault> {
 
 fn service_role_of(head: &Head) -> Authenticated {
     let caller = Caller::ServiceRole { claimed: head.credentials.eliza_source.clone() };
-    Authenticated { caller, standing: Standing::ServiceRole }
+    Authenticated { caller, standing: Standing::ServiceRole, shows_service_key: true }
 }
 
 fn judge(head: &Head, policy: &Policy, keys: &KeyRing, service_role: Option<&KeyHash>) -> Result<Authenticated, AuthFault> {
     let shown = &head.credentials;
     undisputed(head, policy)?;
+    let is_ours = |secret: &Secret| service_role.is_some_and(|hash| secret.hash() == *hash);
+    let tokens = [&shown.bearer, &shown.apikey];
+    let shows_service_key = tokens.iter().any(|token| token.as_ref().is_some_and(is_ours));
     if let Some(secret) = &shown.eliza_key {
         let key = keys.find(secret, head.at)?;
         let listed = listed(key, head, policy)?;
         key.note_use(head.at);
-        return Ok(listed);
+        return Ok(Authenticated { shows_service_key, ..listed });
     }
-    let is_ours = |secret: &Secret| service_role.is_some_and(|hash| secret.hash() == *hash);
-    let tokens = [&shown.bearer, &shown.apikey];
-    if tokens.iter().any(|token| token.as_ref().is_some_and(is_ours)) {
+    if shows_service_key {
         return Ok(service_role_of(head));
     }
     if let Some(judged) = certified(head, policy) {

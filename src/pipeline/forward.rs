@@ -20,7 +20,7 @@ impl Pipeline {
         trail: &mut Trail,
     ) -> Result<Settled, Refusal> {
         let Admitted { caller, target, onward: Onward { form, memory }, .. } = admitted;
-        let (towards, timeout) = (self.towards(&caller, head), target.timeout);
+        let (towards, timeout) = (self.towards(&caller), target.timeout);
         let (method, rest, body) = match form {
             Sent::Shaped(envelope) => (Method::POST, "", Outgoing::Shaped(shape::body(&target, &envelope))),
             Sent::AsItCame { method, rest, body } => (method.clone(), rest, body),
@@ -39,11 +39,9 @@ impl Pipeline {
     }
 
     /// Whose credentials a target is shown on this caller's behalf.
-    pub(super) fn towards(&self, caller: &Authenticated, head: &Head) -> Towards {
-        let shown = [&head.credentials.bearer, &head.credentials.apikey];
-        let service_key = shown.iter().any(|token| token.as_ref().is_some_and(|token| self.service_role == Some(token.hash())));
+    pub(super) fn towards(&self, caller: &Authenticated) -> Towards {
         match caller.caller() {
-            Caller::Source { .. } | Caller::ServiceRole { .. } if service_key => Towards::InjectedAlone,
+            Caller::Source { .. } | Caller::ServiceRole { .. } if caller.shows_service_key() => Towards::InjectedAlone,
             Caller::Source { .. } | Caller::ServiceRole { .. } => Towards::Injected,
             Caller::Stranger { .. } => self.strangers_towards,
         }

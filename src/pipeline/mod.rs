@@ -24,7 +24,7 @@ use crate::gates::rate_limit::strangers::{Fold, Strangers};
 use crate::gates::rate_limit::{EndpointTicket, RateLimiter, SourceTicket, Subject};
 use crate::gates::schema_check::SchemaChecked;
 use crate::gates::sql_filter::{SqlJudged, sql_filter};
-use crate::identity::{Caller, CertificateName, KeyHash, Secret};
+use crate::identity::{Caller, CertificateName, Secret};
 use crate::live::{Live, Snapshot};
 use crate::policy::{Target, WhenFull};
 use crate::record::{Recorder, Trail};
@@ -56,7 +56,6 @@ pub struct Pipeline {
     pub fixer: Fixer,
     pub recorder: Recorder,
     pub clock: Clock,
-    pub service_role: Option<KeyHash>,
     /// What callers that failed authentication go on with while enforcement is off.
     pub strangers_towards: Towards,
     /// Calls under way.
@@ -165,7 +164,7 @@ impl Pipeline {
     fn identify(&self, head: &Head, purpose: &Purpose, snapshot: &Snapshot, trail: &mut Trail) -> Result<Authenticated, Refusal> {
         trail.note().trace = Some(head.trace);
         let verdict = match purpose {
-            Purpose::Make => authenticate(head, &snapshot.policy, &snapshot.keys, self.service_role.as_ref()),
+            Purpose::Make => authenticate(head, &snapshot.policy, &snapshot.keys, snapshot.service_role.as_ref()),
             Purpose::Explain(assumed) => assume(assumed, head, &snapshot.policy, &snapshot.keys),
         };
         match weigh(snapshot, trail, GateName::Authenticate, verdict) {
@@ -193,7 +192,7 @@ impl Pipeline {
         let claimed = claimed?;
         let secret = Secret::new(claimed);
         let on_the_ring = !matches!(snapshot.keys.find(&secret, head.at), Err(AuthFault::WrongKey));
-        let is_key = on_the_ring || self.service_role.is_some_and(|hash| hash == secret.hash());
+        let is_key = on_the_ring || snapshot.service_role.is_some_and(|hash| hash == secret.hash());
         // What was too long for a name was cut, and may be the better part of a key.
         let is_cut = claimed.ends_with(CUT);
         Some(if is_key || is_cut { A_KEY.into() } else { Arc::clone(claimed) })

@@ -70,7 +70,7 @@ impl Pipeline {
             let ask = Ask {
                 head: call.head,
                 shown: &credentials_of(call.headers),
-                towards: self.towards(call.caller, call.head),
+                towards: self.towards(call.caller),
                 target: validator,
                 timeout: policy.timeout,
                 body: ask::question(policy.action.as_str(), &question.sql, source, call.route.target.name.as_str()),

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::Watcher;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use super::leaving::Guest;
 use super::patience::{Patience, Watched};
 use super::planes::{Planes, Serving};
 use super::tls::{Greeted, greet};
@@ -23,13 +25,12 @@ const MAX_HEAD_BYTES: u32 = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 /// HTTP/2 streams one connection may have open.
 const MAX_STREAMS: u32 = 256;
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving, planes: Arc<Planes>, watcher: Watcher) {
+pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving, planes: Arc<Planes>, guest: Guest) {
     // Small answers must not wait for company; a socket that cannot be told so still works.
     let _slower = stream.set_nodelay(true);
-    let mut cut = planes.cut.subscribe();
     let greeted = tokio::select! {
         greeted = greet(stream, planes.lock(serving), planes.head, &planes.gatekeeper.metrics) => greeted,
-        _ = cut.wait_for(|cut| *cut) => None,
+        () = guest.cut() => None,
     };
     let Some(Greeted { stream, certificate }) = greeted else { return };
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -40,17 +41,19 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving,
         .max_buf_size(MAX_HEAD_BYTES as usize)
         .max_headers(MAX_HEADERS);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS).max_header_list_size(MAX_HEAD_BYTES);
+    let (heard, cut) = (guest.clone(), guest.clone());
     let patience = planes.head;
     let called = Arc::new(AtomicBool::new(false));
     let calls = Arc::clone(&called);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         calls.store(true, Ordering::Relaxed);
+        heard.heard(request.version());
         let (planes, certificate) = (Arc::clone(&planes), certificate.clone());
         async move { Ok::<_, Infallible>(planes.answer(request, peer, serving, certificate).await) }
     });
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(Watched::new(stream, PATIENCE)), service).into_owned();
     tokio::select! {
-        served = watcher.watch(connection) => {
+        served = guest.watch(connection) => {
             if let Err(error) = served {
                 tracing::debug!(%error, %peer, "a connection ended early");
             }
@@ -59,7 +62,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving,
         // to be a call would keep its place for ever.
         () = silence(patience, &called) => tracing::debug!(%peer, "a connection on which no call came"),
         // Dropping the connection drops its calls, and with them their trails: what was cut off is recorded.
-        _ = cut.wait_for(|cut| *cut) => {}
+        () = cut.cut() => {}
     }
 }
 

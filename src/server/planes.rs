@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue, ORIGIN, VARY};
-use http::{Request, Response};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, HeaderValue, ORIGIN, VARY,
+};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use tokio::sync::watch;
 use tower::ServiceExt;
 
+use super::leaving::Exit;
 use super::proxies;
 use crate::admin;
 use crate::call::Scheme;
@@ -35,8 +37,7 @@ pub(super) struct Planes {
     pub ops: Router,
     /// For a request's head to arrive.
     pub head: Duration,
-    /// Turns true when the connections that are left must end at once.
-    pub cut: watch::Sender<bool>,
+    pub exit: Exit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,7 @@ impl Planes {
             request.extensions_mut().insert(certificate);
         }
         let origin = request.headers().get(ORIGIN).cloned();
+        let version = request.version();
         let router = if for_ops { &self.ops } else { &self.data };
         let mut response = match router.clone().oneshot(request).await {
             Ok(response) => response,
@@ -89,6 +91,11 @@ impl Planes {
         }
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
             response.headers_mut().insert(X_CALL_ID, value);
+        }
+        // An upgrade has ended the connection as HTTP, and needs that header itself.
+        let is_http1 = version < Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        if is_http1 && self.exit.is_leaving() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if !for_ops {
             allow_origin(&mut response, &self.gatekeeper.pipeline.live.current().policy.cors, origin);

@@ -65,6 +65,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("GATEKEEPER_MAX_CONNECTIONS", "8192", "Connections held at once; more wait to be accepted."),
     plain("GATEKEEPER_MAX_IN_FLIGHT", "4096", "Calls under way at once; more are answered 503 `overloaded`."),
     plain("GATEKEEPER_BODY_MEMORY_MIB", "1024", "Memory for the bodies of calls under way; beyond it 503 `overloaded`."),
+    plain("GATEKEEPER_LAME_DUCK_SECONDS", "5", "How long a stop takes calls on after `/readyz` has failed, for load balancers to notice."),
     plain("GATEKEEPER_DRAIN_SECONDS", "30", "How long calls under way may take to end at shutdown."),
     plain("LOG_LEVEL", "info", "trace, debug, info, warn or error, in any letter case."),
     plain("LOG_FORMAT", "auto", "`text`, `json`, or `auto`: text on a terminal, else JSON."),

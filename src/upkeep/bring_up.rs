@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep};
 
+use super::counts;
 use super::duties::reread;
 use super::told_to_stop;
 use crate::gatekeeper::Gatekeeper;
@@ -62,26 +63,9 @@ async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate, writer: &Writer, or
     }
     let cursor = store.signal_cursor().await?;
     reread(gatekeeper).await;
-    load_counts(gatekeeper).await?;
+    counts::load(gatekeeper).await?;
     writer.carry_over(orphans, Instant::now() + ORPHANS).await;
     Ok(cursor)
-}
-
-/// All of them, or none.
-async fn load_counts(gatekeeper: &Gatekeeper) -> Result<(), BringUpError> {
-    let pipeline = &gatekeeper.pipeline;
-    let now = pipeline.clock.now();
-    let policy = Arc::clone(&pipeline.live.current().policy);
-    let mut loaded = Vec::new();
-    for secs in &policy.limits.window_lengths {
-        let start = now.floor(*secs);
-        loaded.push((*secs, start, gatekeeper.store.counts_since(start).await?));
-    }
-    for (secs, start, rows) in &loaded {
-        let rows = rows.iter().map(|row| (row.identifier.as_str(), row.endpoint.as_str(), row.count));
-        pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, *start, rows);
-    }
-    Ok(())
 }
 
 /// Counts calls of the windows that now run, which were made through another process, and are in the database by now.

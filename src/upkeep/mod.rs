@@ -4,6 +4,7 @@
 
 mod audit_log;
 mod bring_up;
+pub mod counts;
 mod duties;
 mod housekeeping;
 mod lookout;

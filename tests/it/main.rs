@@ -23,6 +23,7 @@ mod bugs;
 mod call_parsing;
 mod call_sites;
 mod commands;
+mod deploys;
 mod direct_door;
 mod encodings;
 mod enforcement;

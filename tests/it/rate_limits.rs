@@ -2,6 +2,7 @@
 //! number at once or choice of actions; a restart changes nothing; deleting rows unblocks; memory is bounded and no running window
 //! is ever forgotten; looking changes nothing. And: a flood of strangers is folded, not recorded call by call.
 
+mod handover;
 mod look;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

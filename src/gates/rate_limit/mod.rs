@@ -7,6 +7,7 @@
 mod bucket;
 mod burst;
 mod entry;
+mod held;
 mod ledger;
 mod pool;
 pub mod strangers;
@@ -23,6 +24,7 @@ use crate::policy::{Counted, Limits, Source};
 use crate::verdict::{Denial, LimitScope, Limited, Standings, Verdict};
 use bucket::Refused;
 use entry::{BASE_BUCKETS, Entry, Home, Terms};
+pub use held::{Held, MOST_HELD};
 pub use ledger::Usage;
 use pool::{Pools, Slots};
 

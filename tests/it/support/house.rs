@@ -19,7 +19,7 @@ use eliza_gatekeeper::control::{Compile, PolicySource};
 use eliza_gatekeeper::gatekeeper::{Gatekeeper, Parts};
 use eliza_gatekeeper::journal::Journal;
 use eliza_gatekeeper::policy::load::{CredentialInputs, Origin, load};
-use eliza_gatekeeper::server::{Listeners, serve};
+use eliza_gatekeeper::server::{Listeners, Stop, serve};
 use eliza_gatekeeper::settings::{Environment, Settings};
 use eliza_gatekeeper::store::{CallQuery, CallRow, OpenOptions, Store, open};
 use eliza_gatekeeper::telemetry::logging::Log;
@@ -156,7 +156,7 @@ impl Plan {
         let environment = Arc::new(Environment::from_lookup(move |name| given.get(name).cloned()));
         let mut settings = Settings::read(&environment).unwrap_or_else(|problems| panic!("{problems:?}"));
         settings.bounds.head = self.head_within.unwrap_or(settings.bounds.head);
-        let credentials = CredentialInputs { service_role: settings.service_role_key.clone() };
+        let credentials = CredentialInputs { service_role: settings.secrets.service_role_key.clone() };
         let origin = Origin::Directory(policies);
         let compile: Compile = {
             let (origin, environment) = (origin.clone(), Arc::clone(&environment));
@@ -179,8 +179,8 @@ impl Plan {
         let parts = Parts { policy, policies, store: Arc::clone(&store), journal, clock, dial: Dial::Network, locks, log };
         let (gatekeeper, queues) = Gatekeeper::build(&settings, parts);
         let upkeep = Upkeep::start(&gatekeeper, queues, settings.database.migrate).await.unwrap();
-        let (stop, stopping) = watch::channel(false);
-        let serving = tokio::spawn(serve(Arc::clone(&gatekeeper), listeners, settings.bounds, stopping));
+        let (stop, stopping) = watch::channel(Stop::NotYet);
+        let serving = tokio::spawn(serve(Arc::clone(&gatekeeper), listeners, None, settings.bounds, stopping));
         let house = House {
             data,
             ops,
@@ -226,7 +226,7 @@ pub struct House {
     pub database: String,
     client: HttpClient,
     directory: Arc<TempDir>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
     serving: JoinHandle<()>,
     upkeep: Option<Upkeep>,
 }
@@ -322,7 +322,7 @@ impl House {
 
     /// Stops as on SIGTERM: calls end, records are written.
     pub async fn close(mut self) -> Closed {
-        self.stop.send_replace(true);
+        self.stop.send_replace(Stop::Unannounced);
         (&mut self.serving).await.unwrap();
         let upkeep = self.upkeep.take().unwrap();
         let House { gatekeeper, database, directory, .. } = self;
