@@ -32,7 +32,7 @@ pub async fn call(State(gatekeeper): State<Arc<Gatekeeper>>, Extension(arrival):
     trail.note().method = Some(request.method().clone());
     let ours = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
-    let upgrade = asked_upgrade(&parts, &body).cloned();
+    let upgrade = asked_upgrade(&parts, &body);
     let mut body = Some(body);
     let Outcome { result, standings } = match head_of(&parts, arrival) {
         Ok(head) => {
@@ -59,18 +59,17 @@ fn head_of(parts: &Parts, arrival: Arrival) -> Result<Head, Failure> {
     arrival.head_of(parts)
 }
 
-/// The protocol that a request asks to go on in. HTTP/2 and TLS are offers about the connection to us, which nobody has to take.
-fn asked_upgrade<'p>(parts: &'p Parts, body: &Body) -> Option<&'p HeaderValue> {
-    let is_named =
-        |value: &HeaderValue| value.as_bytes().split(|b| *b == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
-    let protocol = parts.headers.get(UPGRADE)?;
-    let about_us = |text: &str| {
-        ["h2c", "h2", "tls/"].iter().any(|ours| {
-            text.len() >= ours.len() && text.is_char_boundary(ours.len()) && text.split_at(ours.len()).0.eq_ignore_ascii_case(ours)
-        })
+/// The protocols that a request asks to go on in, but for other forms of HTTP and for TLS: those are offers about the connection to us,
+/// which nobody has to take, and in a tunnel they would carry calls past every gate.
+fn asked_upgrade(parts: &Parts, body: &Body) -> Option<HeaderValue> {
+    let listed = |name| parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
+    let is_asked = parts.version == Version::HTTP_11 && listed(CONNECTION).any(|token| token.trim().eq_ignore_ascii_case("upgrade"));
+    let is_about_us = |protocol: &&str| {
+        let name = protocol.split('/').next().unwrap_or_default();
+        ["h2c", "h2", "http", "tls"].iter().any(|ours| name.eq_ignore_ascii_case(ours))
     };
-    let is_asked = parts.version == Version::HTTP_11 && parts.headers.get_all(CONNECTION).iter().any(is_named) && body.is_end_stream();
-    (is_asked && !protocol.to_str().is_ok_and(about_us)).then_some(protocol)
+    let others: Vec<&str> = listed(UPGRADE).map(str::trim).filter(|protocol| !protocol.is_empty() && !is_about_us(protocol)).collect();
+    if is_asked && !others.is_empty() && body.is_end_stream() { HeaderValue::try_from(others.join(", ")).ok() } else { None }
 }
 
 /// The target's last word in HTTP goes out, and then the connections are one. Its record is kept when they end.

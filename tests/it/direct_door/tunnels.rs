@@ -126,14 +126,38 @@ async fn where_bodies_are_judged_no_other_protocol_passes() {
     assert!(refused.json()["message"].as_str().unwrap().contains("inspect = \"skip\""), "{:?}", refused.body);
     assert_eq!(house.record_of(&refused).await.metadata["code"], "upgrade_not_allowed");
     assert!(bare.is_left_alone().await);
-    // HTTP/2 is an offer about the connection to us, which we need not take.
-    let mut caller =
-        say(&house, head("GET", "bare", "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n")).await;
+    // Clients that offer HTTP/2 with every first request are no callers of another protocol.
+    let offer = "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n";
+    let mut caller = say(&house, head("GET", "bare", offer)).await;
     let mut target = bare.accept().await;
-    let got = target.hear_head().await;
-    assert!(!got.contains("upgrade") && !got.contains("http2"), "{got}");
+    target.hear_head().await;
     target.say("HTTP/1.1 204 No Content\r\n\r\n").await;
     assert!(caller.hear_head().await.starts_with("HTTP/1.1 204 "));
+}
+
+/// An HTTP/2 connection to the target would carry calls past every gate.
+#[tokio::test]
+async fn no_form_of_http_is_gone_on_in() {
+    let (house, bare) = with_bare(SKIP).await;
+    let offers = [
+        ("h2c", "connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n", None),
+        ("some", "connection: upgrade\r\nupgrade: H2C, TLS/1.2\r\nupgrade: HTTP/2.0\r\n", None),
+        (
+            "some and another",
+            "connection: upgrade\r\nupgrade: h2c, chat/2\r\nupgrade: websocket\r\n",
+            Some("upgrade: chat/2, websocket\r\n"),
+        ),
+    ];
+    for (name, offer, goes_on) in offers {
+        let mut caller = say(&house, head("GET", "bare", offer)).await;
+        let mut target = bare.accept().await;
+        let got = target.hear_head().await;
+        assert!(!got.to_lowercase().contains("h2c") && !got.contains("http2") && !got.contains("TLS"), "{name}: {got}");
+        assert_eq!(got.contains("upgrade: "), goes_on.is_some(), "{name}: {got}");
+        assert!(goes_on.is_none_or(|line| got.contains(line)), "{name}: {got}");
+        target.say("HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n").await;
+        assert!(caller.hear_head().await.starts_with("HTTP/1.1 204 "), "{name}");
+    }
 }
 
 #[tokio::test]
