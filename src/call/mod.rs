@@ -6,6 +6,7 @@ pub mod envelope;
 mod escapes;
 mod fields;
 mod head;
+mod passage;
 mod wrapped;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Secret};
 
 pub use fields::{CodeField, Fields, Path, Reading, Way};
+pub use passage::{CacheUse, Passage};
 pub use wrapped::unwrapped;
 
 /// What is known of a call from its headers alone.

@@ -183,7 +183,8 @@ mod tests {
         use crate::policy::{BodyShape, BreakerPolicy, Credentials};
         Target {
             name: TargetName::parse("fixer").unwrap(),
-            url: None,
+            sites: Vec::new(),
+            terms: crate::policy::Terms::default(),
             shape: BodyShape::Payload,
             defaults: serde_json::Map::new(),
             timeout: Duration::from_secs(1),
@@ -192,7 +193,6 @@ mod tests {
             pass_authorization: false,
             callers: Vec::new(),
             breaker: BreakerPolicy { failures: std::num::NonZeroU32::MIN, open_for: Duration::from_secs(1) },
-            health: None,
             place: crate::identity::Place::new("own.toml:1"),
         }
     }

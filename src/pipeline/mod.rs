@@ -343,9 +343,10 @@ impl Pipeline {
         let route = &admitted.route;
         let (towards, timeout) = (self.towards(&admitted.caller, head), route.target.timeout);
         let body = Outgoing::Shaped(shape::body(&route.target, &route.envelope));
-        let order = Order { head, target: &route.target, method: Method::POST, rest: "", headers, body, towards, timeout };
+        let (caller, action) = (Some(admitted.caller.caller().recorded_as()), route.action().map(Action::as_str));
+        let order = Order { head, target: &route.target, method: Method::POST, rest: "", headers, body, towards, caller, action, timeout };
         let began = self.clock.monotonic_nanos();
-        let settled = match self.upstream.forward(order).await {
+        let settled = match self.upstream.forward_noting(order, &mut trail.note().passage).await {
             Ok(answer) => Ok(settle(answer, &route.target, head.id).await),
             Err(failure) => Err(failure.into()),
         };

@@ -1,10 +1,14 @@
 //! The compiled policy as operators would write it, for whoever asks what is in force: names, notations and places, never a secret.
 
+mod terms;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use serde_json::{Value, json};
+
+use terms::terms;
 
 use super::values::{in_words, size_in_words};
 use super::{
@@ -147,8 +151,8 @@ fn target(target: &Target) -> Value {
     };
     json!({
         "name": target.name.as_str(),
-        "url": target.url.as_ref().map(address),
-        "health": target.health.as_ref().map(address),
+        "urls": target.sites.iter().map(|site| address(&site.url)).collect::<Vec<_>>(),
+        "health": target.sites.iter().filter_map(|site| site.health.as_ref().map(address)).collect::<Vec<_>>(),
         "shape": shape,
         "defaults": target.defaults,
         "timeout": in_words(target.timeout),
@@ -156,6 +160,7 @@ fn target(target: &Target) -> Value {
         "credentials": credentials,
         "callers": if target.callers.is_empty() { vec!["*"] } else { patterns(&target.callers) },
         "breaker": { "failures": target.breaker.failures, "open": in_words(target.breaker.open_for) },
+        "terms": terms(&target.terms),
         "place": target.place.as_str(),
     })
 }

@@ -41,6 +41,7 @@ section! {
     Target {
         names: List,
         url: Text,
+        urls: List,
         shape: Spanned<Shape>,
         defaults: Spanned<BTreeMap<Text, toml::Value>>,
         timeout: Text,
@@ -51,15 +52,19 @@ section! {
         callers: List,
         breaker: Breaker,
         health: Text,
+        health_check: HealthCheck,
+        connect_timeout: Text,
+        total_timeout: Text,
+        retry: Spanned<Retry>,
+        eject: Eject,
+        max_in_flight: Spanned<u32>,
+        max_in_flight_per_source: Spanned<u32>,
+        cache: Spanned<Cache>,
     }
 }
 
-section! {
-    Breaker {
-        failures: Spanned<u32>,
-        open: Text,
-    }
-}
+mod target;
+pub use target::{Authorization, Breaker, Cache, Eject, HealthCheck, Injected, Retry, Shape};
 
 section! {
     /// `[sql]`
@@ -249,28 +254,6 @@ pub enum Fail {
     Open,
     Closed,
     ClosedForDdl,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Shape {
-    Payload,
-    ActionData,
-    Envelope,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Injected {
-    None,
-    ServiceRole,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Authorization {
-    Stop,
-    Pass,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -9,14 +9,13 @@ mod objects;
 pub mod problems;
 mod read;
 mod sql;
+mod terms;
 pub mod values;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-
-use http::Uri;
 
 use crate::blocklist::Block;
 use crate::clock::Timestamp;
@@ -26,6 +25,7 @@ use crate::retention::Keep;
 
 pub use objects::ObjectPattern;
 pub use sql::{Mode, ModeOverride, Reach, RuleSetting, Shown, SqlException, SqlPattern, SqlPolicy};
+pub use terms::{BreakerPolicy, CachePolicy, CrowdLimits, Ejection, HealthCheck, Retry, Sharing, Site, Terms};
 
 /// The compiled snapshot.
 #[derive(Debug)]
@@ -204,8 +204,9 @@ impl Targets {
 #[derive(Debug)]
 pub struct Target {
     pub name: TargetName,
-    /// `None` while the address depends on a variable that is not set: calls answer `target_not_configured`.
-    pub url: Option<Uri>,
+    /// Where it can be called. None while the addresses depend on variables that are not set: calls answer `target_not_configured`.
+    pub sites: Vec<Site>,
+    pub terms: Terms,
     pub shape: BodyShape,
     /// Members the shaped body gets at its top level unless the payload brings them.
     pub defaults: serde_json::Map<String, serde_json::Value>,
@@ -219,8 +220,6 @@ pub struct Target {
     /// Who may call it; empty means every listed source.
     pub callers: Vec<NamePattern>,
     pub breaker: BreakerPolicy,
-    /// Where it says how it is; asked without credentials, and never a call.
-    pub health: Option<Uri>,
     /// Where its name stands.
     pub place: Place,
 }
@@ -249,14 +248,6 @@ pub enum Credentials {
     ServiceRole(Secret),
     /// Of a variable that policy names, as bearer token.
     Bearer(Secret),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BreakerPolicy {
-    /// Failures in a row that open it.
-    pub failures: NonZeroU32,
-    /// How long it stays open before one call may try.
-    pub open_for: Duration,
 }
 
 /// Which calls are schema operations, who judges them, and who hears of those that were rejected.

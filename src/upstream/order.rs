@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Uri};
 use http_body_util::Full;
 
 use super::address;
@@ -24,6 +24,10 @@ pub struct Order<'a> {
     pub headers: &'a HeaderMap,
     pub body: Outgoing,
     pub towards: Towards,
+    /// Whose call it is, as it is recorded. Nothing of what the gatekeeper asks on its own account.
+    pub caller: Option<&'a str>,
+    /// On the envelope door, what the target will carry out.
+    pub action: Option<&'a str>,
     /// Until the answer begins.
     pub timeout: Duration,
 }
@@ -36,17 +40,47 @@ pub enum Outgoing {
     AsSent(Bytes),
 }
 
-pub(super) fn request(order: Order<'_>) -> Result<Request<Full<Bytes>>, Failure> {
-    let not_configured = || Failure::TargetNotConfigured { target: order.target.name.clone() };
-    let base = order.target.url.as_ref().ok_or_else(not_configured)?;
-    let uri = address::join(base, order.rest).ok_or_else(|| Failure::UnknownTarget { name: order.target.name.to_string() })?;
-    let (form, body) = match order.body {
-        Outgoing::Shaped(body) => (Form::Shaped, body),
-        Outgoing::AsSent(body) => (Form::AsSent, body),
+impl Outgoing {
+    /// The same once more, for another try. `None` of what can be sent only once.
+    pub fn again(&self) -> Option<Self> {
+        match self {
+            Self::Shaped(body) => Some(Self::Shaped(body.clone())),
+            Self::AsSent(body) => Some(Self::AsSent(body.clone())),
+        }
+    }
+
+    /// All of it, if it is there.
+    pub fn whole(&self) -> Option<&Bytes> {
+        match self {
+            Self::Shaped(body) | Self::AsSent(body) => Some(body),
+        }
+    }
+}
+
+impl Order<'_> {
+    /// What goes out is taken from it for each try.
+    pub(super) fn take_body(&mut self) -> Outgoing {
+        std::mem::replace(&mut self.body, Outgoing::AsSent(Bytes::new()))
+    }
+}
+
+/// What the target sees beside the body.
+pub(super) fn outgoing_headers(order: &Order<'_>, body: &Outgoing) -> Result<HeaderMap, Failure> {
+    let form = match body {
+        Outgoing::Shaped(_) => Form::Shaped,
+        Outgoing::AsSent(_) => Form::AsSent,
     };
-    let headers = headers::towards_target(order.headers, order.head, order.target, order.towards, form).map_err(|_| not_configured())?;
+    let headers = headers::towards_target(order.headers, order.head, order.target, order.towards, form);
+    headers.map_err(|_| Failure::TargetNotConfigured { target: order.target.name.clone() })
+}
+
+/// The request at one of the target's addresses.
+pub(super) fn request(order: &Order<'_>, at: &Uri, body: Outgoing) -> Result<Request<Full<Bytes>>, Failure> {
+    let uri = address::join(at, order.rest).ok_or_else(|| Failure::UnknownTarget { name: order.target.name.to_string() })?;
+    let headers = outgoing_headers(order, &body)?;
+    let (Outgoing::Shaped(body) | Outgoing::AsSent(body)) = body;
     let mut request = Request::new(Full::new(body));
-    *request.method_mut() = order.method;
+    *request.method_mut() = order.method.clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Ok(request)

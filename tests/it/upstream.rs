@@ -15,7 +15,7 @@ use bytes::Bytes;
 use eliza_gatekeeper::call::{Head, Shown, TraceContext};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
 use eliza_gatekeeper::identity::{CallId, Place, Secret, TargetName};
-use eliza_gatekeeper::policy::{BodyShape, BreakerPolicy, Credentials, Target};
+use eliza_gatekeeper::policy::{BodyShape, BreakerPolicy, Credentials, Target, Terms};
 use eliza_gatekeeper::upstream::{Answer, AnswerBroken, Dial, Order, Outgoing, Towards, Upstream};
 use eliza_gatekeeper::verdict::Failure;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -34,7 +34,8 @@ fn upstream() -> Upstream {
 fn target(name: &str, url: Uri) -> Target {
     Target {
         name: TargetName::parse(name).unwrap(),
-        url: Some(url),
+        sites: vec![url.into()],
+        terms: Terms::default(),
         shape: BodyShape::Payload,
         defaults: serde_json::Map::new(),
         timeout: Duration::from_secs(8),
@@ -43,7 +44,6 @@ fn target(name: &str, url: Uri) -> Target {
         pass_authorization: false,
         callers: vec![],
         breaker: BreakerPolicy { failures: NonZeroU32::MAX, open_for: Duration::from_secs(30) },
-        health: None,
         place: Place::new("targets.toml:1"),
     }
 }
@@ -102,7 +102,8 @@ impl<'a> Calling<'a> {
 
     async fn through(self, upstream: &Upstream) -> Result<Answer, Failure> {
         let Self { target, head, method, rest, headers, body, towards } = self;
-        let order = Order { head: &head, target, method, rest, headers: &headers, body, towards, timeout: target.timeout };
+        let (caller, action) = (Some("gemini-chat"), None);
+        let order = Order { head: &head, target, method, rest, headers: &headers, body, towards, caller, action, timeout: target.timeout };
         within("an answer, or a failure", upstream.forward(order)).await
     }
 }
@@ -210,7 +211,7 @@ async fn a_target_that_cannot_be_reached_says_so() {
         assert_eq!(failure, Failure::Unreachable { target: target.name.clone() }, "{case}");
     }
     let mut nowhere = target("brain", targets.url("brain"));
-    nowhere.url = None;
+    nowhere.sites.clear();
     let failure = call(&nowhere).through(&upstream()).await.unwrap_err();
     assert_eq!(failure, Failure::TargetNotConfigured { target: nowhere.name.clone() });
     let mut unfit = target("brain", targets.url("brain"));

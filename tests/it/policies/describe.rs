@@ -28,6 +28,9 @@ defaults = { deep = true }
 callers = ['ada']
 timeout = '1500ms'
 breaker = { failures = 3 }
+eject = { failures = 2 }
+max_in_flight = 50
+cache = { ttl = '300s', actions = ['list'] }
 
 [[target]]
 names = ['hands']
@@ -96,8 +99,16 @@ fn it_reads_as_it_was_written() {
 
     assert_eq!(each("/targets", "name"), ["brain", "ears", "hands"]);
     assert_eq!(each("/targets", "credentials"), ["service-role", "pass", "bearer"]);
-    let urls = [json!(format!("{PLATFORM}/functions/v1/brain")), Value::Null, json!("https://h.example:8443/hands")];
-    assert_eq!(each("/targets", "url"), urls);
+    let urls = [json!([format!("{PLATFORM}/functions/v1/brain")]), json!([]), json!(["https://h.example:8443/hands"])];
+    assert_eq!(each("/targets", "urls"), urls);
+    let terms = json!({
+        "connect_timeout": "3s", "total_timeout": "off", "retry": "safe",
+        "eject": {"failures": 2, "first": "10s", "longest": "5m"},
+        "health_check": {"interval": "5s", "timeout": "2s", "fails": 2, "passes": 2},
+        "max_in_flight": 50, "max_in_flight_per_source": null,
+        "cache": {"ttl": "5m", "actions": ["list"], "max": "16MiB", "shared": false},
+    });
+    assert_eq!(at("/targets/0/terms"), terms);
     assert_eq!(each("/targets", "callers"), [json!(["ada"]), json!(["*"]), json!(["*"])]);
     let brain = ["shape", "defaults", "timeout", "idle_timeout", "breaker", "place"].map(|member| at(&format!("/targets/0/{member}")));
     let expected = [
