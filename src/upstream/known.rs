@@ -6,40 +6,24 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use http::Uri;
 
-use super::budget::{Budget, BudgetView};
-use super::cache::{Cache, CacheView};
+use super::budget::Budget;
+use super::cache::Cache;
 use super::crowd::Crowded;
-use super::site::{Probe, SiteState, SiteView};
+use super::site::SiteState;
 use super::sites::Sites;
+use super::views::TargetView;
 use crate::clock::Clock;
 use crate::identity::TargetName;
-use crate::policy::{Target, Targets};
+use crate::policy::{Site, Target, Targets};
 
 #[derive(Debug)]
 pub struct Known {
+    /// As policy says.
+    listed: Vec<Site>,
     pub sites: Sites,
     pub budget: Arc<Budget>,
     pub crowded: Arc<Crowded>,
     pub cache: Option<Arc<Cache>>,
-}
-
-/// As operators see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetView {
-    pub sites: Vec<SiteView>,
-    pub retries: BudgetView,
-    /// Calls under way.
-    pub under_way: u32,
-    /// Nothing of targets whose answers are not kept.
-    pub cache: Option<CacheView>,
-}
-
-impl TargetView {
-    /// Whether it answers at any of its health addresses, if it was asked.
-    pub fn probe(&self) -> Option<Probe> {
-        let probes = || self.sites.iter().filter_map(|site| site.probe);
-        if probes().any(|probe| probe == Probe::Up) { Some(Probe::Up) } else { probes().next() }
-    }
 }
 
 #[derive(Debug)]
@@ -73,7 +57,13 @@ impl KnownTargets {
             .map(|target| {
                 let known = match before.get(&target.name) {
                     Some(known) if known.is_of(target) => Arc::clone(known),
-                    known => Arc::new(self.learn(target, known.map(AsRef::as_ref))),
+                    known => {
+                        let known = self.learn(target, known.map(AsRef::as_ref));
+                        for (site, listed) in known.sites.all().iter().zip(&target.sites) {
+                            site.is_asked_at(listed.health.as_ref());
+                        }
+                        Arc::new(known)
+                    }
                 };
                 (target.name.clone(), known)
             })
@@ -96,6 +86,7 @@ impl KnownTargets {
         // What was kept under another policy may not be what this one would keep.
         let cache = target.terms.cache.clone().map(|policy| Arc::new(Cache::new(policy, self.clock.clone())));
         Known {
+            listed: target.sites.clone(),
             sites: Sites::new(target.sites.iter().map(|known| site(&known.url)), self.clock.clone()),
             budget: before.map(|before| Arc::clone(&before.budget)).unwrap_or_default(),
             crowded: before.map(|before| Arc::clone(&before.crowded)).unwrap_or_default(),
@@ -106,9 +97,7 @@ impl KnownTargets {
 
 impl Known {
     fn is_of(&self, target: &Target) -> bool {
-        let sites = self.sites.all().iter().map(|site| &site.url);
-        sites.eq(target.sites.iter().map(|site| &site.url))
-            && self.cache.as_ref().map(|cache| cache.policy()) == target.terms.cache.as_ref()
+        self.listed == target.sites && self.cache.as_ref().map(|cache| cache.policy()) == target.terms.cache.as_ref()
     }
 
     fn view(&self) -> TargetView {

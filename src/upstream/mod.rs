@@ -21,6 +21,7 @@ mod site;
 mod sites;
 mod tries;
 mod trying;
+mod views;
 
 pub use answer::{Settled, settle};
 pub use ask::Ask;
@@ -31,7 +32,6 @@ pub use cache::CacheView;
 pub use client::{Answer, Upstream};
 pub use dial::Dial;
 pub use headers::Towards;
-pub use known::TargetView;
 pub use order::{Order, Outgoing};
 pub use probe::HealthPath;
-pub use site::{Probe, SiteCondition, SiteView};
+pub use views::{Probe, SiteCondition, SiteView, TargetView};

@@ -9,7 +9,8 @@ use http::{Request, Uri};
 use http_body_util::Full;
 
 use super::client::Upstream;
-use super::site::{Probe, SiteState};
+use super::site::SiteState;
+use super::views::Probe;
 use crate::policy::{HealthCheck, Target, Targets};
 
 /// An address that is to be asked how it is, and all whose health it is.

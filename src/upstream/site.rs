@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::Uri;
 
 use super::breaker::Conduct;
+use super::views::{Probe, SiteCondition, SiteView};
 use crate::clock::Clock;
 use crate::identity::TargetName;
 use crate::policy::{Ejection, HealthCheck};
@@ -18,6 +19,8 @@ pub struct SiteState {
     pub(super) url: Uri,
     clock: Clock,
     under_way: AtomicUsize,
+    /// The number of the last call that it got, among those of its target.
+    last_turn: AtomicU64,
     /// Of all time: calls that set out for it, and how many of them failed.
     calls: AtomicU64,
     failures: AtomicU64,
@@ -47,25 +50,10 @@ enum Turn {
     Trial { times: u32 },
 }
 
-/// What an address says at its health path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
-    Up,
-    Down,
-}
-
-impl Probe {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Down => "down",
-        }
-    }
-}
-
 /// What its health path has said.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Checked {
+    at: Option<Uri>,
     /// Nothing before it was asked.
     probe: Option<Probe>,
     /// Answers in a row that say otherwise.
@@ -84,44 +72,6 @@ pub(super) enum Fitness {
     LeftOut,
 }
 
-/// As operators see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SiteCondition {
-    Well,
-    Down,
-    /// Left out, for so much longer.
-    Ejected {
-        left: Duration,
-    },
-    /// The next call tries it, or one is trying.
-    OnTrial,
-}
-
-impl SiteCondition {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Well => "well",
-            Self::Down => "down",
-            Self::Ejected { .. } => "ejected",
-            Self::OnTrial => "trial",
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SiteView {
-    pub url: Uri,
-    pub condition: SiteCondition,
-    pub under_way: usize,
-    pub failures_in_a_row: u32,
-    /// Since start, as the following.
-    pub calls: u64,
-    pub failures: u64,
-    pub ejections: u64,
-    /// What its health path says, if it was asked.
-    pub probe: Option<Probe>,
-}
-
 /// A call that is under way at an address. It counts there until it is dropped.
 #[derive(Debug)]
 pub struct OnSite {
@@ -132,8 +82,16 @@ pub struct OnSite {
 
 impl SiteState {
     pub fn new(target: &TargetName, url: &Uri, clock: &Clock) -> Self {
-        let (under_way, calls, failures) = (AtomicUsize::default(), AtomicU64::default(), AtomicU64::default());
-        Self { target: target.clone(), url: url.clone(), clock: clock.clone(), under_way, calls, failures, inner: Mutex::default() }
+        Self {
+            target: target.clone(),
+            url: url.clone(),
+            clock: clock.clone(),
+            under_way: AtomicUsize::default(),
+            last_turn: AtomicU64::default(),
+            calls: AtomicU64::default(),
+            failures: AtomicU64::default(),
+            inner: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -142,6 +100,10 @@ impl SiteState {
 
     pub(super) fn load(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn last_turn(&self) -> u64 {
+        self.last_turn.load(Ordering::Relaxed)
     }
 
     pub(super) fn fitness(&self, now_nanos: u64) -> Fitness {
@@ -157,7 +119,7 @@ impl SiteState {
     }
 
     /// Lets a call in. `None` if it was to try the address and another was quicker.
-    pub(super) fn enter(self: &Arc<Self>, fitness: Fitness) -> Option<OnSite> {
+    pub(super) fn enter(self: &Arc<Self>, fitness: Fitness, turn: u64) -> Option<OnSite> {
         let mut inner = self.lock();
         let trial = fitness == Fitness::ToBeTried;
         if trial {
@@ -165,7 +127,7 @@ impl SiteState {
             inner.turn_to(Turn::Trial { times });
         }
         self.under_way.fetch_add(1, Ordering::Relaxed);
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.last_turn.store(turn, Ordering::Relaxed);
         Some(OnSite { site: Arc::clone(self), era: inner.era, trial })
     }
 
@@ -177,6 +139,14 @@ impl SiteState {
     pub(super) fn answers(&self) -> bool {
         let inner = self.lock();
         inner.has_answered && inner.in_a_row == 0
+    }
+
+    /// What another health path has said, or one that is asked no more, counts for nothing.
+    pub(super) fn is_asked_at(&self, health: Option<&Uri>) {
+        let mut inner = self.lock();
+        if inner.checked.at.as_ref() != health {
+            inner.checked = Checked { at: health.cloned(), ..Checked::default() };
+        }
     }
 
     /// What its health path said just now.
@@ -239,6 +209,11 @@ impl Inner {
 }
 
 impl OnSite {
+    /// From here on it is one of the calls that were made.
+    pub(super) fn sets_out(&self) {
+        self.site.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How it went. `may_eject` says whether another address is left to call.
     pub(super) fn report(&mut self, conduct: Conduct, policy: Ejection, may_eject: bool) {
         let site = Arc::clone(&self.site);

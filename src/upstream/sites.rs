@@ -1,18 +1,20 @@
 //! The addresses of one target, and which of them gets the next call: of those that are well the one with the fewest calls under way,
 //! in turn where there are several. Where none is well, calls go to those that are not: refusing without asking helps nobody.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::breaker::Conduct;
-use super::site::{Fitness, OnSite, SiteState, SiteView};
+use super::site::{Fitness, OnSite, SiteState};
+use super::views::SiteView;
 use crate::clock::Clock;
 use crate::policy::Ejection;
 
 #[derive(Debug)]
 pub struct Sites {
     all: Box<[Arc<SiteState>]>,
-    turn: AtomicUsize,
+    /// Counts the calls, so that of equals the one whose last call is the longest ago gets the next.
+    turns: AtomicU64,
     clock: Clock,
     /// Held while one is left out, so that two calls cannot leave out the last two.
     leaving_out: Mutex<()>,
@@ -24,7 +26,7 @@ pub struct Nth(usize);
 
 impl Sites {
     pub fn new(all: impl IntoIterator<Item = Arc<SiteState>>, clock: Clock) -> Self {
-        Self { all: all.into_iter().collect(), turn: AtomicUsize::default(), clock, leaving_out: Mutex::default() }
+        Self { all: all.into_iter().collect(), turns: AtomicU64::new(1), clock, leaving_out: Mutex::default() }
     }
 
     pub fn all(&self) -> &[Arc<SiteState>] {
@@ -45,17 +47,15 @@ impl Sites {
         // Each look that comes to nothing is one address that another call tries now.
         (0..=self.all.len()).find_map(|_| {
             let (at, site, fitness) = self.fittest(tried)?;
-            Some((at, site.enter(fitness)?))
+            Some((at, site.enter(fitness, self.turns.fetch_add(1, Ordering::Relaxed))?))
         })
     }
 
     fn fittest(&self, tried: &[Nth]) -> Option<(Nth, &Arc<SiteState>, Fitness)> {
         let now = self.clock.monotonic_nanos();
-        let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.all.len().max(1);
-        let in_turn = self.all.iter().enumerate().skip(first).chain(self.all.iter().enumerate().take(first));
-        let open = in_turn.map(|(at, site)| (Nth(at), site)).filter(|(at, _)| !tried.contains(at));
+        let open = self.all.iter().enumerate().map(|(at, site)| (Nth(at), site)).filter(|(at, _)| !tried.contains(at));
         let rated = open.map(|(at, site)| (at, site, site.fitness(now)));
-        rated.min_by_key(|(_, site, fitness)| (rank(*fitness, tried), site.load()))
+        rated.min_by_key(|(_, site, fitness)| (rank(*fitness, tried), site.load(), site.last_turn()))
     }
 
     /// How a call at one of them went. `true` if it speaks of the target as a whole: while another address answers, a failure does not.
@@ -91,7 +91,7 @@ mod tests {
     use crate::clock::{ManualClock, Timestamp};
     use crate::identity::TargetName;
     use crate::policy::Terms;
-    use crate::upstream::site::{Probe, SiteCondition};
+    use crate::upstream::views::{Probe, SiteCondition};
 
     const FIRST: Duration = Duration::from_secs(10);
     const POLICY: Ejection = Ejection { failures: NonZeroU32::MIN.saturating_add(2), first: FIRST, longest: Duration::from_secs(25) };

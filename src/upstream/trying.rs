@@ -63,6 +63,7 @@ impl Upstream {
                 pass = Some(admitted.map_err(|retry_after| Failure::BreakerOpen { target: target.name.clone(), retry_after })?);
             }
             passage.tries = times;
+            on_site.sets_out();
             let outcome = self.send(target, request, until).await;
             let went = went(&outcome);
             let conduct = if went == Went::Answered { Conduct::Answered } else { Conduct::Failed };

@@ -372,7 +372,8 @@ async fn targets_that_name_a_health_path_are_asked_there_and_nowhere_else() {
     house.targets.let_be("state-of-it", Conduct::html_500());
     eventually("it is down", || async { probe("crm").await == "down" }).await;
     let body = house.get_ops(page, &[]).await.expect(200).json();
-    assert_eq!(body["targets"]["crm"], json!({ "breaker": "closed", "failures": 0, "probe": "down" }));
+    let urls = json!({ house.targets.url("crm").to_string(): "down" });
+    assert_eq!(body["targets"]["crm"], json!({ "breaker": "closed", "failures": 0, "probe": "down", "urls": urls }));
     let warnings = ["crm", "erp"].map(|target| format!("{target} does not answer at its health address"));
     assert_eq!(body["warnings"], json!(warnings));
     assert!(metric("gatekeeper_target_up{target=\"crm\"} 0").await);

@@ -64,3 +64,4 @@ mod store_postgres;
 mod store_retention;
 mod store_upgrade;
 mod upstream;
+mod upstreams;

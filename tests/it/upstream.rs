@@ -26,12 +26,12 @@ use serde_json::json;
 
 use crate::support::targets::{Conduct, Gate, SERVICE_KEY, SPEECH, Targets, within};
 
-fn upstream() -> Upstream {
+pub fn upstream() -> Upstream {
     Upstream::new(Dial::Network, Clock::system())
 }
 
 /// Patient, and with a breaker that stays out of the way: each test changes what it is about.
-fn target(name: &str, url: Uri) -> Target {
+pub fn target(name: &str, url: Uri) -> Target {
     Target {
         name: TargetName::parse(name).unwrap(),
         sites: vec![url.into()],
@@ -48,7 +48,7 @@ fn target(name: &str, url: Uri) -> Target {
     }
 }
 
-fn head() -> Head {
+pub fn head() -> Head {
     Head {
         id: CallId::new(),
         at: Timestamp::from_secs(1_772_000_000),
@@ -60,7 +60,7 @@ fn head() -> Head {
 }
 
 /// A call in the making.
-struct Calling<'a> {
+pub struct Calling<'a> {
     target: &'a Target,
     head: Head,
     method: Method,
@@ -70,27 +70,27 @@ struct Calling<'a> {
     towards: Towards,
 }
 
-fn call(target: &Target) -> Calling<'_> {
+pub fn call(target: &Target) -> Calling<'_> {
     let body = Outgoing::Shaped(Bytes::from_static(b"{}"));
     Calling { target, head: head(), method: Method::POST, rest: "", headers: HeaderMap::new(), body, towards: Towards::Injected }
 }
 
 impl<'a> Calling<'a> {
-    fn header(mut self, name: &str, value: &str) -> Self {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
         self
     }
 
-    fn saying(self, body: &serde_json::Value) -> Self {
+    pub fn saying(self, body: &serde_json::Value) -> Self {
         self.sending(body.to_string())
     }
 
-    fn sending(mut self, body: impl Into<Bytes>) -> Self {
+    pub fn sending(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Outgoing::Shaped(body.into());
         self
     }
 
-    fn directly(mut self, method: Method, rest: &'a str, body: &'static str) -> Self {
+    pub fn directly(mut self, method: Method, rest: &'a str, body: &'static str) -> Self {
         (self.method, self.rest, self.body) = (method, rest, Outgoing::AsSent(Bytes::from_static(body.as_bytes())));
         self
     }
@@ -100,7 +100,7 @@ impl<'a> Calling<'a> {
         self
     }
 
-    async fn through(self, upstream: &Upstream) -> Result<Answer, Failure> {
+    pub async fn through(self, upstream: &Upstream) -> Result<Answer, Failure> {
         let Self { target, head, method, rest, headers, body, towards } = self;
         let (caller, action) = (Some("gemini-chat"), None);
         let order = Order { head: &head, target, method, rest, headers: &headers, body, towards, caller, action, timeout: target.timeout };
@@ -108,7 +108,7 @@ impl<'a> Calling<'a> {
     }
 }
 
-async fn body(answer: Answer) -> Bytes {
+pub async fn body(answer: Answer) -> Bytes {
     within("a whole body", answer.body.collect()).await.unwrap().to_bytes()
 }
 
