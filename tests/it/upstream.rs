@@ -1,4 +1,4 @@
-//! Towards the targets: a call is sent once and its answer comes back unchanged and as it arrives; whatever goes wrong on the way has
+//! Towards the targets: a call is sent and its answer comes back unchanged and as it arrives; whatever goes wrong on the way has
 //! one plain name, and how long it may take is bounded.
 
 mod breaker;

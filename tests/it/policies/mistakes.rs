@@ -70,7 +70,7 @@ fn every_kind_of_mistake_is_named_with_its_line() {
         ("[[target]]\nnames = ['u']\ncredentials = 'none'\nurls = ['https://h/a', 'h']", "8:24", "this gives no address"),
         (
             "[[target]]\nnames = ['u']\nurls = ['https://project.supabase.co/u', 'https://h/u']",
-            "7:43",
+            "7:42",
             "the service role key goes to the origin",
         ),
         ("[[target]]\nnames = ['u']\nbearer = 'T'\nurls = ['https://h/u', 'http://h/u']", "8:24", "plain http off this machine"),
