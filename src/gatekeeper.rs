@@ -13,8 +13,8 @@ use crate::control::{Beginning, Control, PolicySource};
 use crate::enforcement::{Enforcement, GateMode};
 use crate::gates::rate_limit::strangers::Strangers;
 use crate::gates::rate_limit::{EarlierCounts, RateLimiter};
-use crate::health::{Health, Platform, Probe};
-use crate::identity::{KeyId, Secret, TargetName};
+use crate::health::{Health, Platform};
+use crate::identity::{KeyId, Secret};
 use crate::intake::MEMORY_UNIT;
 use crate::journal::{Journal, Reader};
 use crate::keys::{CURRENT, EnvironmentHashes, PREVIOUS};
@@ -129,13 +129,6 @@ impl Gatekeeper {
         // Without it there is no start.
         secrets.insert("INTERNAL_ELIZA_KEY".into(), true);
         secrets
-    }
-
-    /// What was seen of the targets that the policy in force wants looked after.
-    pub fn probes(&self) -> BTreeMap<TargetName, Probe> {
-        let snapshot = self.pipeline.live.snapshot();
-        let wanted = |name: &TargetName| snapshot.policy.targets.find(name.as_str()).is_some_and(|target| target.health.is_some());
-        self.health.targets().iter().filter(|(name, _)| wanted(name)).map(|(name, probe)| (name.clone(), *probe)).collect()
     }
 }
 

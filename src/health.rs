@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use crate::identity::TargetName;
-
 /// A database that takes this long to answer is not well.
 const SLOW: Duration = Duration::from_millis(1000);
 /// Security events above this risk count.
@@ -29,7 +27,6 @@ pub struct Health {
     store: ArcSwap<StoreSeen>,
     platform: ArcSwap<Platform>,
     webhooks: ArcSwap<Webhooks>,
-    targets: ArcSwap<TargetsSeen>,
 }
 
 /// What was seen of the database the last time.
@@ -88,15 +85,6 @@ pub struct Webhooks {
     pub failed: u64,
 }
 
-/// Whether a target answers at its health address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
-    Up,
-    Down,
-}
-
-pub type TargetsSeen = BTreeMap<TargetName, Probe>;
-
 impl Health {
     pub fn new(platform: Platform) -> Self {
         Self {
@@ -105,7 +93,6 @@ impl Health {
             store: ArcSwap::default(),
             platform: ArcSwap::from_pointee(platform),
             webhooks: ArcSwap::default(),
-            targets: ArcSwap::default(),
         }
     }
 
@@ -144,15 +131,6 @@ impl Health {
 
     pub fn saw_webhooks(&self, webhooks: Webhooks) {
         self.webhooks.store(Arc::new(webhooks));
-    }
-
-    pub fn targets(&self) -> Arc<TargetsSeen> {
-        self.targets.load_full()
-    }
-
-    /// All of them: whoever is not among them is forgotten.
-    pub fn saw_targets(&self, targets: TargetsSeen) {
-        self.targets.store(Arc::new(targets));
     }
 }
 
@@ -196,15 +174,6 @@ impl Pool {
 impl Webhooks {
     pub fn are_well(&self) -> bool {
         self.failed == 0
-    }
-}
-
-impl Probe {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Down => "down",
-        }
     }
 }
 

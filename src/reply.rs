@@ -32,7 +32,9 @@ pub fn refusal(refusal: &Refusal, id: CallId) -> Answer {
         Refusal::Denied(Denial::ValidatorUnavailable { why, .. }) => retry_after(&mut headers, why.retry_after()),
         Refusal::Denied(Denial::Limited(limited)) => retry_after(&mut headers, limited.retry_after),
         Refusal::Failed(Failure::BreakerOpen { retry_after: wait, .. }) => retry_after(&mut headers, *wait),
-        Refusal::Failed(Failure::Overloaded | Failure::NotRecordable) => retry_after(&mut headers, Duration::from_secs(1)),
+        Refusal::Failed(Failure::Overloaded | Failure::NotRecordable | Failure::TargetBusy { .. }) => {
+            retry_after(&mut headers, Duration::from_secs(1))
+        }
         Refusal::Failed(Failure::MethodNotAllowed { allow }) => {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }

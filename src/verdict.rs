@@ -141,6 +141,8 @@ pub enum NoAnswer {
     BreakerOpen {
         retry_after: Duration,
     },
+    /// It has as many calls under way as policy allows.
+    Busy,
     Unreachable,
     TooSlow,
     Reset,
@@ -173,6 +175,7 @@ impl fmt::Display for NoAnswer {
             Self::SwitchedOff => "switched_off",
             Self::NotConfigured => "not_configured",
             Self::BreakerOpen { .. } => "breaker_open",
+            Self::Busy => "busy",
             Self::Unreachable => "unreachable",
             Self::TooSlow => "timeout",
             Self::Reset => "reset",
@@ -391,6 +394,11 @@ pub enum Failure {
         target: TargetName,
         retry_after: Duration,
     },
+    /// As many calls are under way as policy allows.
+    TargetBusy {
+        target: TargetName,
+        whose: Crowd,
+    },
     Unreachable {
         target: TargetName,
     },
@@ -406,6 +414,14 @@ pub enum Failure {
         target: TargetName,
     },
     Internal,
+}
+
+/// Whose calls are as many as policy allows at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowd {
+    Everybodys,
+    /// The caller's own.
+    TheSources,
 }
 
 /// Why a call has no answer of its target's.
@@ -515,6 +531,7 @@ impl Failure {
             | Self::Internal => true,
             Self::TargetNotConfigured { .. }
             | Self::BreakerOpen { .. }
+            | Self::TargetBusy { .. }
             | Self::Unreachable { .. }
             | Self::TargetTooSlow { .. }
             | Self::TargetReset { .. }
@@ -544,6 +561,7 @@ impl Failure {
             Self::TargetNotConfigured { .. } => "target_not_configured",
             Self::TargetDisabled { .. } => "target_disabled",
             Self::BreakerOpen { .. } => "breaker_open",
+            Self::TargetBusy { .. } => "target_busy",
             Self::Unreachable { .. } => "upstream_unreachable",
             Self::TargetTooSlow { .. } => "upstream_timeout",
             Self::TargetReset { .. } => "upstream_reset",
@@ -574,7 +592,8 @@ impl Failure {
             | Self::NotRecordable
             | Self::TargetNotConfigured { .. }
             | Self::TargetDisabled { .. }
-            | Self::BreakerOpen { .. } => 503,
+            | Self::BreakerOpen { .. }
+            | Self::TargetBusy { .. } => 503,
             Self::TargetTooSlow { .. } => 504,
             Self::LoopDetected => 508,
         }

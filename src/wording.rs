@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::call::legible;
 use crate::identity::NAME_LIMIT;
-use crate::verdict::{Blocked, BlockedWhat, Denial, Failure, LimitRule, Refusal, SqlFinding};
+use crate::verdict::{Blocked, BlockedWhat, Crowd, Denial, Failure, LimitRule, Refusal, SqlFinding};
 
 /// More objects than these are not named one by one.
 const NAMED: usize = 3;
@@ -164,6 +164,12 @@ fn failed(failure: &Failure) -> Words {
         Failure::TargetDisabled { target } => ("Target disabled", format!("Target '{target}' is switched off for now")),
         Failure::BreakerOpen { target, .. } => {
             ("Target unavailable", format!("Target '{target}' keeps failing and is being left alone for a moment"))
+        }
+        Failure::TargetBusy { target, whose: Crowd::Everybodys } => {
+            ("Target busy", format!("Target '{target}' has as many calls under way as it is given at once; try again shortly"))
+        }
+        Failure::TargetBusy { target, whose: Crowd::TheSources } => {
+            ("Target busy", format!("As many of your calls to target '{target}' are under way as you may have at once; try again shortly"))
         }
         Failure::Unreachable { target } => ("Target unreachable", format!("Target '{target}' could not be reached")),
         Failure::TargetTooSlow { target } => ("Target timeout", format!("Target '{target}' did not answer in time")),

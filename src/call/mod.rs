@@ -7,6 +7,7 @@ pub mod envelope;
 mod escapes;
 mod fields;
 mod head;
+mod passage;
 mod traffic;
 mod wrapped;
 
@@ -23,6 +24,7 @@ use crate::identity::{Action, CallId, PeerCertificate, Secret};
 pub use direct::{Address, DIRECT, leads_out};
 pub use envelope::Brought;
 pub use fields::{CodeField, Fields, Path, Reading, Way};
+pub use passage::{CacheUse, Passage};
 pub use traffic::Traffic;
 pub use wrapped::unwrapped;
 

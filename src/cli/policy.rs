@@ -47,7 +47,7 @@ const TABLES: [(&str, &str, Columns); 8] = [
         "targets",
         &[
             ("target", "name"),
-            ("url", "url"),
+            ("urls", "urls"),
             ("body", "shape"),
             ("credentials", "credentials"),
             ("callers", "callers"),

@@ -189,7 +189,8 @@ mod tests {
         use crate::policy::{BodyShape, BreakerPolicy, Credentials};
         Target {
             name: TargetName::parse("fixer").unwrap(),
-            url: None,
+            sites: Vec::new(),
+            terms: crate::policy::Terms::default(),
             shape: BodyShape::Payload,
             inspect: crate::policy::Inspect::Required,
             defaults: serde_json::Map::new(),
@@ -200,7 +201,6 @@ mod tests {
             callers: Vec::new(),
             breaker: BreakerPolicy { failures: std::num::NonZeroU32::MIN, open_for: Duration::from_secs(1) },
             link: crate::policy::Link::default(),
-            health: None,
             place: crate::identity::Place::new("own.toml:1"),
         }
     }

@@ -6,7 +6,7 @@ use super::route::{Onward, Sent};
 use super::{Admitted, Pipeline};
 use crate::call::Head;
 use crate::gates::authenticate::Authenticated;
-use crate::identity::Caller;
+use crate::identity::{Action, Caller};
 use crate::record::Trail;
 use crate::upstream::{Order, Outgoing, Settled, Towards, settle, shape};
 use crate::verdict::Refusal;
@@ -21,14 +21,18 @@ impl Pipeline {
     ) -> Result<Settled, Refusal> {
         let Admitted { caller, target, onward: Onward { form, memory }, .. } = admitted;
         let (towards, timeout) = (self.towards(&caller), target.timeout);
-        let (method, rest, body) = match form {
-            Sent::Shaped(envelope) => (Method::POST, "", Outgoing::Shaped(shape::body(&target, &envelope))),
-            Sent::AsItCame { method, rest, body } => (method.clone(), rest, body),
+        let (method, rest, body, action) = match form {
+            Sent::Shaped(envelope) => {
+                let action = shape::executed_action(&target, &envelope).cloned();
+                (Method::POST, "", Outgoing::Shaped(shape::body(&target, &envelope)), action)
+            }
+            Sent::AsItCame { method, rest, body } => (method.clone(), rest, body, None),
         };
         let is_shaped = matches!(body, Outgoing::Shaped(_));
-        let order = Order { head, target: &target, method, rest, headers, body, towards, timeout };
+        let (caller, action) = (Some(caller.caller().recorded_as()), action.as_ref().map(Action::as_str));
+        let order = Order { head, target: &target, method, rest, headers, body, towards, caller, action, timeout };
         let began = self.clock.monotonic_nanos();
-        let settled = match self.upstream.forward(order).await {
+        let settled = match self.upstream.forward_noting(order, &mut trail.note().passage).await {
             Ok(answer) if is_shaped => Ok(settle(answer, &target, head.id).await),
             Ok(answer) => Ok(Settled::AsIs(answer)),
             Err(failure) => Err(failure.into()),

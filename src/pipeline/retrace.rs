@@ -66,6 +66,7 @@ impl End {
             | "answer_broken"
             | "target_not_configured"
             | "breaker_open"
+            | "target_busy"
             | "upstream_unreachable"
             | "upstream_timeout"
             | "upstream_reset"
@@ -225,8 +226,8 @@ mod tests {
     use crate::record::compose::compose;
     use crate::record::{Ending, Notes, SchemaNote, WouldDeny};
     use crate::verdict::{
-        AuthFault, Blocked, BlockedWhat, Denial, ExceptedSql, Failure, LimitRule, LimitScope, Limited, NoAnswer, Refusal, SchemaRejection,
-        SqlFinding,
+        AuthFault, Blocked, BlockedWhat, Crowd, Denial, ExceptedSql, Failure, LimitRule, LimitScope, Limited, NoAnswer, Refusal,
+        SchemaRejection, SqlFinding,
     };
 
     fn notes() -> Notes {
@@ -333,6 +334,7 @@ mod tests {
             Failure::TargetDisabled { target: target() },
             Failure::TargetNotConfigured { target: target() },
             Failure::BreakerOpen { target: target(), retry_after: Duration::ZERO },
+            Failure::TargetBusy { target: target(), whose: Crowd::Everybodys },
             Failure::Unreachable { target: target() },
             Failure::TargetTooSlow { target: target() },
             Failure::TargetReset { target: target() },

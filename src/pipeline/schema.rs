@@ -87,7 +87,7 @@ impl Pipeline {
     fn set_off_a_fix(&self, rejection: &SchemaRejection, question: Question, call: &Checking<'_>, snapshot: &Snapshot) -> bool {
         let policy = &snapshot.policy.schema;
         let source = call.caller.caller().recorded_as();
-        let Some(fixer) = policy.fixer.as_ref().filter(|fixer| fixer.url.is_some()) else { return false };
+        let Some(fixer) = policy.fixer.as_ref().filter(|fixer| !fixer.sites.is_empty()) else { return false };
         let sets_off = match call.caller.caller() {
             // Who mends a statement hears of its rejection as the caller that it is; told again, it would go in circles.
             Caller::Source { name, .. } => name.as_str() != fixer.name.as_str(),

@@ -15,6 +15,7 @@ mod service;
 mod sources;
 mod sql;
 mod targets;
+mod terms;
 mod url;
 
 use std::fmt::Write as _;

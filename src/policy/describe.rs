@@ -1,11 +1,15 @@
 //! The compiled policy as operators would write it, for whoever asks what is in force: names, notations and places, never a secret.
 
+mod terms;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
+
+use terms::terms;
 
 use super::values::{in_words, size_in_words};
 use super::{
@@ -151,8 +155,8 @@ fn target(target: &Target) -> Value {
     let trust = &target.link.trust;
     json!({
         "name": target.name.as_str(),
-        "url": target.url.as_ref().map(address),
-        "health": target.health.as_ref().map(address),
+        "urls": target.sites.iter().map(|site| address(&site.url)).collect::<Vec<_>>(),
+        "health": target.sites.iter().filter_map(|site| site.health.as_ref().map(address)).collect::<Vec<_>>(),
         "shape": shape,
         "inspect": match target.inspect {
             Inspect::Required => "required",
@@ -168,6 +172,7 @@ fn target(target: &Target) -> Value {
         "ca": trust.ca.as_ref().map(|ca| ca.file.display().to_string()),
         "client_cert": trust.client.as_ref().map(|client| client.certificate.display().to_string()),
         "server_name": trust.server_name.as_ref().map(ServerName::to_str),
+        "terms": terms(&target.terms),
         "place": target.place.as_str(),
     })
 }

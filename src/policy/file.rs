@@ -41,6 +41,7 @@ section! {
     Target {
         names: List,
         url: Text,
+        urls: List,
         shape: Spanned<Shape>,
         inspect: Spanned<Inspect>,
         defaults: Spanned<BTreeMap<Text, toml::Value>>,
@@ -57,15 +58,19 @@ section! {
         client_cert: Text,
         client_key: Text,
         server_name: Text,
+        health_check: HealthCheck,
+        connect_timeout: Text,
+        total_timeout: Text,
+        retry: Spanned<Retry>,
+        eject: Eject,
+        max_in_flight: Spanned<u32>,
+        max_in_flight_per_source: Spanned<u32>,
+        cache: Spanned<Cache>,
     }
 }
 
-section! {
-    Breaker {
-        failures: Spanned<u32>,
-        open: Text,
-    }
-}
+mod target;
+pub use target::{Authorization, Breaker, Cache, Eject, HealthCheck, Injected, Inspect, Protocol, Retry, Shape};
 
 section! {
     /// `[sql]`
@@ -257,43 +262,6 @@ pub enum Fail {
     Open,
     Closed,
     ClosedForDdl,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Shape {
-    Payload,
-    ActionData,
-    Envelope,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Inspect {
-    Required,
-    Skip,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    Http1,
-    Http2,
-    Auto,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Injected {
-    None,
-    ServiceRole,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Authorization {
-    Stop,
-    Pass,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

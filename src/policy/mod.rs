@@ -11,14 +11,13 @@ mod objects;
 pub mod problems;
 mod read;
 mod sql;
+mod terms;
 pub mod values;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
-
-use http::Uri;
 
 use crate::blocklist::Block;
 use crate::clock::Timestamp;
@@ -30,6 +29,7 @@ pub use identities::{CertificateNeed, Certified, SourceCertificates};
 pub use link::{Authorities, ClientPair, Link, Protocol, Trust};
 pub use objects::ObjectPattern;
 pub use sql::{Mode, ModeOverride, Reach, RuleSetting, Shown, SqlException, SqlPattern, SqlPolicy};
+pub use terms::{BreakerPolicy, CachePolicy, CrowdLimits, Ejection, HealthCheck, Retry, Sharing, Site, Terms};
 
 /// The compiled snapshot.
 #[derive(Debug)]
@@ -211,8 +211,9 @@ impl Targets {
 #[derive(Debug)]
 pub struct Target {
     pub name: TargetName,
-    /// `None` while the address depends on a variable that is not set: calls answer `target_not_configured`.
-    pub url: Option<Uri>,
+    /// Where it can be called. None while the addresses depend on variables that are not set: calls answer `target_not_configured`.
+    pub sites: Vec<Site>,
+    pub terms: Terms,
     pub shape: BodyShape,
     /// Of calls through the direct door.
     pub inspect: Inspect,
@@ -229,8 +230,6 @@ pub struct Target {
     pub callers: Vec<NamePattern>,
     pub breaker: BreakerPolicy,
     pub link: Link,
-    /// Where it says how it is; asked without credentials, and never a call.
-    pub health: Option<Uri>,
     /// Where its name stands.
     pub place: Place,
 }
@@ -269,14 +268,6 @@ pub enum Credentials {
     ServiceRole(Secret),
     /// Of a variable that policy names, as bearer token.
     Bearer(Secret),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BreakerPolicy {
-    /// Failures in a row that open it.
-    pub failures: NonZeroU32,
-    /// How long it stays open before one call may try.
-    pub open_for: Duration,
 }
 
 /// Which calls are schema operations, who judges them, and who hears of those that were rejected.

@@ -67,6 +67,7 @@ impl ErrorClass {
             | Failure::BreakerOpen { .. }
             | Failure::Unreachable { .. }
             | Failure::TargetReset { .. } => Self::TargetDown,
+            Failure::TargetBusy { .. } => Self::Limit,
             Failure::TargetTooSlow { .. } => Self::TargetSlow,
             Failure::TargetNonsense { .. } => Self::TargetError,
             Failure::Overloaded | Failure::NotRecordable | Failure::Internal => Self::Gatekeeper,
@@ -95,7 +96,7 @@ mod tests {
 
     use super::*;
     use crate::identity::TargetName;
-    use crate::verdict::{AuthFault, Blocked, BlockedWhat, NoAnswer};
+    use crate::verdict::{AuthFault, Blocked, BlockedWhat, Crowd, NoAnswer};
 
     #[test]
     fn each_ending_is_of_one_class_and_success_of_none() {
@@ -118,6 +119,7 @@ mod tests {
             (failed(Failure::BodyTooSlow), Some("caller")),
             (failed(Failure::UnknownTarget { name: "x".into() }), Some("caller")),
             (failed(Failure::BreakerOpen { target: target(), retry_after: Duration::ZERO }), Some("target_down")),
+            (failed(Failure::TargetBusy { target: target(), whose: Crowd::TheSources }), Some("limit")),
             (failed(Failure::TargetDisabled { target: target() }), Some("target_down")),
             (failed(Failure::TargetReset { target: target() }), Some("target_down")),
             (failed(Failure::TargetTooSlow { target: target() }), Some("target_slow")),

@@ -33,6 +33,12 @@ pub struct Metadata<'a> {
     pub trace_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_ms: Option<u128>,
+    /// Said only of calls that set out for their target more than once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tries: Option<u32>,
+    /// Of a call whose answer policy lets be kept: `hit` if it was answered with what was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validator_ms: Option<u128>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::class::ErrorClass;
 use super::columns::{CallerContext, Details, Excepted, Metadata, Request, WouldHaveDenied, object};
 use super::notes::{Ending, Notes, SchemaNote, WouldDeny};
-use crate::call::legible;
+use crate::call::{CacheUse, legible};
 use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Caller, KeyId, NAME_LIMIT, Network, Place, UNAUTHENTICATED};
 use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, StatsKey, StatsOutcome};
@@ -57,6 +57,8 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         trace_id: notes.trace.map(|trace| format!("{:032x}", trace.trace_id)),
         upstream_ms: notes.upstream.map(|upstream| upstream.as_millis()),
         validator_ms: notes.asking.map(|asking| asking.as_millis()),
+        tries: (notes.passage.tries > 1).then_some(notes.passage.tries),
+        cache: notes.passage.cache.map(CacheUse::as_str),
         overhead_us: notes.overhead.map(|overhead| overhead.as_micros()),
         status,
         code: ending.label(),
@@ -181,6 +183,7 @@ fn classify(ending: &Ending) -> Kind {
             Failure::TargetNotConfigured { .. }
             | Failure::TargetDisabled { .. }
             | Failure::BreakerOpen { .. }
+            | Failure::TargetBusy { .. }
             | Failure::Unreachable { .. }
             | Failure::TargetReset { .. }
             | Failure::TargetNonsense { .. }

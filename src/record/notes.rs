@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::call::{Count, TraceContext};
+use crate::call::{Count, Passage, TraceContext};
 use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Caller, CertificateName, KeyId, Network, TargetName};
 use crate::verdict::{Denial, ExceptedSql, GateName, NoAnswer, Refusal};
@@ -44,6 +44,7 @@ pub struct Notes {
     pub asking: Option<Duration>,
     /// Spent on the target, until its answer could be passed on or it was clear that there is none.
     pub upstream: Option<Duration>,
+    pub passage: Passage,
     /// Spent by the gatekeeper itself, until the answer began.
     pub overhead: Option<Duration>,
     /// Whether every gate's denials stood.
@@ -123,6 +124,7 @@ impl Notes {
             reading: Duration::ZERO,
             asking: None,
             upstream: None,
+            passage: Passage::default(),
             overhead: None,
             enforced: true,
             policy: None,

@@ -27,6 +27,13 @@ pub struct TargetLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct SiteLabel {
+    pub target: String,
+    /// As policy says it, its variables filled in.
+    pub url: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ReloadLabel {
     /// `loaded` or `refused`.
     pub outcome: &'static str,
@@ -142,6 +149,18 @@ metrics! {
     limit_buckets: Gauge = Gauge::default(), "limit_buckets", "Buckets the limiter holds";
     breaker_state: Family<TargetLabel, Gauge> = Family::default(), "breaker_state", "Per target: 0 closed, 1 open, 2 trying";
     breaker_opened: Family<TargetLabel, Gauge> = Family::default(), "breaker_opened", "Per target: how often its breaker has opened";
+    site_state: Family<SiteLabel, Gauge> = Family::default(), "target_url_state", "Per url of a target: 0 well, 1 on trial, 2 down by its health path, 3 left out because it kept failing";
+    site_in_flight: Family<SiteLabel, Gauge> = Family::default(), "target_url_in_flight", "Per url of a target: calls under way there";
+    site_calls: Family<SiteLabel, Gauge> = Family::default(), "target_url_calls", "Per url of a target: calls that set out for it since start, each try counted";
+    site_failures: Family<SiteLabel, Gauge> = Family::default(), "target_url_failures", "Per url of a target: how many of them failed";
+    site_ejections: Family<SiteLabel, Gauge> = Family::default(), "target_url_ejections", "Per url of a target: how often it was left out because it kept failing";
+    target_retries: Family<TargetLabel, Gauge> = Family::default(), "target_retries", "Per target: calls sent again on its budget since start";
+    target_retries_refused: Family<TargetLabel, Gauge> = Family::default(), "target_retries_refused", "Per target: calls not sent again because that would have been too many";
+    target_in_flight: Family<TargetLabel, Gauge> = Family::default(), "target_in_flight", "Per target: calls under way";
+    cache_answers: Family<TargetLabel, Gauge> = Family::default(), "cache_answers", "Per target whose answers are kept: how many";
+    cache_bytes: Family<TargetLabel, Gauge> = Family::default(), "cache_bytes", "Per target whose answers are kept: what they take up";
+    cache_hits: Family<TargetLabel, Gauge> = Family::default(), "cache_hits", "Per target whose answers are kept: calls answered with one since start";
+    cache_misses: Family<TargetLabel, Gauge> = Family::default(), "cache_misses", "Per target whose answers are kept: calls that were made instead";
 }
 
 impl Metrics {

@@ -1,23 +1,19 @@
 //! Looking after what the gatekeeper depends on and does not own: the platform, and targets that say where their health is asked for.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::gatekeeper::Gatekeeper;
-use crate::health::{Platform, Probe, TargetsSeen};
-use crate::identity::TargetName;
-use crate::policy::{Link, Policy};
+use crate::health::Platform;
 
 /// A platform that takes longer to take a connection counts as away.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Targets asked at once.
-const AT_ONCE: usize = 8;
+/// Addresses asked at once.
+const AT_ONCE: usize = 32;
 
 /// A bare connection: nothing is asked of the platform, so nothing there is called or counted.
 pub(super) async fn look_for_platform(gatekeeper: &Gatekeeper) {
@@ -42,43 +38,20 @@ pub(super) async fn look_for_platform(gatekeeper: &Gatekeeper) {
     gatekeeper.health.saw_platform(seen);
 }
 
-/// Asks every target of the policy in force that names a health path, a few at a time.
+/// Asks every address of the policy in force whose health is due to be asked for, a few at a time.
 pub(super) async fn look_for_targets(gatekeeper: &Gatekeeper) {
-    let mut waiting = addresses(&gatekeeper.pipeline.live.snapshot().policy).into_iter();
-    let mut asked: JoinSet<(Vec<TargetName>, Probe)> = JoinSet::new();
-    let mut seen = TargetsSeen::new();
+    let snapshot = gatekeeper.pipeline.live.snapshot();
+    let mut waiting = gatekeeper.pipeline.upstream.to_be_asked(&snapshot.policy.targets).into_iter();
+    let mut asked = JoinSet::new();
     loop {
-        for ((address, link), targets) in waiting.by_ref().take(AT_ONCE.saturating_sub(asked.len())) {
+        for path in waiting.by_ref().take(AT_ONCE.saturating_sub(asked.len())) {
             let pipeline = Arc::clone(&gatekeeper.pipeline);
-            asked.spawn(async move {
-                let is_up = pipeline.upstream.is_up(&link, &address).await;
-                (targets, if is_up { Probe::Up } else { Probe::Down })
-            });
+            asked.spawn(async move { pipeline.upstream.look_at(path).await });
         }
         match asked.join_next().await {
-            Some(Ok((targets, probe))) => seen.extend(targets.into_iter().map(|target| (target, probe))),
+            Some(Ok(())) => {}
             Some(Err(error)) => tracing::error!(%error, "a target's health could not be asked for"),
             None => break,
         }
     }
-    let before = gatekeeper.health.targets();
-    for (target, probe) in &seen {
-        match (before.get(target), probe) {
-            (Some(Probe::Up) | None, Probe::Down) => tracing::warn!(target_name = %target, "target does not answer at its health address"),
-            (Some(Probe::Down), Probe::Up) => tracing::info!(target_name = %target, "target answers at its health address again"),
-            _ => {}
-        }
-    }
-    gatekeeper.health.saw_targets(seen);
-}
-
-/// Each address once for each way there, with all the targets that name it.
-fn addresses(policy: &Policy) -> HashMap<(Uri, Link), Vec<TargetName>> {
-    let mut addresses: HashMap<(Uri, Link), Vec<TargetName>> = HashMap::new();
-    for target in policy.targets.by_name.values() {
-        if let Some(address) = &target.health {
-            addresses.entry((address.clone(), target.link.clone())).or_default().push(target.name.clone());
-        }
-    }
-    addresses
 }

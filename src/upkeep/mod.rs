@@ -32,7 +32,8 @@ use lookout::{look_for_platform, look_for_targets};
 
 const HEALTH: Duration = Duration::from_secs(1);
 const PLATFORM: Duration = Duration::from_secs(5);
-const TARGETS: Duration = Duration::from_secs(10);
+/// Each is asked as often as its policy says; this is how often is looked who is due.
+const TARGETS: Duration = Duration::from_millis(500);
 const STRANGERS: Duration = Duration::from_secs(5);
 const SWEEP: Duration = Duration::from_secs(60);
 const KEY_USE: Duration = Duration::from_secs(30);

@@ -44,7 +44,8 @@ impl Upstream {
         let Ask { head, shown, towards, target, timeout, body } = ask;
         let until = Instant::now() + timeout;
         let body = Outgoing::Shaped(body);
-        let order = Order { head, target, method: Method::POST, rest: "", headers: shown, body, towards, timeout };
+        let (caller, action) = (None, None);
+        let order = Order { head, target, method: Method::POST, rest: "", headers: shown, body, towards, caller, action, timeout };
         let answer = self.forward(order).await.map_err(|failure| no_answer(&failure))?;
         if !answer.status.is_success() {
             return Err(NoAnswer::Status(answer.status.as_u16()));
@@ -65,6 +66,7 @@ fn no_answer(failure: &Failure) -> NoAnswer {
     match failure {
         Failure::TargetNotConfigured { .. } => NoAnswer::NotConfigured,
         Failure::BreakerOpen { retry_after, .. } => NoAnswer::BreakerOpen { retry_after: *retry_after },
+        Failure::TargetBusy { .. } => NoAnswer::Busy,
         Failure::TargetTooSlow { .. } => NoAnswer::TooSlow,
         Failure::TargetReset { .. } => NoAnswer::Reset,
         Failure::TargetNonsense { .. } => NoAnswer::NotHttp,

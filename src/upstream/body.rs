@@ -11,8 +11,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+use super::cache::Copying;
+use super::crowd::InCrowd;
 use super::headers::fit_for_trailers;
 use super::loss::chain;
+use super::site::OnSite;
 use crate::identity::{CallId, TargetName};
 use crate::policy::Target;
 
@@ -23,6 +26,8 @@ pub enum AnswerBroken {
     Reset,
     /// Nothing came for as long as the target's policy lets an answer stand still.
     Idle,
+    /// It was not at its end when the time for the whole call was up.
+    TooLong,
 }
 
 impl fmt::Display for AnswerBroken {
@@ -30,6 +35,7 @@ impl fmt::Display for AnswerBroken {
         f.write_str(match self {
             Self::Reset => "the target's answer broke off",
             Self::Idle => "the target's answer stood still",
+            Self::TooLong => "the target's answer took too long in all",
         })
     }
 }
@@ -42,6 +48,9 @@ impl Error for AnswerBroken {}
 pub struct AnswerBody {
     /// Gone once it has ended badly, and the connection with it.
     incoming: Option<Incoming>,
+    /// Of an answer that was kept: all there is.
+    kept: Option<Bytes>,
+    while_it_lasts: WhileItLasts,
     idle: Duration,
     /// Made when a body first has to be waited for, and used again for every further wait.
     timer: Option<Pin<Box<Sleep>>>,
@@ -50,9 +59,48 @@ pub struct AnswerBody {
     target: TargetName,
 }
 
+/// What an answer holds until it is over.
+#[derive(Debug, Default)]
+pub(super) struct WhileItLasts {
+    /// The call counts at its address, and among those of its target.
+    pub _under_way: Option<(OnSite, InCrowd)>,
+    /// When the whole call must be over.
+    pub until: Option<Pin<Box<Sleep>>>,
+    pub copying: Option<Box<Copying>>,
+}
+
+impl WhileItLasts {
+    /// What is kept has no trailers, so an answer that has is not kept.
+    fn copy(&mut self, frame: &Frame<Bytes>) {
+        self.copying = self.copying.take().and_then(|copying| copying.with(frame.data_ref()?));
+    }
+
+    /// Nothing more comes.
+    fn end(&mut self) {
+        if let Some(copying) = self.copying.take() {
+            copying.keep();
+        }
+        *self = Self::default();
+    }
+}
+
 impl AnswerBody {
-    pub(super) fn new(incoming: Incoming, call: CallId, target: &Target) -> Self {
-        Self { incoming: Some(incoming), idle: target.idle_timeout, timer: None, waiting: false, call, target: target.name.clone() }
+    pub(super) fn new(incoming: Incoming, call: CallId, target: &Target, mut while_it_lasts: WhileItLasts) -> Self {
+        if incoming.is_end_stream() {
+            while_it_lasts.end();
+        }
+        let (incoming, idle, target) = (Some(incoming), target.idle_timeout, target.name.clone());
+        Self { incoming, kept: None, while_it_lasts, idle, timer: None, waiting: false, call, target }
+    }
+
+    /// Of an answer that was kept.
+    pub(super) fn kept(body: Bytes, call: CallId, target: &Target) -> Self {
+        let (kept, idle, target) = (Some(body).filter(|body| !body.is_empty()), target.idle_timeout, target.name.clone());
+        Self { incoming: None, kept, while_it_lasts: WhileItLasts::default(), idle, timer: None, waiting: false, call, target }
+    }
+
+    fn is_out_of_time(&mut self, cx: &mut Context<'_>) -> bool {
+        self.while_it_lasts.until.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_ready())
     }
 
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -67,6 +115,7 @@ impl AnswerBody {
     fn broken(&mut self, why: AnswerBroken, error: &str) -> AnswerBroken {
         tracing::warn!(call = %self.call, target_name = %self.target, ?why, error, "target's answer broke off");
         self.incoming = None;
+        self.while_it_lasts = WhileItLasts::default();
         why
     }
 }
@@ -77,17 +126,31 @@ impl Body for AnswerBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBroken>>> {
         let this = &mut *self;
+        if let Some(kept) = this.kept.take() {
+            return Poll::Ready(Some(Ok(Frame::data(kept))));
+        }
+        if this.incoming.is_some() && this.is_out_of_time(cx) {
+            return Poll::Ready(Some(Err(this.broken(AnswerBroken::TooLong, "the time for the whole call is up"))));
+        }
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
-        match Pin::new(incoming).poll_frame(cx) {
+        match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.waiting = false;
+                this.while_it_lasts.copy(&frame);
+                // Nobody asks again once a body says that it has ended.
+                if incoming.is_end_stream() {
+                    this.while_it_lasts.end();
+                }
                 Poll::Ready(Some(Ok(match frame.into_trailers() {
                     Ok(trailers) => Frame::trailers(fit_for_trailers(trailers)),
                     Err(frame) => frame,
                 })))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.broken(AnswerBroken::Reset, &chain(&error))))),
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                this.while_it_lasts.end();
+                Poll::Ready(None)
+            }
             Poll::Pending => {
                 ready!(this.poll_idle(cx));
                 Poll::Ready(Some(Err(this.broken(AnswerBroken::Idle, "idle"))))
@@ -96,10 +159,11 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.kept.is_none() && self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let kept = || self.kept.as_ref().map_or(0, |kept| kept.len() as u64);
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(kept()), Body::size_hint)
     }
 }

@@ -1,18 +1,27 @@
-//! The client: one call, sent once, and its answer streamed back. Redirects are the caller's to follow.
+//! The client: a call goes out to one of its target's addresses, or is answered with what was kept, and its answer is streamed back.
+//! Redirects are the caller's to follow.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::upgrade::OnUpgrade;
+use tokio::time::{Instant, sleep_until};
 
-use super::body::AnswerBody;
-use super::breaker::{BreakerView, Breakers, Conduct};
-use super::clients::Clients;
+use super::body::{AnswerBody, WhileItLasts};
+use super::breaker::{BreakerView, Breakers};
+use super::cache::{Keeping, mark};
+use super::clients::{Clients, HttpClient};
+use super::crowd::InCrowd;
 use super::dial::Dial;
 use super::headers;
-use super::loss::{Loss, chain, is_targets_failure};
-use super::order::{Order, request};
+use super::known::KnownTargets;
+use super::order::Order;
+use super::site::OnSite;
+use super::trying::Begun;
+use super::views::TargetView;
+use crate::call::{CacheUse, Passage};
 use crate::clock::Clock;
 use crate::identity::TargetName;
 use crate::policy::{Target, Targets};
@@ -36,77 +45,97 @@ pub struct Upgrade {
     pub connection: OnUpgrade,
     /// How long nothing may move on it.
     pub idle: Duration,
+    /// The call counts at its address, and among those of its target.
+    pub(super) _under_way: (OnSite, InCrowd),
 }
 
 pub struct Upstream {
-    pub(super) clients: Clients,
-    breakers: Breakers,
+    clients: Clients,
+    pub(super) clock: Clock,
+    pub(super) breakers: Breakers,
+    pub(super) known: KnownTargets,
 }
 
 impl Upstream {
     pub fn new(dial: Dial, clock: Clock) -> Self {
-        Self { clients: Clients::new(dial), breakers: Breakers::new(clock) }
+        Self { clients: Clients::new(dial), breakers: Breakers::new(clock.clone()), known: KnownTargets::new(clock.clone()), clock }
+    }
+
+    /// The client that a target is called with.
+    pub(super) fn client_for(&self, target: &Target) -> Arc<HttpClient> {
+        self.clients.of(&target.link)
     }
 
     pub async fn forward(&self, order: Order<'_>) -> Result<Answer, Failure> {
-        let target = order.target;
-        let (id, patience, may_upgrade) = (order.head.id, order.patience(), order.asks_for_upgrade());
-        let request = request(order)?;
-        let pass = self.breakers.admit(target).map_err(|retry_after| Failure::BreakerOpen { target: target.name.clone(), retry_after })?;
+        self.forward_noting(order, &mut Passage::default()).await
+    }
 
-        let client = self.clients.of(&target.link);
-        let outcome = tokio::select! {
-            biased;
-            answered = client.request(request) => match answered {
-                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && !may_upgrade => {
-                    Err((Loss::Nonsense, "101 unasked".to_owned()))
-                }
-                Ok(response) => Ok(response),
-                Err(error) => Err((Loss::of(&error), chain(&error))),
-            },
-            () = patience.over() => Err((Loss::TooSlow, format!("nothing within {:?}", patience.timeout))),
-        };
-        if let (Err(_), Some(failure)) = (&outcome, patience.callers_fault()) {
-            return Err(failure);
+    /// Notes on the way how the call fares.
+    pub async fn forward_noting(&self, order: Order<'_>, passage: &mut Passage) -> Result<Answer, Failure> {
+        let (target, call) = (order.target, order.head.id);
+        if target.sites.is_empty() {
+            return Err(Failure::TargetNotConfigured { target: target.name.clone() });
         }
-        pass.report(match &outcome {
-            Ok(response) if is_targets_failure(response.status()) => Conduct::Failed,
-            Ok(_) => Conduct::Answered,
-            Err(_) => Conduct::Failed,
-        });
-
-        let lost = |(loss, error): (Loss, String)| {
-            tracing::warn!(call = %id, target_name = %target.name, ?loss, error, "target gave no answer");
-            loss.to_failure(&target.name)
+        let known = self.known.of(target);
+        let keeping = match &known.cache {
+            Some(cache) => Keeping::of(cache, &order)?,
+            None => None,
         };
-        let mut response = outcome.map_err(lost)?;
-        let upgrade = (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| Upgrade {
-            protocol: response.headers().get(UPGRADE).cloned().unwrap_or(HeaderValue::from_static("")),
-            connection: hyper::upgrade::on(&mut response),
-            idle: target.idle_timeout,
-        });
+        if let Some(keeping) = &keeping {
+            passage.cache = Some(CacheUse::Miss);
+            if let Some(again) = keeping.find() {
+                passage.cache = Some(CacheUse::Hit);
+                let body = AnswerBody::kept(again.body, call, target);
+                return Ok(Answer { status: StatusCode::OK, headers: again.headers, body, upgrade: None });
+            }
+        }
+        let in_crowd = known.crowded.enter(order.caller, target.terms.crowd);
+        let in_crowd = in_crowd.map_err(|whose| Failure::TargetBusy { target: target.name.clone(), whose })?;
+        let all_until = target.terms.total_timeout.map(|total| Instant::now() + total);
+        let Begun { mut response, on_site } = self.begin(order, &known, all_until, passage).await?;
+
+        let on_upgrade = (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| hyper::upgrade::on(&mut response));
         let (mut parts, incoming) = response.into_parts();
+        if let Some(connection) = on_upgrade {
+            let protocol = parts.headers.get(UPGRADE).cloned().unwrap_or(HeaderValue::from_static(""));
+            let upgrade = Upgrade { protocol, connection, idle: target.idle_timeout, _under_way: (on_site, in_crowd) };
+            headers::towards_caller(&mut parts.headers, parts.version);
+            let body = AnswerBody::new(incoming, call, target, WhileItLasts::default());
+            return Ok(Answer { status: parts.status, headers: parts.headers, body, upgrade: Some(upgrade) });
+        }
         headers::towards_caller(&mut parts.headers, parts.version);
-        let body = AnswerBody::new(incoming, id, target);
-        Ok(Answer { status: parts.status, headers: parts.headers, body, upgrade })
+        let copying = keeping.as_ref().and_then(|keeping| keeping.copying(parts.status, &parts.headers));
+        if keeping.is_some() {
+            mark(&mut parts.headers, CacheUse::Miss);
+        }
+        let until = all_until.map(|until| Box::pin(sleep_until(until)));
+        let while_it_lasts = WhileItLasts { _under_way: Some((on_site, in_crowd)), until, copying };
+        let body = AnswerBody::new(incoming, call, target, while_it_lasts);
+        Ok(Answer { status: parts.status, headers: parts.headers, body, upgrade: None })
     }
 
     /// Why a call to this target would be refused before anything is sent; asks without taking a trial's place.
     pub fn would_refuse(&self, target: &Target) -> Option<Failure> {
-        if target.url.is_none() {
+        if target.sites.is_empty() {
             return Some(Failure::TargetNotConfigured { target: target.name.clone() });
         }
         let retry_after = self.breakers.would_refuse(&target.name)?;
         Some(Failure::BreakerOpen { target: target.name.clone(), retry_after })
     }
 
-    /// To be told of every policy before it comes into force: only its targets have breakers, and connections.
+    /// To be told of every policy before it comes into force: only of its targets anything is known, and connections kept.
     pub fn follow(&self, targets: &Targets) {
         self.clients.follow(targets);
         self.breakers.follow(targets);
+        self.known.follow(targets);
     }
 
     pub fn breakers(&self) -> Vec<(TargetName, BreakerView)> {
         self.breakers.view()
+    }
+
+    /// By name, in order, as the breakers are.
+    pub fn targets(&self) -> Vec<(TargetName, TargetView)> {
+        self.known.view()
     }
 }

@@ -15,15 +15,30 @@ pub(super) fn is_targets_failure(status: StatusCode) -> bool {
 
 /// How an answer was lost before it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Loss {
+pub enum Loss {
     Unreachable,
     TooSlow,
     Reset,
     Nonsense,
 }
 
+/// Whether a call that was lost may have reached the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    Never,
+    Perhaps,
+}
+
+impl Sent {
+    pub(super) fn before(error: &SendError) -> Self {
+        // hyper says `canceled` only of what it hands back, and that is what no byte of was written.
+        let handed_back = || causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()).is_some_and(hyper::Error::is_canceled);
+        if error.is_connect() || handed_back() { Self::Never } else { Self::Perhaps }
+    }
+}
+
 impl Loss {
-    pub fn of(error: &SendError) -> Self {
+    pub(super) fn of(error: &SendError) -> Self {
         let causes = || causes(error);
         let io = || causes().find_map(|cause| cause.downcast_ref::<std::io::Error>());
         if error.is_connect() {
@@ -43,7 +58,7 @@ impl Loss {
         }
     }
 
-    pub fn to_failure(self, target: &TargetName) -> Failure {
+    pub(super) fn to_failure(self, target: &TargetName) -> Failure {
         let target = target.clone();
         match self {
             Self::Unreachable => Failure::Unreachable { target },

@@ -1,13 +1,14 @@
 //! One call to a target, and the request it becomes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
 use super::address;
 use super::headers::{self, Form, Towards};
-use super::upload::{Patience, RequestBody, Upload};
+use super::upload::{Progress, RequestBody, Upload};
 use crate::call::Head;
 use crate::policy::Target;
 use crate::verdict::Failure;
@@ -24,6 +25,10 @@ pub struct Order<'a> {
     pub headers: &'a HeaderMap,
     pub body: Outgoing,
     pub towards: Towards,
+    /// Whose call it is, as it is recorded. Nothing of what the gatekeeper asks on its own account.
+    pub caller: Option<&'a str>,
+    /// On the envelope door, what the target will carry out.
+    pub action: Option<&'a str>,
     /// Until the answer begins.
     pub timeout: Duration,
 }
@@ -42,37 +47,61 @@ pub enum Outgoing {
     Upgrade(HeaderValue),
 }
 
-impl Order<'_> {
-    pub(super) fn patience(&self) -> Patience {
-        let progress = match &self.body {
-            Outgoing::Streaming(upload) => Some(upload.progress()),
-            Outgoing::Shaped(_) | Outgoing::AsSent(_) | Outgoing::WithTrailers(..) | Outgoing::Upgrade(_) => None,
-        };
-        Patience { timeout: self.timeout, progress }
+impl Outgoing {
+    /// The same once more, for another try. `None` of what can be sent only once.
+    pub fn again(&self) -> Option<Self> {
+        match self {
+            Self::Shaped(body) => Some(Self::Shaped(body.clone())),
+            Self::AsSent(body) => Some(Self::AsSent(body.clone())),
+            Self::WithTrailers(body, trailers) => Some(Self::WithTrailers(body.clone(), trailers.clone())),
+            Self::Upgrade(protocol) => Some(Self::Upgrade(protocol.clone())),
+            Self::Streaming(_) => None,
+        }
     }
 
-    pub(super) fn asks_for_upgrade(&self) -> bool {
-        matches!(self.body, Outgoing::Upgrade(_))
+    /// Of one that is still on its way: whose turn it is.
+    pub(super) fn progress(&self) -> Option<Arc<Progress>> {
+        match self {
+            Self::Streaming(upload) => Some(upload.progress()),
+            Self::Shaped(_) | Self::AsSent(_) | Self::WithTrailers(..) | Self::Upgrade(_) => None,
+        }
     }
 }
 
-pub(super) fn request(order: Order<'_>) -> Result<Request<RequestBody>, Failure> {
-    let not_configured = || Failure::TargetNotConfigured { target: order.target.name.clone() };
-    let base = order.target.url.as_ref().ok_or_else(not_configured)?;
-    let uri = address::join(base, order.rest).ok_or(Failure::BadTarget { what: "it leads out of its target" })?;
-    let (form, body) = match order.body {
-        Outgoing::Shaped(body) => (Form::Shaped, RequestBody::whole(body)),
-        Outgoing::AsSent(body) => (Form::AsSent, RequestBody::whole(body)),
-        Outgoing::WithTrailers(body, trailers) => {
-            let trailers = Some(headers::fit_for_trailers(trailers));
-            (Form::WithTrailers, RequestBody::Whole { data: Some(body), trailers })
-        }
-        Outgoing::Streaming(upload) => (Form::Streaming, RequestBody::Streaming(upload)),
-        Outgoing::Upgrade(protocol) => (Form::Upgrade(protocol), RequestBody::whole(Bytes::new())),
+impl Order<'_> {
+    /// What goes out is taken from it for each try.
+    pub(super) fn take_body(&mut self) -> Outgoing {
+        std::mem::replace(&mut self.body, Outgoing::AsSent(Bytes::new()))
+    }
+}
+
+/// What the target sees beside the body.
+pub(super) fn outgoing_headers(order: &Order<'_>, body: &Outgoing) -> Result<HeaderMap, Failure> {
+    let form = match body {
+        Outgoing::Shaped(_) => Form::Shaped,
+        Outgoing::AsSent(_) => Form::AsSent,
+        Outgoing::WithTrailers(..) => Form::WithTrailers,
+        Outgoing::Streaming(_) => Form::Streaming,
+        Outgoing::Upgrade(protocol) => Form::Upgrade(protocol.clone()),
     };
-    let headers = headers::towards_target(order.headers, order.head, order.target, order.towards, form).map_err(|_| not_configured())?;
+    let headers = headers::towards_target(order.headers, order.head, order.target, order.towards, form);
+    headers.map_err(|_| Failure::TargetNotConfigured { target: order.target.name.clone() })
+}
+
+/// The request at one of the target's addresses.
+pub(super) fn request(order: &Order<'_>, at: &Uri, body: Outgoing) -> Result<Request<RequestBody>, Failure> {
+    let uri = address::join(at, order.rest).ok_or(Failure::BadTarget { what: "it leads out of its target" })?;
+    let headers = outgoing_headers(order, &body)?;
+    let body = match body {
+        Outgoing::Shaped(body) | Outgoing::AsSent(body) => RequestBody::whole(body),
+        Outgoing::WithTrailers(body, trailers) => {
+            RequestBody::Whole { data: Some(body), trailers: Some(headers::fit_for_trailers(trailers)) }
+        }
+        Outgoing::Streaming(upload) => RequestBody::Streaming(upload),
+        Outgoing::Upgrade(_) => RequestBody::whole(Bytes::new()),
+    };
     let mut request = Request::new(body);
-    *request.method_mut() = order.method;
+    *request.method_mut() = order.method.clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Ok(request)

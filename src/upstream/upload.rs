@@ -16,6 +16,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::headers::fit_for_trailers;
+use super::order::{Order, Outgoing};
 use crate::call::Traffic;
 use crate::verdict::Failure;
 
@@ -204,14 +205,38 @@ impl Progress {
 /// How long a target may take until its answer begins, its time running only while it is its turn.
 #[derive(Debug)]
 pub(super) struct Patience {
-    pub timeout: Duration,
+    timeout: Duration,
+    /// Whatever happens, and however often it is tried.
+    until: Option<Instant>,
     /// Of a body that is still on its way.
-    pub progress: Option<Arc<Progress>>,
+    progress: Option<Arc<Progress>>,
 }
 
 impl Patience {
+    pub fn of(order: &Order<'_>, body: &Outgoing, all_until: Option<Instant>) -> Self {
+        let (timeout, progress) = (order.timeout, body.progress());
+        let until = match progress {
+            // The caller's own time runs in the body.
+            Some(_) => all_until,
+            None => Some(Instant::now() + timeout).map(|until| all_until.map_or(until, |all| all.min(until))),
+        };
+        Self { timeout, until, progress }
+    }
+
+    /// Whether there is more than this left.
+    pub fn lasts(&self, wait: Duration) -> bool {
+        self.until.is_none_or(|until| Instant::now() + wait < until)
+    }
+
     pub async fn over(&self) {
-        let Some(progress) = &self.progress else { return sleep(self.timeout).await };
+        tokio::select! {
+            () = self.turn_is_over() => {}
+            () = at(self.until) => {}
+        }
+    }
+
+    async fn turn_is_over(&self) {
+        let Some(progress) = &self.progress else { return std::future::pending().await };
         loop {
             let (turn, since) = *progress.lock();
             let end = match turn {
@@ -233,5 +258,12 @@ impl Patience {
             Turn::Over(UploadBroken::Reset) => Some(Failure::BodyBroken),
             Turn::Over(UploadBroken::Idle) => Some(Failure::BodyTooSlow),
         }
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

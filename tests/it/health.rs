@@ -11,8 +11,8 @@ use eliza_gatekeeper::clock::{Clock, ManualClock};
 use eliza_gatekeeper::control::EnforceOrder;
 use eliza_gatekeeper::enforcement::GateMode;
 use eliza_gatekeeper::health::SecurityEvents;
-use eliza_gatekeeper::policy::Link;
 use eliza_gatekeeper::store::CallQuery;
+use eliza_gatekeeper::upstream::Probe;
 use eliza_gatekeeper::verdict::GateName;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -91,7 +91,9 @@ async fn the_pages_have_the_shapes_that_the_original_printed(database: Database)
     let detailed = house.get("/api/monitoring/health").await.json();
     let for_operators = ops(&house, "/api/monitoring/health").await;
     assert_eq!(beyond(&detailed, &for_operators), BTreeSet::from(["enforcement", "targets", "warnings"]));
-    assert_eq!(for_operators["targets"]["agent-manager"], json!({ "breaker": "closed", "failures": 0, "probe": null }));
+    let said =
+        json!({ "breaker": "closed", "failures": 0, "probe": null, "urls": { house.targets.url("agent-manager").to_string(): "well" } });
+    assert_eq!(for_operators["targets"]["agent-manager"], said);
 
     // Whatever was looked at, no target was sent anything and no row was left.
     assert_eq!(house.targets.received_in_all().len(), 0);
@@ -268,7 +270,10 @@ async fn a_target_that_keeps_failing_is_named_to_operators() {
         house.call("gemini-chat").to("nowhere").send().await.expect(502);
     }
     let body = house.get_ops("/api/monitoring/health", &[]).await.expect(200).json();
-    assert_eq!(body["targets"]["nowhere"], json!({ "breaker": "open", "failures": 2, "probe": null }));
+    assert_eq!(
+        body["targets"]["nowhere"],
+        json!({ "breaker": "open", "failures": 2, "probe": null, "urls": { "http://127.0.0.1:9/nowhere": "well" } })
+    );
     assert_eq!(body["warnings"], json!(["nowhere keeps failing: its breaker is open"]));
 }
 
@@ -367,7 +372,8 @@ async fn targets_that_name_a_health_path_are_asked_there_and_nowhere_else() {
     house.targets.let_be("state-of-it", Conduct::html_500());
     eventually("it is down", || async { probe("crm").await == "down" }).await;
     let body = house.get_ops(page, &[]).await.expect(200).json();
-    assert_eq!(body["targets"]["crm"], json!({ "breaker": "closed", "failures": 0, "probe": "down" }));
+    let urls = json!({ house.targets.url("crm").to_string(): "down" });
+    assert_eq!(body["targets"]["crm"], json!({ "breaker": "closed", "failures": 0, "probe": "down", "urls": urls }));
     let warnings = ["crm", "erp"].map(|target| format!("{target} does not answer at its health address"));
     assert_eq!(body["warnings"], json!(warnings));
     assert!(metric("gatekeeper_target_up{target=\"crm\"} 0").await);
@@ -398,11 +404,14 @@ async fn a_target_is_asked_for_its_health_without_credentials() {
         (Conduct::Hang(Gate::shut()), false),
     ];
     let address = house.targets.url("state-of-it");
+    let policy = Arc::clone(&house.gatekeeper.pipeline.live.current().policy);
+    let asked = Arc::clone(policy.targets.find("agent-manager").unwrap());
+    let look = async |address: &http::Uri| house.gatekeeper.pipeline.upstream.probe(&asked, address, Duration::from_secs(2)).await;
     for (conduct, is_up) in cases {
         house.targets.let_be("state-of-it", conduct.clone());
-        assert_eq!(house.gatekeeper.pipeline.upstream.is_up(&Link::default(), &address).await, is_up, "{conduct:?}");
+        assert_eq!(look(&address).await, if is_up { Probe::Up } else { Probe::Down }, "{conduct:?}");
     }
-    assert!(!house.gatekeeper.pipeline.upstream.is_up(&Link::default(), &refused).await);
+    assert_eq!(look(&refused).await, Probe::Down);
     for asked in house.targets.received("state-of-it") {
         let names: BTreeSet<_> = asked.headers.keys().map(http::HeaderName::as_str).collect();
         assert_eq!((asked.method, names, asked.body.len()), (http::Method::GET, BTreeSet::from(["host"]), 0));

@@ -73,3 +73,4 @@ mod store_upgrade;
 mod supabase_js;
 mod tls;
 mod upstream;
+mod upstreams;

@@ -108,7 +108,7 @@ async fn every_refusal_is_told_and_recorded_and_gives_nothing_away() {
     for (name, value) in world.variables {
         plan = plan.variable(name, value);
     }
-    let house = plan.variable("GATEKEEPER_MAX_IN_FLIGHT", "1").open().await;
+    let house = plan.variable("GATEKEEPER_MAX_IN_FLIGHT", "2").open().await;
     let origin = house.targets.origin();
     let mut secrets = [&SECRETS[..], &INSIDES, &[&origin, directory.path().to_str().unwrap()]].concat();
 
@@ -123,16 +123,21 @@ async fn every_refusal_is_told_and_recorded_and_gives_nothing_away() {
         told.push((row, reply));
     }
 
-    // The one place is taken, so the next call finds none.
-    let mut patient = Line::to(house.data).await;
-    patient.say(table::patient().says).await;
-    house.targets.arrival("patient", 1).await;
-    let row = table::overloaded();
-    let reply = send(house.data, &row).await;
-    is_well_formed(&row, &reply, &secrets);
-    told.push((row, reply));
+    // One place after the other is taken: first the target's own, then all there are.
+    let mut patient = Vec::new();
+    for (target, row) in [("patient", table::busy()), ("patient-too", table::overloaded())] {
+        let mut line = Line::to(house.data).await;
+        line.say(table::patient(target).says).await;
+        house.targets.arrival(target, 1).await;
+        patient.push(line);
+        let reply = send(house.data, &row).await;
+        is_well_formed(&row, &reply, &secrets);
+        told.push((row, reply));
+    }
     world.gate.open();
-    assert_eq!(patient.reply().await.status, PASSES);
+    for line in &mut patient {
+        assert_eq!(line.reply().await.status, PASSES);
+    }
 
     let records: HashMap<String, CallRow> = house.records().await.into_iter().map(|row| (row.id.to_string(), row)).collect();
     for (row, reply) in &told {
@@ -204,7 +209,7 @@ fn the_readme_and_the_table_know_the_same_refusals() {
     let lines = readme.lines().skip_while(|line| !line.starts_with("| status | code |")).take_while(|line| line.starts_with('|'));
     let named: BTreeSet<&str> = lines.flat_map(|line| line.split('|').nth(2).unwrap().split('`').skip(1).step_by(2)).collect();
     let rows = table::all();
-    let mut held: BTreeSet<&str> = rows.iter().chain(&[table::overloaded()]).map(|row| row.code).collect();
+    let mut held: BTreeSet<&str> = rows.iter().chain(&[table::overloaded(), table::busy()]).map(|row| row.code).collect();
     // No refusals of calls: an answer, a target's own error, an address that is none.
     for other in ["answered", "target_error", "no_such_address"] {
         assert!(held.remove(other));

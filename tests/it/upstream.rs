@@ -1,4 +1,4 @@
-//! Towards the targets: a call is sent once and its answer comes back unchanged and as it arrives; whatever goes wrong on the way has
+//! Towards the targets: a call is sent and its answer comes back unchanged and as it arrives; whatever goes wrong on the way has
 //! one plain name, and how long it may take is bounded.
 
 mod breaker;
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use eliza_gatekeeper::call::{Head, Hop, Shown, TraceContext};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
 use eliza_gatekeeper::identity::{CallId, Place, Secret, TargetName};
-use eliza_gatekeeper::policy::{BodyShape, BreakerPolicy, Credentials, Inspect, Link, Target};
+use eliza_gatekeeper::policy::{BodyShape, BreakerPolicy, Credentials, Inspect, Link, Target, Terms};
 use eliza_gatekeeper::upstream::{Answer, AnswerBroken, Dial, Order, Outgoing, Towards, Upstream};
 use eliza_gatekeeper::verdict::Failure;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
@@ -26,15 +26,16 @@ use serde_json::json;
 
 use crate::support::targets::{Conduct, Gate, SERVICE_KEY, SPEECH, Targets, within};
 
-fn upstream() -> Upstream {
+pub fn upstream() -> Upstream {
     Upstream::new(Dial::Network, Clock::system())
 }
 
 /// Patient, and with a breaker that stays out of the way: each test changes what it is about.
-fn target(name: &str, url: Uri) -> Target {
+pub fn target(name: &str, url: Uri) -> Target {
     Target {
         name: TargetName::parse(name).unwrap(),
-        url: Some(url),
+        sites: vec![url.into()],
+        terms: Terms::default(),
         shape: BodyShape::Payload,
         inspect: Inspect::Required,
         defaults: serde_json::Map::new(),
@@ -45,12 +46,11 @@ fn target(name: &str, url: Uri) -> Target {
         callers: vec![],
         breaker: BreakerPolicy { failures: NonZeroU32::MAX, open_for: Duration::from_secs(30) },
         link: Link::default(),
-        health: None,
         place: Place::new("targets.toml:1"),
     }
 }
 
-fn head() -> Head {
+pub fn head() -> Head {
     Head {
         id: CallId::new(),
         at: Timestamp::from_secs(1_772_000_000),
@@ -64,7 +64,7 @@ fn head() -> Head {
 }
 
 /// A call in the making.
-struct Calling<'a> {
+pub struct Calling<'a> {
     target: &'a Target,
     head: Head,
     method: Method,
@@ -74,27 +74,27 @@ struct Calling<'a> {
     towards: Towards,
 }
 
-fn call(target: &Target) -> Calling<'_> {
+pub fn call(target: &Target) -> Calling<'_> {
     let body = Outgoing::Shaped(Bytes::from_static(b"{}"));
     Calling { target, head: head(), method: Method::POST, rest: "", headers: HeaderMap::new(), body, towards: Towards::Injected }
 }
 
 impl<'a> Calling<'a> {
-    fn header(mut self, name: &str, value: &str) -> Self {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
         self
     }
 
-    fn saying(self, body: &serde_json::Value) -> Self {
+    pub fn saying(self, body: &serde_json::Value) -> Self {
         self.sending(body.to_string())
     }
 
-    fn sending(mut self, body: impl Into<Bytes>) -> Self {
+    pub fn sending(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Outgoing::Shaped(body.into());
         self
     }
 
-    fn directly(mut self, method: Method, rest: &'a str, body: &'static str) -> Self {
+    pub fn directly(mut self, method: Method, rest: &'a str, body: &'static str) -> Self {
         (self.method, self.rest, self.body) = (method, rest, Outgoing::AsSent(Bytes::from_static(body.as_bytes())));
         self
     }
@@ -104,14 +104,15 @@ impl<'a> Calling<'a> {
         self
     }
 
-    async fn through(self, upstream: &Upstream) -> Result<Answer, Failure> {
+    pub async fn through(self, upstream: &Upstream) -> Result<Answer, Failure> {
         let Self { target, head, method, rest, headers, body, towards } = self;
-        let order = Order { head: &head, target, method, rest, headers: &headers, body, towards, timeout: target.timeout };
+        let (caller, action) = (Some("gemini-chat"), None);
+        let order = Order { head: &head, target, method, rest, headers: &headers, body, towards, caller, action, timeout: target.timeout };
         within("an answer, or a failure", upstream.forward(order)).await
     }
 }
 
-async fn body(answer: Answer) -> Bytes {
+pub async fn body(answer: Answer) -> Bytes {
     within("a whole body", answer.body.collect()).await.unwrap().to_bytes()
 }
 
@@ -214,7 +215,7 @@ async fn a_target_that_cannot_be_reached_says_so() {
         assert_eq!(failure, Failure::Unreachable { target: target.name.clone() }, "{case}");
     }
     let mut nowhere = target("brain", targets.url("brain"));
-    nowhere.url = None;
+    nowhere.sites.clear();
     let failure = call(&nowhere).through(&upstream()).await.unwrap_err();
     assert_eq!(failure, Failure::TargetNotConfigured { target: nowhere.name.clone() });
     let mut unfit = target("brain", targets.url("brain"));

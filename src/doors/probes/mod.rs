@@ -1,6 +1,7 @@
 //! Health, for load balancers and for people: no credentials, no limit, no record, and no question to the database.
 
 mod pages;
+mod targets;
 
 use std::sync::Arc;
 

@@ -8,15 +8,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Reader;
+use super::targets::{self, TargetSaid};
 use crate::control::GateStanding;
 use crate::doors::whole;
 use crate::enforcement::GateMode;
 use crate::gatekeeper::Gatekeeper;
-use crate::health::{self, Concern, Database, Platform, Pool, Probe, SecurityEvents, StoreSeen};
+use crate::health::{self, Concern, Database, Platform, Pool, SecurityEvents, StoreSeen};
 use crate::journal::Class;
 use crate::policy::WhenFull;
 use crate::reply;
-use crate::upstream::{BreakerState, BreakerView};
 
 /// `/health`.
 #[derive(Serialize, ToSchema)]
@@ -87,14 +87,6 @@ struct DetailedForOperators {
     warnings: Vec<String>,
 }
 
-#[derive(Serialize, ToSchema)]
-struct TargetSaid {
-    breaker: &'static str,
-    failures: u32,
-    /// Nothing of a target that names no health path, or was not asked yet.
-    probe: Option<&'static str>,
-}
-
 /// Of the gates, only those whose denials do not stand.
 #[derive(Serialize, ToSchema)]
 struct EnforcementSaid {
@@ -163,7 +155,7 @@ pub fn detailed_health(gatekeeper: &Gatekeeper, reader: Reader) -> Response {
     let (store, platform) = (gatekeeper.health.store(), gatekeeper.health.platform());
     let concerns = health::in_detail(&store, platform);
     let for_operators = || DetailedForOperators {
-        targets: targets(gatekeeper),
+        targets: targets::targets(gatekeeper),
         enforcement: enforcement(&gatekeeper.control.enforcement(), gatekeeper),
         warnings: warnings(gatekeeper),
     };
@@ -204,15 +196,6 @@ fn connections(gatekeeper: &Gatekeeper, store: &StoreSeen, platform: Platform, c
 fn pool(pool: Pool) -> PoolSaid {
     let Pool { pool_size, max_overflow, checked_out, checked_in } = pool;
     PoolSaid { pool_size, max_overflow, checked_out, checked_in, overflow: pool.overflow() }
-}
-
-fn targets(gatekeeper: &Gatekeeper) -> BTreeMap<String, TargetSaid> {
-    let probes = gatekeeper.probes();
-    let said = |(target, BreakerView { state, failures, .. })| {
-        let probe = probes.get(&target).map(|probe| probe.as_str());
-        (target.to_string(), TargetSaid { breaker: state.as_str(), failures, probe })
-    };
-    gatekeeper.pipeline.upstream.breakers().into_iter().map(said).collect()
 }
 
 fn enforcement(standings: &[GateStanding], gatekeeper: &Gatekeeper) -> EnforcementSaid {
@@ -288,15 +271,6 @@ fn warnings(gatekeeper: &Gatekeeper) -> Vec<String> {
         let problems = if count == 1 { "a problem".to_owned() } else { format!("{count} problems") };
         warnings.push(format!("the policy files have {problems}: what was loaded at {} stays in force", policy.loaded_at));
     }
-    for (target, view) in gatekeeper.pipeline.upstream.breakers() {
-        if view.state != BreakerState::Closed {
-            warnings.push(format!("{target} keeps failing: its breaker is {}", view.state.as_str()));
-        }
-    }
-    for (target, probe) in gatekeeper.probes() {
-        if probe == Probe::Down {
-            warnings.push(format!("{target} does not answer at its health address"));
-        }
-    }
+    warnings.extend(targets::warnings(gatekeeper));
     warnings
 }

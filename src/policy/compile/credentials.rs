@@ -35,6 +35,8 @@ pub enum Choice {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Missing {
     Address(String),
+    /// One of several addresses.
+    Site(String),
     ServiceRole,
     Bearer(String),
 }
@@ -82,22 +84,33 @@ impl<'a> Guard<'a> {
         Some(Choice::Bearer { name, secret: value.as_deref().map(Secret::new) })
     }
 
-    /// Where a target is; `None` if that is not known, and then either a problem or counted as missing.
-    pub fn address(&mut self, template: &Text, target: &TargetName, report: &mut Report<'_>) -> Option<Uri> {
-        match report.parsed(template, |text| url::expand(text, target.as_str(), self.variables))? {
-            Expanded::Full(text) => report.parsed(template, |template| {
-                let named = |message| if template.contains("${") { format!("with its variables filled in, {message}") } else { message };
-                url::parse(&text).map_err(named)
-            }),
-            Expanded::Unset(name) => {
-                self.count(Missing::Address(name));
-                None
+    /// Where a target is, each address with the text that says so. None if that is not known, and then either a problem or counted as
+    /// missing.
+    pub fn addresses<'t>(&mut self, templates: &'t [Text], target: &TargetName, report: &mut Report<'_>) -> Vec<(&'t Text, Uri)> {
+        let (mut found, mut unset) = (Vec::new(), Vec::new());
+        for template in templates {
+            match report.parsed(template, |text| url::expand(text, target.as_str(), self.variables)) {
+                Some(Expanded::Full(text)) => {
+                    let address = report.parsed(template, |template| {
+                        let named =
+                            |message| if template.contains("${") { format!("with its variables filled in, {message}") } else { message };
+                        url::parse(&text).map_err(named)
+                    });
+                    found.extend(address.map(|address| (template, address)));
+                }
+                Some(Expanded::Unset(name)) => unset.push(name),
+                None => {}
             }
         }
+        let missing = if found.is_empty() { Missing::Address } else { Missing::Site };
+        unset.sort();
+        unset.dedup();
+        unset.into_iter().for_each(|name| self.count(missing(name)));
+        found
     }
 
     /// Keeps secrets away from where they do not belong.
-    pub fn check(&mut self, choice: &Choice, url: &Text, address: Option<&Uri>, report: &mut Report<'_>) {
+    pub fn check(&mut self, choice: &Choice, addresses: &[(&Text, Uri)], report: &mut Report<'_>) {
         let is_service_role = match choice {
             Choice::Nothing | Choice::Pass => return,
             Choice::ServiceRole => true,
@@ -109,25 +122,30 @@ impl<'a> Guard<'a> {
             Choice::Bearer { name, secret: None } => self.count(Missing::Bearer(name.clone())),
             _ => {}
         }
-        let Some(origin) = address.and_then(Origin::of) else { return };
+        if addresses.is_empty() {
+            return;
+        }
         // A target without an address is not called, so what it would be called with is not missed.
         match choice {
             Choice::Nothing | Choice::Pass => {}
             Choice::ServiceRole => self.uses(SERVICE_ROLE, self.service_role.is_some()),
             Choice::Bearer { name, secret } => self.uses(name, secret.is_some()),
         }
-        if is_service_role && self.platform.as_ref() != Some(&origin) {
-            let message = format!(
-                "the service role key goes to the origin of {PLATFORM} only, and this is another: write credentials = \"none\", or bearer = \"NAME\" \
-                 for a secret of the target's own"
-            );
-            report.problem(url.span(), message);
-        }
-        if origin.is_exposed() {
-            report.problem(
-                url.span(),
-                "credentials would travel over plain http off this machine: use https, or write credentials = \"none\"",
-            );
+        for (url, address) in addresses {
+            let Some(origin) = Origin::of(address) else { continue };
+            if is_service_role && self.platform.as_ref() != Some(&origin) {
+                let message = format!(
+                    "the service role key goes to the origin of {PLATFORM} only, and this is another: write credentials = \"none\", or \
+                     bearer = \"NAME\" for a secret of the target's own"
+                );
+                report.problem(url.span(), message);
+            }
+            if origin.is_exposed() {
+                report.problem(
+                    url.span(),
+                    "credentials would travel over plain http off this machine: use https, or write credentials = \"none\"",
+                );
+            }
         }
     }
 
@@ -159,6 +177,7 @@ impl<'a> Guard<'a> {
                 Missing::Address(name) => {
                     format!("{name} is not set: no address for {targets}, calls there answer 503 target_not_configured")
                 }
+                Missing::Site(name) => format!("{name} is not set: {targets} called without the addresses that it is part of"),
                 Missing::ServiceRole => format!("no service role key is set: {targets} called without credentials"),
                 Missing::Bearer(name) => format!("{name} is not set: {targets} called without credentials"),
             });

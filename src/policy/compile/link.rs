@@ -34,8 +34,9 @@ pub fn compile(settings: &file::Target, report: &mut Report<'_>) -> Option<Link>
 }
 
 /// Says so where what is said of TLS says nothing.
-pub fn check(link: &Link, url: &Text, address: Option<&Uri>, report: &mut Report<'_>) {
-    if link.trust.is_stated() && address.is_some_and(|address| address.scheme() == Some(&Scheme::HTTP)) {
+pub fn check(link: &Link, addresses: &[(&Text, Uri)], report: &mut Report<'_>) {
+    let plain = addresses.iter().find(|(_, address)| address.scheme() == Some(&Scheme::HTTP));
+    if let Some((url, _)) = plain.filter(|_| link.trust.is_stated()) {
         let place = report.place(url.span());
         report.warn(format!("{place}: this target is called over plain http, where `ca`, `client_cert` and `server_name` say nothing"));
     }

@@ -1,7 +1,6 @@
 //! Whom calls go to.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +13,17 @@ use toml::Spanned;
 use super::credentials::{Choice, Guard};
 use super::link;
 use super::sources::of_listed;
-use super::url::Origin;
+use super::terms::{self, is_same};
 use super::{CredentialInputs, Variables};
 use crate::identity::{NAME_LIMIT, NamePattern, Place, TargetName};
 use crate::policy::file;
 use crate::policy::problems::Report;
-use crate::policy::{BodyShape, BreakerPolicy, Inspect, Link, Target, Targets, values};
+use crate::policy::{BodyShape, BreakerPolicy, Inspect, Link, Target, Targets, Terms, values};
 
 /// The envelope door's own name: a target of this name would be out of reach, and a loop.
 const OUR_OWN_NAME: &str = "eliza-gatekeeper";
 /// Beyond this, callers that never hear an answer pile up.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// The names of all targets, each with its place.
 pub fn names(entries: &[Spanned<file::Target>], report: &mut Report<'_>) -> BTreeMap<String, Range<usize>> {
@@ -59,8 +58,11 @@ pub fn layer(own: file::Target, mut inherited: file::Target) -> file::Target {
     if passes || own.credentials.is_some() || own.bearer.is_some() {
         (inherited.credentials, inherited.bearer, inherited.authorization) = (None, None, None);
     }
-    let [own_breaker, inherited_breaker] = [&own, &inherited].map(|target| target.breaker.clone().unwrap_or_default());
-    file::Target { breaker: Some(own_breaker.or(inherited_breaker)), ..own.or(inherited) }
+    // So is where it is, in either of two keys.
+    if own.url.is_some() || own.urls.is_some() {
+        (inherited.url, inherited.urls) = (None, None);
+    }
+    terms::layer(own, inherited)
 }
 
 /// The targets, and the secrets they are called with.
@@ -81,6 +83,9 @@ pub fn compile(
             "what is not judged is said target by target: write inspect = \"skip\" under [[target]], beside its names",
         );
     }
+    if let Some(cache) = &defaults.cache {
+        report.problem(cache.span(), "cache has no place in [target_defaults]: which answers may be kept is a matter of each target");
+    }
     if entries.is_empty() {
         report.warn("no target is listed: every call is answered 404");
     }
@@ -92,31 +97,31 @@ pub fn compile(
         let span = entry.span();
         let names = entry.get_ref().names.clone();
         let settings = layer(entry.into_inner(), file::Target { names: None, ..defaults.clone() });
-        let Some(url) = settings.url.clone() else {
-            report.problem(span, "this target has no `url`: write one here or in [target_defaults]");
-            continue;
-        };
+        let Some(urls) = terms::urls(&settings, span, report) else { continue };
         let choice = guard.choose(&settings, report);
         let common = common(&settings, listed_sources, report);
         for listed in names.iter().flat_map(|names| names.get_ref()) {
             let Ok(name) = target_name(listed.get_ref()) else { continue };
-            let address = guard.address(&url, &name, report);
+            let addresses = guard.addresses(&urls, &name, report);
+            terms::all_differ(&addresses, report);
             let Some(choice) = &choice else { continue };
-            guard.check(choice, &url, address.as_ref(), report);
+            guard.check(choice, &addresses, report);
             if let Some(common) = &common {
-                link::check(&common.link, &url, address.as_ref(), report);
+                link::check(&common.link, &addresses, report);
                 let place = report.line(listed.span());
-                let target = one_target(name.clone(), address, guard.credentials(choice), *choice == Choice::Pass, common, place);
+                let addresses = addresses.into_iter().map(|(_, address)| address).collect();
+                let target = one_target(name.clone(), addresses, guard.credentials(choice), *choice == Choice::Pass, common, place);
+                let health = target.sites.iter().filter_map(|site| site.health.clone());
+                asked.extend(health.zip(std::iter::repeat_with(|| settings.health.as_ref().map(Spanned::span).unwrap_or_default())));
                 if target.inspect == Inspect::Skip {
                     report.warn(format!("{}: what direct calls to `{}` carry is not judged", target.place, target.name));
                 }
-                asked.extend(target.health.clone().zip(settings.health.as_ref().map(Spanned::span)));
                 targets.by_name.insert(name.shared(), Arc::new(target));
             }
         }
     }
     for (health, span) in asked {
-        if let Some(called) = targets.by_name.values().find(|target| target.url.as_ref().is_some_and(|url| is_same(url, &health))) {
+        if let Some(called) = targets.by_name.values().find(|target| target.sites.iter().any(|site| is_same(&site.url, &health))) {
             let message = format!("calls to `{}` go there, and asking how it is must be no call: name another path", called.name);
             report.problem(span, message);
         }
@@ -135,24 +140,26 @@ struct Common {
     callers: Vec<NamePattern>,
     breaker: BreakerPolicy,
     link: Link,
-    /// On the target's own origin.
+    /// On the target's own origins.
     health: Option<PathAndQuery>,
+    terms: Terms,
 }
 
 fn one_target(
     name: TargetName,
-    url: Option<Uri>,
+    addresses: Vec<Uri>,
     credentials: crate::policy::Credentials,
     pass_authorization: bool,
     common: &Common,
     place: Place,
 ) -> Target {
     let Common { shape, inspect, timeout, idle_timeout, breaker, .. } = *common;
-    let (defaults, callers, link) = (common.defaults.clone(), common.callers.clone(), common.link.clone());
-    let health = url.as_ref().zip(common.health.as_ref()).and_then(|(url, path)| on_origin_of(url, path));
+    let (defaults, callers, terms, link) = (common.defaults.clone(), common.callers.clone(), common.terms.clone(), common.link.clone());
+    let sites = terms::sites(addresses, common.health.as_ref());
     Target {
         name,
-        url,
+        sites,
+        terms,
         shape,
         inspect,
         defaults,
@@ -163,46 +170,14 @@ fn one_target(
         callers,
         breaker,
         link,
-        health,
         place,
     }
-}
-
-fn on_origin_of(url: &Uri, path: &PathAndQuery) -> Option<Uri> {
-    let mut parts = url.clone().into_parts();
-    parts.path_and_query = Some(path.clone());
-    Uri::from_parts(parts).ok()
-}
-
-fn is_same(one: &Uri, other: &Uri) -> bool {
-    let path = |uri: &Uri| uri.path().trim_end_matches('/').to_ascii_lowercase();
-    Origin::of(one) == Origin::of(other) && path(one) == path(other)
-}
-
-/// As plain as a path can be, so that no server can read it as another.
-fn health_path(text: &str) -> Result<PathAndQuery, String> {
-    let plain = |segment: &str| {
-        let dots = segment.bytes().all(|b| b == b'.');
-        !dots && segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'~'))
-    };
-    let is_path = text == "/" || text.strip_prefix('/').is_some_and(|rest| rest.strip_suffix('/').unwrap_or(rest).split('/').all(plain));
-    let path = is_path.then(|| PathAndQuery::try_from(text).ok()).flatten();
-    path.ok_or_else(|| format!("`{text}` is no path: write one on the target's own address, of plain segments, as in \"/healthz\""))
 }
 
 fn common(settings: &file::Target, listed_sources: &[&str], report: &mut Report<'_>) -> Option<Common> {
     let mut wait = |text: &Option<file::Text>| report.parsed(text.as_ref()?, values::duration_up_to(LONGEST_WAIT));
     let timeout = wait(&settings.timeout);
     let idle_timeout = wait(&settings.idle_timeout);
-    let breaker = settings.breaker.clone().unwrap_or_default();
-    let open_for = wait(&breaker.open);
-    let failures = breaker.failures.as_ref().and_then(|failures| {
-        let found = NonZeroU32::new(*failures.get_ref());
-        if found.is_none() {
-            report.problem(failures.span(), "a breaker that opens after 0 failures never closes: write 1 or more");
-        }
-        found
-    });
     let shape = match settings.shape.as_ref()?.get_ref() {
         file::Shape::Payload => BodyShape::Payload,
         file::Shape::ActionData => BodyShape::ActionData,
@@ -215,13 +190,14 @@ fn common(settings: &file::Target, listed_sources: &[&str], report: &mut Report<
     let link = link::compile(settings, report);
     Some(Common {
         inspect,
-        health: settings.health.as_ref().and_then(|text| report.parsed(text, health_path)),
+        breaker: terms::breaker(settings, report)?,
+        health: terms::health(settings, report),
+        terms: terms::compile(settings, report)?,
         defaults: defaults(settings, report),
         callers: callers(settings.callers.as_ref(), listed_sources, report),
         shape,
         timeout: timeout?,
         idle_timeout: idle_timeout?,
-        breaker: BreakerPolicy { failures: failures?, open_for: open_for? },
         link: link?,
     })
 }

@@ -28,6 +28,9 @@ defaults = { deep = true }
 callers = ['ada']
 timeout = '1500ms'
 breaker = { failures = 3 }
+eject = { failures = 2 }
+max_in_flight = 50
+cache = { ttl = '300s', actions = ['list'] }
 
 [[target]]
 names = ['hands']
@@ -96,8 +99,16 @@ fn it_reads_as_it_was_written() {
 
     assert_eq!(each("/targets", "name"), ["brain", "ears", "hands"]);
     assert_eq!(each("/targets", "credentials"), ["service-role", "pass", "bearer"]);
-    let urls = [json!(format!("{PLATFORM}/functions/v1/brain")), Value::Null, json!("https://h.example:8443/hands")];
-    assert_eq!(each("/targets", "url"), urls);
+    let urls = [json!([format!("{PLATFORM}/functions/v1/brain")]), json!([]), json!(["https://h.example:8443/hands"])];
+    assert_eq!(each("/targets", "urls"), urls);
+    let terms = json!({
+        "connect_timeout": "3s", "total_timeout": "off", "retry": "safe",
+        "eject": {"failures": 2, "first": "10s", "longest": "5m"},
+        "health_check": {"interval": "5s", "timeout": "2s", "fails": 2, "passes": 2},
+        "max_in_flight": 50, "max_in_flight_per_source": null,
+        "cache": {"ttl": "5m", "actions": ["list"], "max": "16MiB", "shared": false},
+    });
+    assert_eq!(at("/targets/0/terms"), terms);
     assert_eq!(each("/targets", "callers"), [json!(["ada"]), json!(["*"]), json!(["*"])]);
     let brain =
         ["shape", "inspect", "defaults", "timeout", "idle_timeout", "breaker", "place"].map(|member| at(&format!("/targets/0/{member}")));
@@ -118,22 +129,22 @@ fn it_reads_as_it_was_written() {
     assert!(at("/sql/rules/0/place").as_str().unwrap().starts_with("shipped sql.toml:"));
     let rules = at("/sql/rules");
     let grant = rules.as_array().unwrap().iter().find(|rule| rule["id"] == "grant").unwrap();
-    let apart = json!([{"mode": "off", "sources": ["bot-*"], "targets": null, "reason": "it makes the roles", "place": "own.toml:45"}]);
-    assert_eq!((&grant["mode"], &grant["place"], &grant["overrides"]), (&json!("observe"), &json!("own.toml:42"), &apart));
+    let apart = json!([{"mode": "off", "sources": ["bot-*"], "targets": null, "reason": "it makes the roles", "place": "own.toml:48"}]);
+    assert_eq!((&grant["mode"], &grant["place"], &grant["overrides"]), (&json!("observe"), &json!("own.toml:45"), &apart));
     let own = json!({
         "id": "no-ledger", "mode": "enforce", "regex": r"\bledger\b", "why": "hands off", "sources": null, "targets": ["brain"],
-        "place": "own.toml:51",
+        "place": "own.toml:54",
     });
     assert_eq!(at("/sql/patterns"), json!([own]));
     assert_eq!([at("/sql/literals"), at("/sql/standard_conforming_strings")], ["keep", "on"]);
     assert_eq!(at("/sql/code"), json!([{"path": "payload.code", "targets": ["python-executor"]}]));
     let exception = json!({
         "rules": ["truncate"], "sources": null, "targets": ["brain"], "objects": ["tmp_*"], "statements": ["0123456789abcdef"],
-        "reason": "cleans up", "by": "alice", "until": null, "place": "own.toml:58",
+        "reason": "cleans up", "by": "alice", "until": null, "place": "own.toml:61",
     });
     assert_eq!(at("/sql/exceptions"), json!([exception]));
     let block = json!({
-        "kind": "network", "subject": "203.0.113.0/24", "reason": "INC-4711", "until": "2026-12-31T12:00:00Z", "place": "own.toml:34",
+        "kind": "network", "subject": "203.0.113.0/24", "reason": "INC-4711", "until": "2026-12-31T12:00:00Z", "place": "own.toml:37",
     });
     assert_eq!(at("/blocks"), json!([block]));
     assert_eq!(at("/body"), json!({"max": "64KiB", "read_timeout": "30s", "max_hops": 8}));

@@ -24,7 +24,7 @@ fn what_a_directory_leaves_out_is_as_shipped() {
     assert_eq!(observed, ["drop-trigger", "change-role"]);
     assert_eq!(policy.sql.fields.code[0].targets[0].as_str(), "python-executor", "a directory need not list it");
     let target = policy.targets.find("t").unwrap();
-    assert_eq!(target.url.as_ref().unwrap(), "https://project.supabase.co/functions/v1/t");
+    assert_eq!(target.sites[0].url, "https://project.supabase.co/functions/v1/t");
     assert_eq!((target.timeout, target.idle_timeout), (Duration::from_secs(1), Duration::from_secs(60)));
     assert!(matches!(target.credentials, Credentials::ServiceRole(_)));
     assert_eq!((policy.sources.named.len(), policy.targets.by_name.len()), (1, 2));

@@ -67,7 +67,7 @@ fn the_shipped_settings_are_those_the_readme_states() {
     assert_eq!(code, [("payload.code", "python-executor")]);
     assert_eq!((policy.sql.shown, policy.sql.backslashes), (Shown::Masked, Backslashes::Plain));
     let target = policy.targets.find("gemini-chat").unwrap();
-    assert_eq!(target.url.as_ref().unwrap(), "https://project.supabase.co/functions/v1/gemini-chat");
+    assert_eq!(target.sites[0].url, "https://project.supabase.co/functions/v1/gemini-chat");
     assert_eq!((target.timeout, target.idle_timeout), (Duration::from_secs(150), Duration::from_secs(60)));
     assert_eq!((target.breaker.failures.get(), target.breaker.open_for), (10, Duration::from_secs(5)));
     assert!(matches!(&target.credentials, Credentials::ServiceRole(key) if key.reveal() == "service-role-key"));
@@ -197,7 +197,7 @@ fn the_policy_for_measurements_refuses_nothing() {
     let source = source(&policy, "agent-7");
     assert!(source.total.burst.is_none() && source.total.windows[0].limit > 1_000_000_000);
     let target = policy.targets.find("brain").unwrap();
-    assert_eq!(target.url.as_ref().unwrap(), "http://127.0.0.1:18080/t/brain");
+    assert_eq!(target.sites[0].url, "http://127.0.0.1:18080/t/brain");
     assert!(matches!(target.credentials, Credentials::None));
 }
 

@@ -24,13 +24,13 @@ fn what_is_not_set_is_mentioned_once() {
         ]
     );
     let target = policy.targets.find("gemini-chat").unwrap();
-    assert!(target.url.is_none() && matches!(target.credentials, Credentials::None));
+    assert!(target.sites.is_empty() && matches!(target.credentials, Credentials::None));
 }
 
 #[test]
 fn a_trailing_slash_of_the_platform_is_no_mistake() {
     let policy = given([]).with("SUPABASE_URL", "https://project.supabase.co/ ").load_from(&Origin::Shipped).unwrap();
-    let url = policy.targets.find("openai-tts").unwrap().url.clone().unwrap();
+    let url = policy.targets.find("openai-tts").unwrap().sites[0].url.clone();
     assert_eq!(url, "https://project.supabase.co/functions/v1/openai-tts");
 }
 
@@ -139,7 +139,7 @@ health = '/healthz'
 names = ['a']
 ";
     let policy = given([("p.toml", own)]).load().unwrap();
-    let health = |name| policy.targets.find(name).unwrap().health.as_ref().map(ToString::to_string);
+    let health = |name| policy.targets.find(name).unwrap().sites.first().and_then(|site| site.health.as_ref().map(ToString::to_string));
     let here = Some("http://127.0.0.1:18080/t/healthz".to_owned());
     assert_eq!([health("brain"), health("hands"), health("ears"), health("lost")], [here.clone(), here, None, None]);
 }

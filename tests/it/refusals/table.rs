@@ -423,9 +423,15 @@ fn targets() -> Vec<Row> {
     ]
 }
 
-/// Stays under way until its target is let go on.
-pub fn patient() -> Row {
-    row("patient", post(GEMINI, to("patient")), (PASSES, "answered", "", ""))
+/// Stay under way until their targets are let go on.
+pub fn patient(target: &str) -> Row {
+    row(target, post(GEMINI, to(target)), (PASSES, "answered", "", ""))
+}
+
+/// Of a target that is given one call at once, and has it.
+pub fn busy() -> Row {
+    let message = "Target 'patient' has as many calls under way as it is given at once; try again shortly";
+    row("one too many", post(GEMINI, to("patient")), (503, "target_busy", "Target busy", message)).header("retry-after", "1")
 }
 
 pub fn overloaded() -> Row {

@@ -52,6 +52,7 @@ impl World {
             .but("babbling", Conduct::garbage())
             .but("hanging", Conduct::Hang(gate.clone()))
             .but("patient", Conduct::Hang(gate.clone()))
+            .but("patient-too", Conduct::Hang(gate.clone()))
             .but("paging", Conduct::html_500())
             .but("mute", Conduct::empty_502());
         let policies = [("service.toml", SERVICE.to_owned()), ("own.toml", OWN.replace("{refusing}", &refusing.to_string()))];
@@ -101,7 +102,10 @@ networks = ["203.0.113.0/24"]
 reason = "INC-4711"
 
 [[target]]
-names = ["resetting", "babbling", "paging", "mute", "patient"]
+names = ["resetting", "babbling", "paging", "mute", "patient-too"]
+[[target]]
+names = ["patient"]
+max_in_flight = 1
 [[target]]
 names = ["guarded"]
 callers = ["agent-manager"]

@@ -119,11 +119,11 @@ async fn what_counts_as_the_targets_failure() {
         assert_eq!(scene.view().state, expected, "{case}");
     }
     let mut scene = Scene::set(Conduct::Function).await;
-    scene.target.url = Some(scene.targets.refusing_url("brain"));
+    scene.target.sites = vec![scene.targets.refusing_url("brain").into()];
     scene.try_times(3).await;
     assert_eq!(scene.view().state, BreakerState::Open, "refused connections");
     // What is missing on our side says nothing about the target, and is said before its breaker is asked.
-    scene.target.url = None;
+    scene.target.sites.clear();
     assert_eq!(scene.call().await, Err(Failure::TargetNotConfigured { target: scene.target.name.clone() }));
 }
 

@@ -1,0 +1,60 @@
+//! What makes two requests the same.
+
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE};
+use http::{HeaderMap, HeaderName, Method};
+use sha2::{Digest, Sha256};
+
+use crate::policy::{CachePolicy, Sharing};
+use crate::upstream::order::{Order, Outgoing};
+
+/// A hash over everything that an answer may depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key([u8; 32]);
+
+/// Of what goes to the target, the headers that an answer may depend on even where it does not say so in `Vary`. Those that differ from
+/// call to call, such as the trace, are not among them.
+const TELLING: [HeaderName; 6] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName::from_static("apikey")];
+/// What `authorization = "pass"` lets through, but for the count of hops.
+const ELIZA: &str = "x-eliza-";
+const HOPS: &str = "x-eliza-hops";
+
+/// The key of a call, if policy lets its answer be kept. `outgoing` are the headers that the target would see.
+pub fn key(order: &Order<'_>, outgoing: &HeaderMap, policy: &CachePolicy) -> Option<Key> {
+    // Answers to the gatekeeper's own questions are never kept: they are judgements.
+    let caller = order.caller?;
+    let (door, body) = match &order.body {
+        Outgoing::Shaped(body) if policy.names(order.action) => ("envelope", body),
+        Outgoing::AsSent(body) if matches!(order.method, Method::GET | Method::HEAD) => ("direct", body),
+        Outgoing::Shaped(_) | Outgoing::AsSent(_) | Outgoing::WithTrailers(..) | Outgoing::Streaming(_) | Outgoing::Upgrade(_) => {
+            return None;
+        }
+    };
+    let source = match policy.sharing {
+        Sharing::SameSource => caller,
+        Sharing::AllSources => "",
+    };
+    let mut hash = Hashing(Sha256::new());
+    hash.part(door).part(source).part(order.target.name.as_str());
+    hash.part(order.method.as_str()).part(order.rest).part(order.action.unwrap_or_default()).part(body);
+    let eliza = outgoing.keys().filter(|name| name.as_str().starts_with(ELIZA) && name.as_str() != HOPS);
+    let telling = TELLING;
+    let mut telling: Vec<&HeaderName> = telling.iter().chain(eliza).collect();
+    telling.sort_by_key(|name| name.as_str());
+    for name in telling {
+        for value in outgoing.get_all(name) {
+            hash.part(name.as_str()).part(value.as_bytes());
+        }
+    }
+    Some(Key(hash.0.finalize().into()))
+}
+
+/// Each part with its length, so that no two lists of parts are the same bytes.
+struct Hashing(Sha256);
+
+impl Hashing {
+    fn part(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
+        self.0.update((part.as_ref().len() as u64).to_be_bytes());
+        self.0.update(part.as_ref());
+        self
+    }
+}
