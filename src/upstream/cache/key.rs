@@ -1,6 +1,5 @@
 //! What makes two requests the same.
 
-use http::header::{ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use http::{HeaderMap, HeaderName, Method};
 use sha2::{Digest, Sha256};
 
@@ -11,12 +10,29 @@ use crate::upstream::order::{Order, Outgoing};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key([u8; 32]);
 
-/// Of what goes to the target, the headers that an answer may depend on even where it does not say so in `Vary`. Those that differ from
-/// call to call, such as the trace, are not among them.
-const TELLING: [HeaderName; 6] = [ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName::from_static("apikey")];
-/// What `authorization = "pass"` lets through, but for the count of hops.
-const ELIZA: &str = "x-eliza-";
-const HOPS: &str = "x-eliza-hops";
+/// Headers that differ from call to call or from connection to connection, and that no answer depends on unless it says so in `Vary`. Any
+/// other may be what a target chooses its answer by, whether it says so or not.
+const NOISE: [&str; 19] = [
+    "baggage",
+    "cache-control",
+    "cf-ray",
+    "content-length",
+    "forwarded",
+    "idempotency-key",
+    "pragma",
+    "sentry-trace",
+    "traceparent",
+    "tracestate",
+    "user-agent",
+    "via",
+    "x-amzn-trace-id",
+    "x-call-id",
+    "x-cloud-trace-context",
+    "x-eliza-hops",
+    "x-forwarded-for",
+    "x-real-ip",
+    "x-request-id",
+];
 
 /// The key of a call, if policy lets its answer be kept. `outgoing` are the headers that the target would see.
 pub fn key(order: &Order<'_>, outgoing: &HeaderMap, policy: &CachePolicy) -> Option<Key> {
@@ -36,9 +52,7 @@ pub fn key(order: &Order<'_>, outgoing: &HeaderMap, policy: &CachePolicy) -> Opt
     let mut hash = Hashing(Sha256::new());
     hash.part(door).part(source).part(order.target.name.as_str());
     hash.part(order.method.as_str()).part(order.rest).part(order.action.unwrap_or_default()).part(body);
-    let eliza = outgoing.keys().filter(|name| name.as_str().starts_with(ELIZA) && name.as_str() != HOPS);
-    let telling = TELLING;
-    let mut telling: Vec<&HeaderName> = telling.iter().chain(eliza).collect();
+    let mut telling: Vec<&HeaderName> = outgoing.keys().filter(|name| !NOISE.contains(&name.as_str())).collect();
     telling.sort_by_key(|name| name.as_str());
     for name in telling {
         for value in outgoing.get_all(name) {

@@ -135,6 +135,8 @@ fn what_an_answer_may_depend_on_makes_another_key_and_nothing_else_does() {
         ("a language", with("accept-language", "de")),
         ("a form", with("accept", "text/csv")),
         ("a cookie", with("cookie", "a=1")),
+        ("a schema", with("accept-profile", "private")),
+        ("whatever else", with("x-anything", "1")),
     ];
     let mut keys = vec![of(listing()), of(reading())];
     for (case, calling) in others {
@@ -142,7 +144,9 @@ fn what_an_answer_may_depend_on_makes_another_key_and_nothing_else_does() {
         assert!(!keys.contains(&key), "{case}");
         keys.push(key);
     }
-    for (name, value) in [("traceparent", "00-1"), ("x-call-id", "1"), ("x-eliza-hops", "3"), ("x-forwarded-for", "192.0.2.1")] {
+    for (name, value) in
+        [("traceparent", "00-1"), ("x-call-id", "1"), ("x-eliza-hops", "3"), ("x-forwarded-for", "192.0.2.1"), ("x-request-id", "7")]
+    {
         assert_eq!(of(with(name, value)), keys[0], "{name}");
     }
     let shared = CachePolicy { sharing: Sharing::AllSources, ..policy(1) };
