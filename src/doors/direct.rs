@@ -46,7 +46,7 @@ pub async fn call(State(gatekeeper): State<Arc<Gatekeeper>>, Extension(arrival):
     match result {
         Ok(Settled::AsIs(Answer { upgrade: Some(theirs), mut headers, .. })) => {
             in_our_name(&mut headers, &standings, trail.answer_begins(), arrival);
-            go_on(ours, theirs, headers, pipeline.tunnels.enter(), trail)
+            go_on(ours, *theirs, headers, pipeline.tunnels.enter(), trail)
         }
         result => answer(Outcome { result, standings }, trail, arrival, &parts, body).await,
     }

@@ -34,7 +34,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     pub body: AnswerBody,
     /// Of an answer that goes on in another protocol, as the caller asked.
-    pub upgrade: Option<Upgrade>,
+    pub upgrade: Option<Box<Upgrade>>,
 }
 
 /// What becomes of a connection behind its last answer.
@@ -101,7 +101,7 @@ impl Upstream {
             let upgrade = Upgrade { protocol, connection, idle: target.idle_timeout, _under_way: (on_site, in_crowd) };
             headers::towards_caller(&mut parts.headers, parts.version);
             let body = AnswerBody::new(incoming, call, target, WhileItLasts::default());
-            return Ok(Answer { status: parts.status, headers: parts.headers, body, upgrade: Some(upgrade) });
+            return Ok(Answer { status: parts.status, headers: parts.headers, body, upgrade: Some(Box::new(upgrade)) });
         }
         headers::towards_caller(&mut parts.headers, parts.version);
         let copying = keeping.as_ref().and_then(|keeping| keeping.copying(parts.status, &parts.headers));

@@ -53,6 +53,8 @@ fn reading() -> Calling {
 
 fn key_of(calling: Calling, policy: &CachePolicy) -> Option<Key> {
     let target = Target {
+        inspect: crate::policy::Inspect::Required,
+        link: crate::policy::Link::default(),
         name: TargetName::parse("brain").unwrap(),
         sites: Vec::new(),
         shape: BodyShape::Payload,
@@ -67,6 +69,8 @@ fn key_of(calling: Calling, policy: &CachePolicy) -> Option<Key> {
         place: Place::new("targets.toml:1"),
     };
     let head = Head {
+        certificate: None,
+        hop: crate::call::Hop::default(),
         id: CallId::new(),
         at: Timestamp::default(),
         peer: [127, 0, 0, 1].into(),
