@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 pub use self::format::{Class, PAYLOAD_LIMIT, SegmentId};
@@ -178,6 +179,13 @@ impl Journal {
         locked(&self.shared.log).close();
         self.shared.home.end();
         self.shared.syncer.finish(&self.shared);
+    }
+
+    /// Ends it before it was of any use, and leaves nothing of it but what may have been appended all the same.
+    pub async fn give_up(self, reader: Reader) -> io::Result<()> {
+        let closed = spawn_blocking(move || self.close()).await;
+        closed.map_err(io::Error::other)?;
+        reader.leave().await
     }
 
     pub fn standing(&self) -> Standing {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::store_contract::{audited, counted, record};
 use crate::support::house::{House, eventually, midnight};
+use crate::support::program::Program;
 use crate::support::{Database, on_each_database};
 
 on_each_database!(
@@ -135,4 +136,20 @@ async fn what_is_carried_over_twice_counts_once(database: Database) {
     let house = House::plan().at(&clock).in_place_of(&closed).open().await;
     assert!(!directory.exists(), "and over again");
     assert_eq!(crowd(&house, 100).await, 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_leaves_nothing_behind() {
+    let program = Program::new();
+    let state = program.folder().join("state").display().to_string();
+    let database = format!("sqlite://{}", program.folder().join("calls.db").display());
+    let program = program.variable("GATEKEEPER_STATE", &state).variable("DATABASE_URL", &database);
+    let fails = async |program: &Program, why: &str| {
+        let ran = program.run(&["serve"]).await.expect(78);
+        assert!(ran.err.contains(why), "{ran:#?}");
+        assert_eq!(fs::read_dir(format!("{state}/journal")).unwrap().count(), 0, "{ran:#?}");
+    };
+    fails(&program.clone().variable("GATEKEEPER_MIGRATE", "false"), "the database lacks migrations").await;
+    fs::write(format!("{state}/audit.key"), "no key").unwrap();
+    fails(&program, "audit.key").await;
 }
