@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 pub use bring_up::StartError;
 
 use crate::gatekeeper::{Gatekeeper, Queues};
-use crate::record::orphans::Orphans;
+use crate::record::orphans::{Counts, Orphans};
 use crate::record::writer::Writer;
 use crate::settings::Migrate;
 use crate::store::SignalCursor;
@@ -58,7 +58,7 @@ impl Upkeep {
         // So does what dead processes left: from now on it counts as waiting.
         let writing = writer(gatekeeper);
         let mut orphans = Orphans::default();
-        writing.adopt(&mut orphans).await;
+        writing.adopt(&mut orphans, Counts::Missing).await;
         let (stop, stopping) = watch::channel(false);
         let (up, is_up) = watch::channel(None::<SignalCursor>);
         let mut tasks = JoinSet::new();

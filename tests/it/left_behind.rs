@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use eliza_gatekeeper::clock::{Clock, ManualClock, Timestamp};
 use eliza_gatekeeper::identity::{KeyHash, KeyId};
@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use crate::store_contract::{audited, counted, record};
-use crate::support::house::{House, eventually, midnight};
+use crate::support::house::{House, eventually, midnight, soon};
 use crate::support::program::Program;
 use crate::support::{Database, on_each_database};
 
@@ -22,6 +22,7 @@ on_each_database!(
     what_operators_said_waits_for_no_journal,
     what_was_counted_counts_on_also_where_it_is_late,
     what_is_carried_over_twice_counts_once,
+    what_ends_beside_it_is_carried_over_and_not_counted,
 );
 
 /// As shipped: a hundred a minute.
@@ -117,6 +118,15 @@ async fn what_was_counted_counts_on_also_where_it_is_late(database: Database) {
     let house = House::plan().at(&clock).in_place_of(&closed).open().await;
     eventually("it is carried over", || async { house.gatekeeper.pipeline.recorder.journal().standing().orphans == 1 }).await;
     assert_eq!(crowd(&house, 100).await, 20);
+}
+
+/// Another that runs beside this one has counts of its own, and may have told them when it went.
+async fn what_ends_beside_it_is_carried_over_and_not_counted(database: Database) {
+    let clock = ManualClock::at(midnight());
+    let house = House::plan().on(database).at(&clock).open().await;
+    leave(&house.state().join("journal"), &calls(70, midnight())).await;
+    soon("it is carried over", Duration::from_secs(60), Duration::from_millis(100), || async { house.records().await.len() == 70 }).await;
+    assert_eq!(crowd(&house, 101).await, 100);
 }
 
 async fn what_is_carried_over_twice_counts_once(database: Database) {
