@@ -21,9 +21,12 @@ mod helper;
 mod home;
 mod keeper;
 mod log;
+mod marks;
+mod medium;
 mod reader;
 mod room;
 mod scan;
+mod segment;
 mod standing;
 mod syncing;
 mod walk;
@@ -39,9 +42,10 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 pub use self::format::{Class, PAYLOAD_LIMIT, SegmentId};
+pub use self::medium::Medium;
 pub use self::reader::{Batch, Lost, Reader, Spot, Why};
 pub use self::room::Limits;
-pub use self::scan::{Entry, Found, Medium, Scan, Unreadable};
+pub use self::scan::{Entry, Found, Scan, Unreadable};
 pub use self::standing::Standing;
 pub use self::syncing::{Durable, NotDurable, Syncing};
 
