@@ -9,6 +9,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use uuid::Uuid;
 
 use super::output::Output;
 use super::{Exit, audit_key, setup};
@@ -17,10 +18,11 @@ use crate::clock::Clock;
 use crate::control::PolicySource;
 use crate::gatekeeper::{Gatekeeper, Parts, hashes};
 use crate::gates::rate_limit::Held;
-use crate::journal::Journal;
+use crate::journal::{Journal, Reader};
 use crate::policy::Policy;
 use crate::server::{Beginning, Inherited, Listeners, OpenError, Opened, Stop, Supervisor, open, serve};
 use crate::settings::{Changeable, Environment, Secrets, Settings};
+use crate::store::Store;
 use crate::telemetry::logging::Log;
 use crate::tls::{Locks, Look};
 use crate::upkeep::Upkeep;
@@ -114,16 +116,12 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
         }
         Err(_) => return Exit::NotSo,
     };
-    let sealer = match audit_key::sealer(&settings, journal.0.instance()).await {
-        Ok(sealer) => sealer,
-        Err(error) => {
-            output.problem(&error.to_string());
-            return Exit::Configuration;
-        }
-    };
-    let store = match setup::open_sealing(&settings.database, sealer).await {
+    let store = match open_store(output, &settings, journal.0.instance()).await {
         Ok(store) => store,
-        Err(error) => return setup::failed(output, &error),
+        Err(exit) => {
+            give_up(journal).await;
+            return exit;
+        }
     };
     let parts = Parts { policy, policies, store, journal, clock: Clock::system(), dial: Dial::Network, locks, log };
     let (gatekeeper, queues) = Gatekeeper::build(&settings, parts);
@@ -161,6 +159,21 @@ async fn take(gatekeeper: &Gatekeeper, held: &[Held]) {
     take_over(gatekeeper, held);
     gatekeeper.control.restore().await;
     tracing::info!(counts = held.len(), "the counts of the process before this one are taken over");
+}
+
+async fn open_store(output: &Output, settings: &Settings, instance: Uuid) -> Result<Arc<dyn Store>, Exit> {
+    let sealer = audit_key::sealer(settings, instance).await.map_err(|error| {
+        output.problem(&error.to_string());
+        Exit::Configuration
+    })?;
+    setup::open_sealing(&settings.database, sealer).await.map_err(|error| setup::failed(output, &error))
+}
+
+/// A start that fails leaves nothing behind, however often it is tried.
+async fn give_up((journal, reader): (Journal, Reader)) {
+    if let Err(error) = journal.give_up(reader).await {
+        tracing::warn!(%error, "the directory of a journal that was not used is still there");
+    }
 }
 
 fn hangups() -> Option<Signal> {

@@ -12,9 +12,11 @@ use uuid::Uuid;
 
 use super::cursor::{Cursor, FILE, Noted};
 use super::format::{HeaderFault, SegmentId};
-use super::home::{CURSOR_FILE, Home, Place, Segment, Whose};
+use super::home::{CURSOR_FILE, Home, Place, Whose};
+use super::medium::{Medium, Window};
 use super::room::Room;
-use super::scan::{self, Entry, Medium, Scan, Unreadable, Window};
+use super::scan::{self, Entry, Scan, Unreadable};
+use super::segment::Segment;
 use super::standing::Part;
 use super::{JournalError, Reader, Shared, files, locked};
 

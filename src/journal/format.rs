@@ -47,7 +47,7 @@ impl SegmentId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
     Ordinary,
-    /// Of a caller nobody knows: it never gets the last of the room.
+    /// Of a caller nobody knows, or nobody wants to hear now: it never gets the last of the room.
     Stranger,
 }
 

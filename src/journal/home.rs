@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::cursor::{Cursor, Given, Noted};
 use super::format::SegmentId;
 use super::room::Room;
+use super::segment::{Extent, Segment};
 use super::{files, locked};
 use crate::clock::Timestamp;
 
@@ -21,30 +22,6 @@ use crate::clock::Timestamp;
 pub(super) const CURSOR_FILE: &str = "cursor";
 /// Where segments go in which something was lost.
 const DAMAGED: &str = "damaged";
-
-#[derive(Debug)]
-pub(super) struct Segment {
-    pub id: SegmentId,
-    /// Where what is written whole ends. The file may be longer.
-    pub end: AtomicU64,
-    /// Something in it could not be read.
-    pub damaged: AtomicBool,
-}
-
-impl Segment {
-    pub fn new(id: SegmentId, end: u64) -> Self {
-        Self { id, end: AtomicU64::new(end), damaged: AtomicBool::new(false) }
-    }
-}
-
-/// A segment, as its reader needs to know it.
-#[derive(Debug)]
-pub(super) struct Extent {
-    pub segment: Arc<Segment>,
-    pub end: u64,
-    /// Nothing more will be written to it.
-    pub complete: bool,
-}
 
 #[derive(Debug)]
 pub(super) struct Home {

@@ -1,16 +1,16 @@
 //! The end that is written to.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::format::{Class, ENTRY_HEADER, EntryHeader, PAYLOAD_LIMIT, SEGMENT_HEADER, Seal, SegmentHeader, SegmentId};
-use super::home::{Home, Segment};
+use super::home::Home;
+use super::marks::Marks;
+use super::segment::Segment;
 use super::standing::Part;
 use super::syncing::{Durable, Group, Syncing};
 use super::{Refused, Shared, Ticket, locked};
@@ -18,9 +18,6 @@ use crate::clock::Timestamp;
 
 /// Kept between appends; what a long entry needed beyond this is given back.
 const BUFFER: usize = 64 * 1024;
-/// How exact the age of what is waiting is, and how many such marks are kept.
-const MARK_EVERY: Duration = Duration::from_secs(1);
-const MARKS: usize = 4096;
 
 #[derive(Debug)]
 pub(super) struct Log {
@@ -40,8 +37,7 @@ pub(super) struct Log {
     unsynced: Vec<Arc<File>>,
     /// Those who wait for the disk to have their entries.
     group: Group,
-    /// Numbers, a while apart, with the time they were appended.
-    marks: VecDeque<(u64, Timestamp)>,
+    marks: Marks,
 }
 
 #[derive(Debug)]
@@ -123,7 +119,7 @@ impl Log {
             dirty: false,
             unsynced: Vec::new(),
             group: Group::new(),
-            marks: VecDeque::new(),
+            marks: Marks::default(),
         })
     }
 
@@ -184,36 +180,13 @@ impl Log {
         }
     }
 
-    /// Notes when the last number was given away, if that is not known well enough by the one before.
     fn mark(&mut self, shared: &Shared, at: Timestamp) {
-        let before = self.number.saturating_sub(1);
-        let written = shared.home.written.load(Ordering::Acquire).min(before);
-        let is_due = self.marks.back().is_none_or(|(_, last)| at.since(*last) >= MARK_EVERY);
-        if written < before && !is_due {
-            return;
-        }
-        if self.marks.len() >= MARKS {
-            // After an hour without a database, a second more or less is not what matters.
-            let mut is_kept = false;
-            self.marks.retain(|_| {
-                is_kept = !is_kept;
-                is_kept
-            });
-        }
-        self.marks.push_back((self.number, at));
-        self.forget_marks(written);
+        self.marks.note(self.number, at, shared.home.written.load(Ordering::Acquire));
     }
 
     /// Since when what comes after `written` waits, or a little earlier.
     pub fn oldest_after(&mut self, written: u64) -> Option<Timestamp> {
-        self.forget_marks(written);
-        if self.number > written { self.marks.front().map(|(_, at)| *at) } else { None }
-    }
-
-    fn forget_marks(&mut self, written: u64) {
-        while self.marks.get(1).is_some_and(|(number, _)| *number <= written.saturating_add(1)) {
-            self.marks.pop_front();
-        }
+        self.marks.oldest_after(written, self.number)
     }
 
     /// Where the segment to be made ahead belongs, if one is wanted.

@@ -21,9 +21,12 @@ mod helper;
 mod home;
 mod keeper;
 mod log;
+mod marks;
+mod medium;
 mod reader;
 mod room;
 mod scan;
+mod segment;
 mod standing;
 mod syncing;
 mod walk;
@@ -35,12 +38,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 pub use self::format::{Class, PAYLOAD_LIMIT, SegmentId};
+pub use self::medium::Medium;
 pub use self::reader::{Batch, Lost, Reader, Spot, Why};
 pub use self::room::Limits;
-pub use self::scan::{Entry, Found, Medium, Scan, Unreadable};
+pub use self::scan::{Entry, Found, Scan, Unreadable};
 pub use self::standing::Standing;
 pub use self::syncing::{Durable, NotDurable, Syncing};
 
@@ -178,6 +183,13 @@ impl Journal {
         locked(&self.shared.log).close();
         self.shared.home.end();
         self.shared.syncer.finish(&self.shared);
+    }
+
+    /// Ends it before it was of any use, and leaves nothing of it but what may have been appended all the same.
+    pub async fn give_up(self, reader: Reader) -> io::Result<()> {
+        let closed = spawn_blocking(move || self.close()).await;
+        closed.map_err(io::Error::other)?;
+        reader.leave().await
     }
 
     pub fn standing(&self) -> Standing {

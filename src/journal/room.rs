@@ -34,7 +34,7 @@ impl Limits {
     fn of(self, class: Class) -> u64 {
         match class {
             Class::Ordinary => self.bytes,
-            // Anybody can make these: the last fifth is kept for calls of those who are known.
+            // Any number of these can be made: the last fifth is kept for calls of those who are known.
             Class::Stranger => self.bytes - self.bytes / 5,
         }
     }

@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering;
 
 use super::cursor::Cursor;
 use super::format::SegmentId;
-use super::home::{Extent, Home};
+use super::home::Home;
+use super::medium::{Window, reads_on};
 use super::reader::{Batch, Lost, Spot, Why};
-use super::scan::{self, Found, Scan, Unreadable, Window};
+use super::scan::{Found, Scan, Unreadable};
+use super::segment::Extent;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -78,7 +80,7 @@ impl Walk {
     /// Whether what cannot be read here is all that is wrong: the disk gives back what comes after it.
     pub fn is_disk_well(&self, home: &Home) -> bool {
         let Some(extent) = home.extent(self.cursor.segment) else { return false };
-        File::open(home.file(extent.segment.id)).is_ok_and(|file| scan::reads_on(&file, self.cursor.offset, extent.end))
+        File::open(home.file(extent.segment.id)).is_ok_and(|file| reads_on(&file, self.cursor.offset, extent.end))
     }
 
     fn next_segment(&self, home: &Home, extent: &Extent) -> Option<SegmentId> {

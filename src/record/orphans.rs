@@ -10,12 +10,26 @@ use super::writer::{BATCH, BATCH_BYTES, Writer, leave};
 use crate::journal::Reader;
 
 /// How often somebody looks for journals of processes that have ended since, and how long the carrying goes on in between.
-const ADOPTION: Duration = Duration::from_secs(30);
+const ADOPTION: Duration = Duration::from_secs(10);
 /// How much longer the batch under way may take before it is given up, to be tried again.
 const LAST_BATCH: Duration = Duration::from_secs(10);
 
 /// Adopted journals, the next one first.
-pub type Orphans = VecDeque<Reader>;
+pub type Orphans = VecDeque<Orphan>;
+
+pub struct Orphan {
+    journal: Reader,
+    counts: Counts,
+}
+
+/// Whether its calls, once they are in the database, are to be counted here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counts {
+    /// It had ended before this process began, which could not know of them.
+    Missing,
+    /// It ran beside this one. Gatekeepers that run beside each other count apart, or tell each other.
+    Apart,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Done {
@@ -25,7 +39,7 @@ enum Done {
 
 impl Writer {
     /// Takes over what dead processes have left by now. No database is needed for it.
-    pub async fn adopt(&self, orphans: &mut Orphans) {
+    pub async fn adopt(&self, orphans: &mut Orphans, counts: Counts) {
         let journal = self.journal.clone();
         let adopted = match spawn_blocking(move || journal.adopt()).await {
             Ok(Ok(adopted)) => adopted,
@@ -37,7 +51,7 @@ impl Writer {
                 tracing::warn!(instance = %orphan.instance(), "another process ended before its records were in the database: they are carried over");
             }
         }
-        orphans.extend(adopted);
+        orphans.extend(adopted.into_iter().map(|journal| Orphan { journal, counts }));
     }
 
     /// Carries them over until that moment, or a little longer; what is not done by then stays.
@@ -48,7 +62,7 @@ impl Writer {
             match timeout_at(until + LAST_BATCH, self.carry(orphan, until)).await {
                 Ok(Done::Whole) => {
                     if let Some(done) = orphans.pop_front() {
-                        leave(done).await;
+                        leave(done.journal).await;
                     }
                 }
                 // One that cannot be read for now must not keep the others waiting.
@@ -63,27 +77,31 @@ impl Writer {
             if orphans.is_empty() {
                 sleep(ADOPTION).await;
             }
-            self.adopt(&mut orphans).await;
+            self.adopt(&mut orphans, Counts::Apart).await;
             self.carry_over(&mut orphans, Instant::now() + ADOPTION).await;
         }
     }
 
-    async fn carry(&self, orphan: &mut Reader, until: Instant) -> Done {
+    async fn carry(&self, orphan: &mut Orphan, until: Instant) -> Done {
+        let Orphan { journal, counts } = orphan;
         loop {
-            match timeout_at(until, orphan.next(BATCH, BATCH_BYTES)).await {
+            match timeout_at(until, journal.next(BATCH, BATCH_BYTES)).await {
                 Err(_) => return Done::InPart,
                 Ok(None) => break,
                 Ok(Some(batch)) => {
-                    let pages = self.pages(orphan.instance(), &batch);
-                    (self.carried)(&self.write(&pages).await);
-                    orphan.written(&batch);
+                    let pages = self.pages(journal.instance(), &batch);
+                    let fresh = self.write(&pages).await;
+                    if *counts == Counts::Missing {
+                        (self.carried)(&fresh);
+                    }
+                    journal.written(&batch);
                 }
             }
             if Instant::now() >= until {
                 return Done::InPart;
             }
         }
-        self.ended(orphan).await;
+        self.ended(journal).await;
         Done::Whole
     }
 }

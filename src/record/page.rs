@@ -1,7 +1,8 @@
 //! What lies in the journal for a record: a byte for the form, and then the record, in postcard's compact form.
 //!
 //! A journal may be read by a newer gatekeeper than the one that wrote it, so forms are never changed: a new one gets a new byte, and the
-//! old one goes on being read. Of an older gatekeeper that comes back, what it does not know is kept nowhere, and told.
+//! old one goes on being read. It may be read by an older one too, one that comes back: so whoever adds a form raises the journal's `VERSION`
+//! (`journal/format`) with it, and the older one leaves the whole journal where it lies. What it read and did not know would be lost.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,7 @@ use crate::identity::Origin;
 use crate::store::CallRecord;
 use crate::store::control::ActivityEntry;
 
+/// A new one raises the journal's `VERSION`, as is said above.
 const FORM: u8 = 1;
 
 /// What is recorded.

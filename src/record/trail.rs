@@ -128,9 +128,10 @@ impl Trail {
         let durable = match keep {
             Keep::Record => {
                 let record = compose(&self.notes, &ending, took);
+                let class = self.class_after(&ending);
                 match &self.place {
-                    Some(_) => self.recorder.record(self.class(), &record),
-                    None => self.recorder.record_turned_away(self.class(), &record),
+                    Some(_) => self.recorder.record(class, &record),
+                    None => self.recorder.record_turned_away(class, &record),
                 }
             }
             Keep::Folded | Keep::Done => None,
@@ -144,6 +145,14 @@ impl Trail {
         match &self.notes.caller {
             None | Some(Caller::Stranger { .. }) => Class::Stranger,
             Some(Caller::Source { .. } | Caller::ServiceRole { .. }) => Class::Ordinary,
+        }
+    }
+
+    /// Nor can calls of which a caller can make any number, whoever it is: those that a limit or a block refuses.
+    fn class_after(&self, ending: &Ending) -> Class {
+        match ending {
+            Ending::Refused(Refusal::Denied(Denial::Limited(_) | Denial::Blocked(_))) => Class::Stranger,
+            _ => self.class(),
         }
     }
 

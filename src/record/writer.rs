@@ -32,7 +32,7 @@ pub struct Writer {
     pub journal: Journal,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
-    /// Told of calls of dead processes that were not in the database yet: nobody here has counted them.
+    /// Told of calls that nobody here has counted, and that were not in the database yet: of processes that had ended before.
     pub carried: Arc<Carried>,
 }
 

@@ -11,7 +11,7 @@ use super::duties::reread;
 use super::told_to_stop;
 use crate::gatekeeper::Gatekeeper;
 use crate::pipeline::Pipeline;
-use crate::record::orphans::Orphans;
+use crate::record::orphans::{Counts, Orphans};
 use crate::record::writer::Writer;
 use crate::settings::Migrate;
 use crate::store::{CallRecord, SignalCursor, StoreError};
@@ -114,7 +114,7 @@ pub(super) async fn keep_bringing_up(
             () = told_to_stop(&mut stopping) => return,
             () = sleep(RETRY) => {}
         }
-        writer.adopt(&mut orphans).await;
+        writer.adopt(&mut orphans, Counts::Apart).await;
     }
     tokio::select! {
         () = told_to_stop(&mut stopping) => {}

@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 pub use bring_up::StartError;
 
 use crate::gatekeeper::{Gatekeeper, Queues};
-use crate::record::orphans::Orphans;
+use crate::record::orphans::{Counts, Orphans};
 use crate::record::writer::Writer;
 use crate::settings::Migrate;
 use crate::store::SignalCursor;
@@ -62,7 +62,7 @@ impl Upkeep {
         // So does what dead processes left: from now on it counts as waiting.
         let writing = writer(gatekeeper);
         let mut orphans = Orphans::default();
-        writing.adopt(&mut orphans).await;
+        writing.adopt(&mut orphans, Counts::Missing).await;
         let (stop, stopping) = watch::channel(false);
         let (up, is_up) = watch::channel(None::<SignalCursor>);
         let mut tasks = JoinSet::new();
@@ -71,7 +71,11 @@ impl Upkeep {
         let (first, first_try) = oneshot::channel();
         tasks.spawn(keep_bringing_up(Arc::clone(gatekeeper), migrate, orphans, up, first, stopping.clone()));
         match timeout(FIRST_WAIT, first_try).await {
-            Ok(Ok(Err(BringUpError::Start(error)))) => return Err(error),
+            Ok(Ok(Err(BringUpError::Start(error)))) => {
+                tasks.shutdown().await;
+                give_up(gatekeeper, queues).await;
+                return Err(error);
+            }
             Ok(Ok(Err(BringUpError::Away(why)))) => serving_without(&why),
             Ok(Ok(Ok(()))) => {}
             Ok(Err(_)) | Err(_) => serving_without("it takes longer than a start waits"),
@@ -162,6 +166,14 @@ fn writer(gatekeeper: &Gatekeeper) -> Writer {
             let pipeline = Arc::clone(&gatekeeper.pipeline);
             Arc::new(move |calls| count_in(&pipeline, calls))
         },
+    }
+}
+
+/// A start that fails leaves nothing behind, however often it is tried.
+async fn give_up(gatekeeper: &Gatekeeper, queues: Queues) {
+    let journal = gatekeeper.pipeline.recorder.journal().clone();
+    if let Err(error) = journal.give_up(queues.records).await {
+        tracing::warn!(%error, "the directory of a journal that was not used is still there");
     }
 }
 

@@ -154,6 +154,27 @@ async fn who_is_let_through_unknown_is_refused_where_its_record_could_not_be_kep
     assert_eq!(stranger().await.code(), "target_error", "it is sent on, and the target knows it as little");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_beyond_a_limit_never_take_the_room_of_the_others() {
+    let service = include_str!("../../policies/service.toml").replace("size = \"1024MiB\"", "size = \"1MiB\"");
+    let limits = include_str!("../../policies/limits.toml").replace(r#"limit = ["100/1m"]"#, r#"limit = ["1/1m"]"#);
+    let house = House::plan().at(&ManualClock::at(midnight())).policy("service.toml", &service).policy("limits.toml", &limits).open().await;
+    let mut writer = <sqlx::SqliteConnection as sqlx::Connection>::connect(&house.database).await.unwrap();
+    sqlx::raw_sql("begin exclusive").execute(&mut writer).await.unwrap();
+    let call = |source: &'static str| house.call(source).to("agent-manager").action("list_agents").send();
+    let dropped = || house.gatekeeper.metrics.records_dropped.get();
+    call("superduper-a").await.expect(200);
+    call("superduper-a").await.expect(429);
+    let journal = house.gatekeeper.pipeline.recorder.journal();
+    while journal.append(Class::Stranger, &[0; 1000]).is_ok() {}
+    assert_eq!(dropped(), 0);
+    call(CHAT).await.expect(200);
+    assert_eq!(dropped(), 0, "there is room for it");
+    call("superduper-a").await.expect(429);
+    assert_eq!(dropped(), 1, "and none for this one");
+    sqlx::raw_sql("rollback").execute(&mut writer).await.unwrap();
+}
+
 // Targets.
 
 /// How a target misbehaves, and what its caller and its operator are told.

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use eliza_gatekeeper::clock::{Clock, ManualClock, Timestamp};
 use eliza_gatekeeper::identity::{KeyHash, KeyId};
@@ -14,13 +14,15 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use crate::store_contract::{audited, counted, record};
-use crate::support::house::{House, eventually, midnight};
+use crate::support::house::{House, eventually, midnight, soon};
+use crate::support::program::Program;
 use crate::support::{Database, on_each_database};
 
 on_each_database!(
     what_operators_said_waits_for_no_journal,
     what_was_counted_counts_on_also_where_it_is_late,
     what_is_carried_over_twice_counts_once,
+    what_ends_beside_it_is_carried_over_and_not_counted,
 );
 
 /// As shipped: a hundred a minute.
@@ -118,6 +120,15 @@ async fn what_was_counted_counts_on_also_where_it_is_late(database: Database) {
     assert_eq!(crowd(&house, 100).await, 20);
 }
 
+/// Another that runs beside this one has counts of its own, and may have told them when it went.
+async fn what_ends_beside_it_is_carried_over_and_not_counted(database: Database) {
+    let clock = ManualClock::at(midnight());
+    let house = House::plan().on(database).at(&clock).open().await;
+    leave(&house.state().join("journal"), &calls(70, midnight())).await;
+    soon("it is carried over", Duration::from_secs(60), Duration::from_millis(100), || async { house.records().await.len() == 70 }).await;
+    assert_eq!(crowd(&house, 101).await, 100);
+}
+
 async fn what_is_carried_over_twice_counts_once(database: Database) {
     let clock = ManualClock::at(midnight());
     let closed = House::plan().on(database).at(&clock).open().await.close().await;
@@ -135,4 +146,20 @@ async fn what_is_carried_over_twice_counts_once(database: Database) {
     let house = House::plan().at(&clock).in_place_of(&closed).open().await;
     assert!(!directory.exists(), "and over again");
     assert_eq!(crowd(&house, 100).await, 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_leaves_nothing_behind() {
+    let program = Program::new();
+    let state = program.folder().join("state").display().to_string();
+    let database = format!("sqlite://{}", program.folder().join("calls.db").display());
+    let program = program.variable("GATEKEEPER_STATE", &state).variable("DATABASE_URL", &database);
+    let fails = async |program: &Program, why: &str| {
+        let ran = program.run(&["serve"]).await.expect(78);
+        assert!(ran.err.contains(why), "{ran:#?}");
+        assert_eq!(fs::read_dir(format!("{state}/journal")).unwrap().count(), 0, "{ran:#?}");
+    };
+    fails(&program.clone().variable("GATEKEEPER_MIGRATE", "false"), "the database lacks migrations").await;
+    fs::write(format!("{state}/audit.key"), "no key").unwrap();
+    fails(&program, "audit.key").await;
 }
