@@ -36,8 +36,7 @@ fn archive_of(table: &str) -> String {
     format!("{table}_archive")
 }
 
-pub(super) async fn maintain(pool: &PgPool, now: Timestamp, keep: &Keep) -> Result<Maintained, StoreError> {
-    let mut done = Maintained::default();
+pub(super) async fn maintain(pool: &PgPool, now: Timestamp, keep: &Keep, done: &mut Maintained) -> Result<(), StoreError> {
     let mut ahead = Retained::of("partitions ahead");
     match make_room(pool, now, &mut ahead).await {
         Ok(made) => done.partitions_made = made,
@@ -74,7 +73,7 @@ pub(super) async fn maintain(pool: &PgPool, now: Timestamp, keep: &Keep) -> Resu
     for kept in &keep.tables {
         done.tables.extend(tables::retain(pool, kept, now).await);
     }
-    Ok(done)
+    Ok(())
 }
 
 /// A transaction a day, so that none holds its locks for long.
