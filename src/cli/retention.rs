@@ -84,10 +84,12 @@ async fn check(output: &Output, store: &dyn Store, keep: &Keep) -> Result<Exit, 
 
 async fn let_go(output: &Output, store: &dyn Store, keep: &Keep) -> Result<Exit, StoreError> {
     let now = Clock::system().now();
-    let done = store.maintain(now, keep).await?;
+    let mut done = Maintained::default();
+    let ended = store.maintain_into(now, keep, &mut done).await;
     if let Some(entry) = done.audited(now, &Actor::named(&operator(&Environment::process()))) {
         store.audit(&[entry]).await?;
     }
+    ended?;
     let mut rows = Vec::new();
     for retained in &done.tables {
         let state = match (&retained.trouble, retained.busy) {

@@ -1,6 +1,7 @@
 //! The one place that adds to a chain. The database is asked each time how far the chain has come: a transaction whose end was never heard
 //! of may have been committed after all.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
@@ -72,6 +73,11 @@ impl Sealer {
             (Some(last), None) if self.known.find(&last.key).is_none() => End::Unknown(last.head()),
             (_, holds) => End::Forged(holds),
         }
+    }
+
+    /// The ids that are sealed, by whomever. What somebody without a key put there seals nothing.
+    pub fn sealed_ids(&self, rows: impl Iterator<Item = SealedRow>) -> HashSet<Uuid> {
+        rows.filter(|row| self.known.sealed(row)).map(|row| row.id).collect()
     }
 
     pub async fn turn(&self) -> Turn<'_> {

@@ -174,7 +174,15 @@ pub trait Store: AuditLog + Send + Sync + 'static {
 
     /// Makes room ahead (partitions), archives and lets go of what is older than policy keeps: in bounded steps, each a transaction that
     /// nobody waits for. Stats are never let go of.
-    fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained>;
+    fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained> {
+        Box::pin(async move {
+            let mut done = Maintained::default();
+            self.maintain_into(now, keep, &mut done).await?;
+            Ok(done)
+        })
+    }
+    /// The same; whenever it ends, or is given up, `done` says what became of the tables that it is done with.
+    fn maintain_into<'a>(&'a self, now: Timestamp, keep: &'a Keep, done: &'a mut Maintained) -> StoreFuture<'a, ()>;
     /// How old the tables' rows have grown, and which should be gone by now. A table that is not there is not named.
     fn ages<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Vec<TableAge>>;
 

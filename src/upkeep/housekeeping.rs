@@ -20,8 +20,9 @@ pub(super) async fn keep_house(
     mut is_up: watch::Receiver<Option<SignalCursor>>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    if is_up.wait_for(Option::is_some).await.is_err() {
-        return;
+    tokio::select! {
+        () = told_to_stop(&mut stopping) => return,
+        up = is_up.wait_for(Option::is_some) => if up.is_err() { return },
     }
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -30,22 +31,27 @@ pub(super) async fn keep_house(
             () = told_to_stop(&mut stopping) => return,
             _ = tick.tick() => {}
         }
-        tokio::select! {
-            () = told_to_stop(&mut stopping) => return,
-            () = round(&gatekeeper) => {}
-        }
+        round(&gatekeeper, stopping.clone()).await;
     }
 }
 
-async fn round(gatekeeper: &Gatekeeper) {
+/// What a round has let go of is audited, however it ends.
+async fn round(gatekeeper: &Gatekeeper, mut stopping: watch::Receiver<bool>) {
     let keep = gatekeeper.pipeline.live.current().policy.retention.clone().scheduled();
     let now = gatekeeper.pipeline.clock.now();
-    let outcome = match gatekeeper.store.maintain(now, &keep).await {
-        Ok(done) => tell(gatekeeper, &done).await,
-        Err(error) => {
+    let mut done = Maintained::default();
+    let ended = tokio::select! {
+        ended = gatekeeper.store.maintain_into(now, &keep, &mut done) => Some(ended),
+        () = told_to_stop(&mut stopping) => None,
+    };
+    let told = tell(gatekeeper, &done).await;
+    let outcome = match ended {
+        Some(Ok(())) => told,
+        Some(Err(error)) => {
             tracing::error!(%error, "old rows could not be let go of; trying again in an hour");
             "failed"
         }
+        None => return,
     };
     gatekeeper.metrics.retention_rounds.get_or_create(&RoundLabel { outcome }).inc();
     if let Err(error) = look_at_ages(gatekeeper, &keep).await {

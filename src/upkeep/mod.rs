@@ -46,12 +46,16 @@ const REMINDER: Duration = Duration::from_secs(60);
 /// How long a start waits for the database before it serves without: its limits begin at nothing then, until the counts are loaded.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
 
+/// How long an entry of the audit may take at the end.
+const LAST_ENTRY: Duration = Duration::from_secs(2);
+
 /// The tasks, and how to end them.
 pub struct Upkeep {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     writer: JoinHandle<()>,
     fixes: JoinHandle<()>,
+    house: JoinHandle<()>,
 }
 
 impl Upkeep {
@@ -116,8 +120,8 @@ impl Upkeep {
         tasks.spawn(run_errands(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
         tasks.spawn(seal_entries(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
         tasks.spawn(publish_heads(Arc::clone(gatekeeper), stopping.clone()));
-        tasks.spawn(keep_house(Arc::clone(gatekeeper), is_up, stopping));
-        Ok(Self { stop, tasks, writer, fixes })
+        let house = tokio::spawn(keep_house(Arc::clone(gatekeeper), is_up, stopping));
+        Ok(Self { stop, tasks, writer, fixes, house })
     }
 
     /// Ends the tasks and lets the writer empty its queue. Call it when no more calls are under way; what is not written by
@@ -126,6 +130,10 @@ impl Upkeep {
         record_strangers(gatekeeper, gatekeeper.pipeline.strangers.drain_all());
         touch_keys(gatekeeper).await;
         self.stop.send_replace(true);
+        // It still audits what it has let go of.
+        if timeout(LAST_ENTRY, &mut self.house).await.is_err() {
+            self.house.abort();
+        }
         let journal = gatekeeper.pipeline.recorder.journal();
         // Let go of with its task, for whoever starts next.
         let orphaned = journal.standing().waiting_in_orphans;

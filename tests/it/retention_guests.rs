@@ -2,10 +2,11 @@
 //! its way to an archive, and what cannot be done is told.
 
 use eliza_gatekeeper::retention::{Age, Archive, Keep, Span, TableKeep};
-use eliza_gatekeeper::store::{CallRecord, TableAge, open};
+use eliza_gatekeeper::store::{CallRecord, Maintained, TableAge, open};
 
 use crate::store_contract::{Bench, OPTIONS, now, on_both, record};
 use crate::store_retention::{DAY, archiving, days, of, others};
+use crate::support::house::eventually;
 use crate::support::postgres::url_as;
 
 on_both!(
@@ -166,6 +167,26 @@ mod on_postgres_alone {
         assert_eq!((seen.is_overdue(), seen.trouble), (true, None));
         let done = bench.store.maintain(now(), &keep).await.unwrap();
         assert_eq!(of(&done, "webhook_logs").rows_deleted, 1, "select, update and delete are all it needs");
+    }
+
+    #[tokio::test]
+    async fn a_round_that_is_given_up_says_what_it_has_done() {
+        let bench = Bench::postgres().await.migrated().await;
+        bench.store.write(&[CallRecord { at: now().minus(40 * DAY), ..record() }]).await.unwrap();
+        bench.client_runs("create table webhook_logs (created_at timestamptz)").await;
+        let client = sqlx::PgPool::connect(&bench.url).await.unwrap();
+        let mut holding = client.begin().await.unwrap();
+        sqlx::query("lock table webhook_logs").execute(&mut *holding).await.unwrap();
+
+        let keep = keeping(others("webhook_logs", "created_at", vec![], Span::of(30 * DAY)));
+        let mut done = Maintained::default();
+        let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+        tokio::select! {
+            ended = bench.store.maintain_into(now(), &keep, &mut done) => panic!("{ended:?}"),
+            () = eventually("it waits for the last table", || async { bench.client_counts(waits).await == 1 }) => {}
+        }
+        assert_eq!(of(&done, "eliza_activity_log").rows_archived, 1);
+        holding.rollback().await.unwrap();
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 //! The audit log. Rows of one chain follow one another: by turns within this process, and by a lock in the database for the transaction
 //! whose end this process never heard of.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
@@ -22,7 +24,7 @@ pub(super) async fn commit(mut tx: Transaction<'_, Postgres>, sealer: Option<&Se
         .execute(&mut *tx)
         .await?;
     while turn.follow(&around(&mut tx, turn.head()).await?) == Followed::Further {}
-    let known = known(&mut tx, &items).await?;
+    let known = known(&mut tx, sealer, &items).await?;
     items.retain(|item| !known.contains(&item.id));
     let Some(first) = items.first() else { return tx.commit().await };
     let mut rows = Vec::with_capacity(items.len() + 1);
@@ -95,9 +97,10 @@ async fn around(connection: &mut PgConnection, head: Head) -> sqlx::Result<Vec<S
     Ok(rows.into_iter().filter_map(Row::sealed).collect())
 }
 
-async fn known(connection: &mut PgConnection, items: &[Item]) -> sqlx::Result<Vec<Uuid>> {
+async fn known(connection: &mut PgConnection, sealer: &Sealer, items: &[Item]) -> sqlx::Result<HashSet<Uuid>> {
     let ids: Vec<Uuid> = items.iter().map(|item| item.id).collect();
-    sqlx::query_scalar("select distinct id from gatekeeper.audit_log where id = any ($1)").bind(ids).fetch_all(connection).await
+    let rows: Vec<Row> = sqlx::query_as(select_rows!("where id = any ($1)")).bind(ids).fetch_all(connection).await?;
+    Ok(sealer.sealed_ids(rows.into_iter().filter_map(Row::sealed)))
 }
 
 /// The last rows of the newest other chains, one step of the index each.

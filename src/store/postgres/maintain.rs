@@ -36,8 +36,7 @@ fn archive_of(table: &str) -> String {
     format!("{table}_archive")
 }
 
-pub(super) async fn maintain(pool: &PgPool, now: Timestamp, keep: &Keep) -> Result<Maintained, StoreError> {
-    let mut done = Maintained::default();
+pub(super) async fn maintain(pool: &PgPool, now: Timestamp, keep: &Keep, done: &mut Maintained) -> Result<(), StoreError> {
     let mut ahead = Retained::of("partitions ahead");
     match make_room(pool, now, &mut ahead).await {
         Ok(made) => done.partitions_made = made,
@@ -74,7 +73,7 @@ pub(super) async fn maintain(pool: &PgPool, now: Timestamp, keep: &Keep) -> Resu
     for kept in &keep.tables {
         done.tables.extend(tables::retain(pool, kept, now).await);
     }
-    Ok(done)
+    Ok(())
 }
 
 /// A transaction a day, so that none holds its locks for long.
@@ -133,7 +132,13 @@ async fn retire_days(pool: &PgPool, log: &str, before: Timestamp, goes: Goes, re
         let step = match retire_day(pool, log, after, before, goes).await {
             Ok(None) => return,
             Ok(Some(step)) => step,
-            Err(error) => return retained.troubled(StoreError::from(error).to_string()),
+            // Of a partition that somebody keeps from everybody not even its bounds can be read.
+            Err(error) if fault::is_lock_missed(&error) && tries < TRIES => {
+                tries += 1;
+                sleep(PAUSE).await;
+                continue;
+            }
+            Err(error) => return drop(retained.note::<()>(Err(error))),
         };
         match step.outcome.as_str() {
             "archived" => retained.partitions_archived += 1,
@@ -167,18 +172,12 @@ async fn retire_day(
     goes: Goes,
 ) -> sqlx::Result<Option<Step>> {
     if goes == Goes::ToArchive {
-        // Two steps at most, and waiting for a lock in one of them is no trouble: without them the move is tried all the same.
+        // Two steps at most. Missing a lock in one of them is no trouble: a day that is not prepared is busy.
         for _ in 0..2 {
-            let prepared = prepare_day(pool, log, after, before).await;
-            match prepared {
+            match prepare_day(pool, log, after, before).await {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) if fault::is_lock_missed(&error) => {
-                    let busy = "select place::text as place, ends as ended, 'busy' as outcome
-                                from (select partition as place, ends from gatekeeper.partitions(format('public.%I', $1::text)::regclass)
-                                      where ends > coalesce($2, '-infinity') and ends <= $3 order by ends limit 1) as old";
-                    return sqlx::query_as(busy).bind(log).bind(after).bind(before).fetch_optional(pool).await;
-                }
+                Err(error) if fault::is_lock_missed(&error) => break,
                 Err(error) => return Err(error),
             }
         }

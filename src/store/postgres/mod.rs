@@ -282,8 +282,8 @@ impl Store for Postgres {
         Box::pin(within(ANSWER, read::call(&self.pool, id)))
     }
 
-    fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained> {
-        Box::pin(within(HOUSEWORK, maintain::maintain(&self.pool, now, keep)))
+    fn maintain_into<'a>(&'a self, now: Timestamp, keep: &'a Keep, done: &'a mut Maintained) -> StoreFuture<'a, ()> {
+        Box::pin(within(HOUSEWORK, maintain::maintain(&self.pool, now, keep, done)))
     }
 
     fn ages<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Vec<TableAge>> {

@@ -1,5 +1,7 @@
 //! The audit log. Who writes to it has the database's one place for writers, so the rows of all chains follow one another.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
@@ -18,8 +20,8 @@ pub(super) async fn commit(mut tx: Transaction<'_, Sqlite>, sealer: Option<&Seal
     let Some(sealer) = sealer.filter(|_| !items.is_empty()) else { return tx.commit().await };
     let mut turn = sealer.turn().await;
     while turn.follow(&around(&mut tx, turn.head()).await?) == Followed::Further {}
-    let known = known(&mut tx, &items).await?;
-    items.retain(|item| !known.contains(&item.id.to_string()));
+    let known = known(&mut tx, sealer, &items).await?;
+    items.retain(|item| !known.contains(&item.id));
     let Some(first) = items.first() else { return tx.commit().await };
     if turn.is_first() {
         let opening = turn.open(first.at, &others(&mut tx, sealer.instance()).await?);
@@ -97,11 +99,12 @@ fn ids(ids: impl Iterator<Item = Uuid>) -> String {
     Value::from_iter(ids.map(|id| id.to_string())).to_string()
 }
 
-async fn known(connection: &mut SqliteConnection, items: &[Item]) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar("select distinct id from gatekeeper_audit_log where id in (select value from json_each(?))")
+async fn known(connection: &mut SqliteConnection, sealer: &Sealer, items: &[Item]) -> sqlx::Result<HashSet<Uuid>> {
+    let rows = sqlx::query(select_rows!("where id in (select value from json_each(?))"))
         .bind(ids(items.iter().map(|item| item.id)))
         .fetch_all(connection)
-        .await
+        .await?;
+    Ok(sealer.sealed_ids(rows.iter().filter_map(|row| stored(row).row)))
 }
 
 /// The last rows of the newest other chains, one step of the index each.

@@ -78,8 +78,7 @@ fn of_others(kept: &TableKeep) -> Old<'_> {
     Old { table: &kept.table, moment: &kept.by, only: &kept.only, span: kept.span }
 }
 
-pub(super) async fn maintain(writer: &SqlitePool, now: Timestamp, keep: &Keep) -> Result<Maintained, StoreError> {
-    let mut done = Maintained::default();
+pub(super) async fn maintain(writer: &SqlitePool, now: Timestamp, keep: &Keep, done: &mut Maintained) -> Result<(), StoreError> {
     for old in logs(keep) {
         done.tables.extend(retain(writer, &old, now).await);
     }
@@ -112,7 +111,7 @@ pub(super) async fn maintain(writer: &SqlitePool, now: Timestamp, keep: &Keep) -
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(done)
+    Ok(())
 }
 
 async fn is_there(pool: &SqlitePool, table: &str) -> sqlx::Result<bool> {

@@ -265,8 +265,8 @@ impl Store for Sqlite {
         Box::pin(within(ANSWER, read::call(&self.readers, id)))
     }
 
-    fn maintain<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Maintained> {
-        Box::pin(within(HOUSEWORK, maintain::maintain(&self.writer, now, keep)))
+    fn maintain_into<'a>(&'a self, now: Timestamp, keep: &'a Keep, done: &'a mut Maintained) -> StoreFuture<'a, ()> {
+        Box::pin(within(HOUSEWORK, maintain::maintain(&self.writer, now, keep, done)))
     }
 
     fn ages<'a>(&'a self, now: Timestamp, keep: &'a Keep) -> StoreFuture<'a, Vec<TableAge>> {

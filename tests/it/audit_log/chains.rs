@@ -15,6 +15,7 @@ on_both!(
     chains_that_are_none_hide_no_chain,
     a_chain_of_an_unknown_key_is_missed_too,
     a_blocked_call_without_its_seal_is_named,
+    a_row_that_nobody_sealed_keeps_no_call_from_being_sealed,
 );
 
 /// A row that nobody sealed, like the second of this chain but for what is said.
@@ -95,6 +96,22 @@ async fn a_blocked_call_without_its_seal_is_named(bench: Bench) {
     let told: Vec<_> = findings.iter().map(|finding| (finding.wrong.as_str(), finding.n, finding.id)).collect();
     assert_eq!((told[1], told.len(), verified.breaks), (("unsealed", 7, Some(old.id)), 2, 2));
     assert!(findings[1].to_string().starts_with(&format!("chain {instance}, record 7 ({})", old.id)), "{}", findings[1]);
+}
+
+async fn a_row_that_nobody_sealed_keeps_no_call_from_being_sealed(bench: Bench) {
+    let bench = sealing(bench).await;
+    bench.store.write(&[blocked()]).await.unwrap();
+    let (log, call) = (bench.own("audit_log"), blocked());
+    let forged = format!(
+        "insert into {log} (instance, n, at, kind, id, content, key, prev, hash)
+         select instance, 1000, at, kind, '{}', content, key, prev, hash from {log} where n = 2",
+        call.id
+    );
+    bench.client_runs(&forged).await;
+    bench.store.write(&[call.clone(), call.clone()]).await.unwrap();
+    assert_eq!(bench.client_counts(&format!("select count(*) from {log} where id = '{}' and n = 3", call.id)).await, 1);
+    bench.store.write(&[call]).await.unwrap();
+    assert_eq!(head(&bench).n, 3, "once");
 }
 
 #[tokio::test]
