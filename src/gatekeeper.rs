@@ -11,8 +11,8 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::clock::Clock;
 use crate::control::{Beginning, Control, PolicySource};
 use crate::enforcement::{Enforcement, GateMode};
-use crate::gates::rate_limit::RateLimiter;
 use crate::gates::rate_limit::strangers::Strangers;
+use crate::gates::rate_limit::{EarlierCounts, RateLimiter};
 use crate::health::{Health, Platform, Probe};
 use crate::identity::{KeyId, Secret, TargetName};
 use crate::intake::MEMORY_UNIT;
@@ -29,7 +29,6 @@ use crate::settings::{Enforce, OffCredentials, PlatformAddress, Secrets, Setting
 use crate::store::Store;
 use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Metrics;
-use crate::upkeep::counts::EarlierCounts;
 use crate::upstream::{Dial, Towards, Upstream};
 
 pub struct Gatekeeper {

@@ -66,12 +66,16 @@ pub async fn serve(
         exit: Exit::new(),
     });
     gatekeeper.health.started();
-    let leaving = match take_calls(&listeners, successors.as_ref(), bounds, stop, &planes).await {
+    let ended = take_calls(&listeners, successors.as_ref(), bounds, stop, &planes).await;
+    let leaving = match ended {
         // They had that time while new ones were still taken.
         Ended::Stopped => Duration::ZERO,
         Ended::HandedOver => bounds.lame_duck,
     };
-    drop((listeners, successors));
+    if let (Ended::Stopped, Some(successors)) = (ended, successors) {
+        successors.close();
+    }
+    drop(listeners);
     if !planes.exit.close(leaving, bounds.drain).await {
         tracing::warn!("calls were still under way when the time to drain was over: they are cut off, and recorded so");
         planes.exit.cut().await;

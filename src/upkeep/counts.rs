@@ -1,22 +1,11 @@
 //! What an earlier run has counted counts on: what the database knows of it, and what a running process hands over. Each of the two may
 //! come first, and calls may be counted before the database's are there.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::Held;
 use crate::store::StoreError;
-
-/// Whether the counts of earlier runs are there. The database's are added to what this process has counted itself, so once only.
-#[derive(Debug, Default)]
-pub struct EarlierCounts(Mutex<bool>);
-
-impl EarlierCounts {
-    /// Nobody else adds any meanwhile.
-    fn take(&self, take: impl FnOnce(&mut bool)) {
-        take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-}
 
 /// Adds all that the database knows of the windows that now run, or nothing.
 pub(super) async fn load(gatekeeper: &Gatekeeper) -> Result<(), StoreError> {

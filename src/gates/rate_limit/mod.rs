@@ -24,7 +24,7 @@ use crate::policy::{Counted, Limits, Source};
 use crate::verdict::{Denial, LimitScope, Limited, Standings, Verdict};
 use bucket::Refused;
 use entry::{BASE_BUCKETS, Entry, Home, Terms};
-pub use held::{Held, MOST_HELD};
+pub use held::{EarlierCounts, Held, MOST_HELD};
 pub use ledger::Usage;
 use pool::{Pools, Slots};
 
