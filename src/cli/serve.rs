@@ -157,7 +157,7 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
 /// What the process before this one has counted, and what operators have said to it since this one began to start.
 async fn take(gatekeeper: &Gatekeeper, held: &[Held]) {
     take_over(gatekeeper, held);
-    gatekeeper.control.restore().await;
+    gatekeeper.control.restore_again().await;
     tracing::info!(counts = held.len(), "the counts of the process before this one are taken over");
 }
 

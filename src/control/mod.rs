@@ -139,9 +139,14 @@ impl Control {
 
     /// Takes up what an earlier run has left in the state directory. Before the first call.
     pub async fn restore(&self) {
+        self.restore_again().await;
+        self.try_state().await;
+    }
+
+    /// What another process has left there since. Only read: callers may be waiting.
+    pub async fn restore_again(&self) {
         self.restore_enforcement().await;
         self.restore_outbox().await;
-        self.try_state().await;
     }
 
     /// Whether what operators say could be kept: known before they say it.

@@ -67,12 +67,16 @@ pub async fn serve(
         exit: Exit::new(),
     });
     gatekeeper.health.started();
-    let leaving = match take_calls(&listeners, successors.as_ref(), bounds, stop, &planes).await {
+    let ended = take_calls(&listeners, successors.as_ref(), bounds, stop, &planes).await;
+    let leaving = match ended {
         // They had that time while new ones were still taken.
         Ended::Stopped => Duration::ZERO,
         Ended::HandedOver => bounds.lame_duck,
     };
-    drop((listeners, successors));
+    if let (Ended::Stopped, Some(successors)) = (ended, successors) {
+        successors.close();
+    }
+    drop(listeners);
     let tunnels = &gatekeeper.pipeline.tunnels;
     let end = Instant::now() + leaving + bounds.drain;
     if !planes.exit.close(leaving, bounds.drain).await || timeout_at(end, tunnels.ended()).await.is_err() {

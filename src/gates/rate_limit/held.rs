@@ -1,6 +1,7 @@
 //! What is counted, on its way from a process to the one that takes its place: the rows of `rate_limits` may be a second behind.
 
 use std::cmp::Reverse;
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +33,17 @@ pub(super) enum Of {
     Total,
     Others,
     Endpoint(String),
+}
+
+/// Whether the counts of earlier runs are there. The database's are added to what this process has counted itself, so once only.
+#[derive(Debug, Default)]
+pub struct EarlierCounts(Mutex<bool>);
+
+impl EarlierCounts {
+    /// Nobody else adds any meanwhile.
+    pub fn take(&self, take: impl FnOnce(&mut bool)) {
+        take(&mut lock(&self.0));
+    }
 }
 
 impl RateLimiter {

@@ -26,7 +26,7 @@ use crate::verdict::{Denial, LimitScope, Limited, Standings, Verdict};
 use bucket::Refused;
 pub use earlier::EarlierCounts;
 use entry::{BASE_BUCKETS, Entry, Home, Terms};
-pub use held::{Held, MOST_HELD};
+pub use held::{EarlierCounts, Held, MOST_HELD};
 pub use ledger::Usage;
 use pool::{Pools, Slots};
 

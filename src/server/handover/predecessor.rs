@@ -51,7 +51,7 @@ impl Predecessor {
         let (mut sockets, mut successors) = (Vec::new(), None);
         for (what, descriptor) in passed.into_iter().zip(predecessor.wire.descriptors()) {
             match what {
-                Passed::Handover => successors = Some(Successors::inherited(descriptor).map_err(TakeoverError::Failed)?),
+                Passed::Handover => successors = Some(Successors::inherited(descriptor, state).map_err(TakeoverError::Failed)?),
                 Passed::Plane(plane) => sockets.push(Given { plane, socket: listening(descriptor).map_err(TakeoverError::Failed)? }),
             }
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
@@ -26,6 +26,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Where new processes ask for the sockets.
 pub struct Successors {
     listener: UnixListener,
+    path: PathBuf,
 }
 
 impl Successors {
@@ -43,14 +44,22 @@ impl Successors {
         }
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-        Ok(Self { listener })
+        Ok(Self { listener, path })
     }
 
     /// As the process before this one expected them.
-    pub(super) fn inherited(listener: OwnedFd) -> io::Result<Self> {
+    pub(super) fn inherited(listener: OwnedFd, state: &Path) -> io::Result<Self> {
         let listener = net::UnixListener::from(listener);
         listener.set_nonblocking(true)?;
-        Ok(Self { listener: UnixListener::from_std(listener)? })
+        Ok(Self { listener: UnixListener::from_std(listener)?, path: socket_of(state) })
+    }
+
+    /// Nobody serves here any more.
+    pub(in crate::server) fn close(self) {
+        // Before the listener is gone: until then nobody else takes the place for a socket of theirs.
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(%error, "{} is left behind", self.path.display());
+        }
     }
 
     /// Waits for a new process that has been given the sockets and is ready to serve by them. Those that ask and do not come so far are in

@@ -207,6 +207,7 @@ async fn without_a_running_one_it_starts_as_usual() {
     let second = site.program.take_over().await;
     call(second.data).await.expect(200);
     second.stop().await.expect(0);
+    assert!(!site.socket().exists(), "in order, nothing is left behind");
 }
 
 #[tokio::test]

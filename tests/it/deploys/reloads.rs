@@ -32,11 +32,12 @@ async fn fifty_reloads_of_the_policies_fail_no_call() {
             )
             .await
         };
+        let heard = load.heard();
         eventually("the new source is known", || async { new().await.status == 200 }).await;
+        eventually("others call all the while", || async { load.heard() > heard + 3 }).await;
     }
     assert!(said(&serving.running, "policies are read again and in force") >= 50);
-    let heard = load.end().await.all(200);
-    assert!(heard.whole.len() > 200, "that was hardly a load: {} answers", heard.whole.len());
+    load.end().await.all(200);
     serving.stop().await.expect(0);
 }
 
