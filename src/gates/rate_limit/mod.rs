@@ -6,7 +6,6 @@
 
 mod bucket;
 mod burst;
-mod earlier;
 mod entry;
 mod held;
 mod ledger;
@@ -24,7 +23,6 @@ use crate::identity::{Endpoint, SERVICE_ROLE, SourceName};
 use crate::policy::{Counted, Limits, Source};
 use crate::verdict::{Denial, LimitScope, Limited, Standings, Verdict};
 use bucket::Refused;
-pub use earlier::EarlierCounts;
 use entry::{BASE_BUCKETS, Entry, Home, Terms};
 pub use held::{EarlierCounts, Held, MOST_HELD};
 pub use ledger::Usage;
