@@ -12,7 +12,7 @@ mod traffic;
 mod wrapped;
 
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -69,6 +69,14 @@ impl Scheme {
             Self::Https => "https",
         }
     }
+}
+
+/// An address in a list of those that a call came through: with a port or without, as proxies differ.
+pub fn hop_address(entry: &str) -> Option<IpAddr> {
+    let text = entry.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address: IpAddr = bare.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))?;
+    Some(address.to_canonical())
 }
 
 /// The credentials a caller showed, not yet judged.

@@ -1,9 +1,11 @@
 //! Who calls, when proxies stand between: what a trusted one says of whom it speaks for, and nothing that anybody else says.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
+
+use crate::call::hop_address;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// More proxies than stand in any row.
@@ -26,21 +28,13 @@ pub fn caller(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let lines: Vec<_> = headers.get_all(FORWARDED_FOR).into_iter().collect();
     let entries = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     for entry in entries.take(HOPS) {
-        let Some(address) = address(entry) else { return nearest };
+        let Some(address) = std::str::from_utf8(entry).ok().and_then(hop_address) else { return nearest };
         nearest = address;
         if !is_trusted(nearest) {
             return nearest;
         }
     }
     nearest
-}
-
-/// With a port or without, as proxies differ.
-fn address(entry: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(entry).ok()?.trim();
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let address = bare.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))?;
-    Some(IpAddr::to_canonical(&address))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{HeaderMap as Headers, Version};
 
-use crate::call::{Head, Hop};
+use crate::call::{Head, Hop, hop_address};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -15,26 +15,30 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// `caller`: the headers as they came; `out`: those that go on, with nothing of all this in it yet.
 pub fn say(out: &mut HeaderMap, caller: &Headers, head: &Head) {
     let Hop { version, scheme, host, proxy } = &head.hop;
-    let peer = head.peer.to_canonical();
-    let nearest = proxy.map_or(peer, |proxy| proxy.to_canonical());
     let theirs = |name: &HeaderName| proxy.and_then(|_| joined(caller, name));
+    let way = way(head.peer.to_canonical(), theirs(&FORWARDED_FOR).as_deref(), proxy.map(|proxy| proxy.to_canonical()));
 
-    let chain = theirs(&FORWARDED_FOR).filter(|chain| !chain.is_empty());
-    put(out, FORWARDED_FOR, &chain.map_or_else(|| nearest.to_string(), |chain| format!("{chain}, {nearest}")));
+    put(out, FORWARDED_FOR, &list(&way, |address| address.to_string()));
     put(out, FORWARDED_PROTO, &theirs(&FORWARDED_PROTO).unwrap_or_else(|| scheme.as_str().to_owned()));
     let host = host.as_ref().and_then(plain);
     if let Some(host) = theirs(&FORWARDED_HOST).or_else(|| host.map(str::to_owned)) {
         put(out, FORWARDED_HOST, &host);
     }
-
-    let mut elements: Vec<String> = theirs(&FORWARDED).into_iter().filter(|elements| !elements.is_empty()).collect();
-    if elements.is_empty() && nearest != peer {
-        elements.push(format!("for={}", node(peer)));
-    }
+    // Proxies that write the older headers let this one through as the caller wrote it.
     let host = host.map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
-    elements.push(format!("for={}{host};proto={}", node(nearest), scheme.as_str()));
-    put(out, FORWARDED, &elements.join(", "));
+    put(out, FORWARDED, &format!("{}{host};proto={}", list(&way, |address| format!("for={}", node(*address))), scheme.as_str()));
     via(out, *version);
+}
+
+/// The caller, and the proxies behind it. What stands before the caller in the list is the caller's own word.
+fn way(caller: IpAddr, said: Option<&str>, proxy: Option<IpAddr>) -> Vec<IpAddr> {
+    let said: Vec<IpAddr> = said.into_iter().flat_map(|said| said.split(',')).filter_map(hop_address).collect();
+    let behind = said.iter().rposition(|address| *address == caller).and_then(|at| said.get(at + 1..)).unwrap_or_default();
+    [caller].into_iter().chain(behind.iter().copied()).chain(proxy.filter(|proxy| *proxy != caller)).collect()
+}
+
+fn list(way: &[IpAddr], word: impl Fn(&IpAddr) -> String) -> String {
+    way.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
 /// Adds us to those that a message came through. `version`: of what was received.
@@ -140,17 +144,18 @@ mod tests {
             ("x-forwarded-for", "203.0.113.7, 10.0.0.2, 2001:db8::1"),
             ("x-forwarded-proto", "http"),
             ("x-forwarded-host", "public.example"),
-            ("forwarded", "for=203.0.113.7;proto=http, for=\"[2001:db8::1]\";host=\"gate.example:8443\";proto=https"),
+            ("forwarded", "for=203.0.113.7, for=10.0.0.2, for=\"[2001:db8::1]\";host=\"gate.example:8443\";proto=https"),
             ("via", "2 eliza-gatekeeper"),
         ]);
         assert_eq!(said("203.0.113.7", Some("2001:db8::1"), &CLAIMS), expected);
         let expected = pairs([
-            ("x-forwarded-for", "203.0.113.7, 10.0.0.1"),
+            ("x-forwarded-for", "198.51.100.1, 10.0.0.1"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "gate.example:8443"),
-            ("forwarded", "for=203.0.113.7, for=10.0.0.1;host=\"gate.example:8443\";proto=https"),
+            ("forwarded", "for=198.51.100.1, for=10.0.0.1;host=\"gate.example:8443\";proto=https"),
             ("via", "2 eliza-gatekeeper"),
         ]);
-        assert_eq!(said("203.0.113.7", Some("10.0.0.1"), &[("x-forwarded-for", "203.0.113.7")]), expected, "in the older words alone");
+        let own_word = [("x-forwarded-for", "203.0.113.7, 198.51.100.1:4711"), ("forwarded", "for=203.0.113.7")];
+        assert_eq!(said("198.51.100.1", Some("10.0.0.1"), &own_word), expected, "what the caller said of others before goes nowhere");
     }
 }

@@ -102,7 +102,7 @@ async fn behind_a_trusted_proxy_the_caller_is_whom_it_speaks_for() {
     let reply = forwarded(&house, "203.0.113.7, 198.51.100.1").await.expect(200);
     assert_eq!(house.record_of(&reply).await.metadata["network"], "198.51.100.0/24");
     let received = house.targets.received("get-embedding");
-    assert_eq!(received.last().unwrap().headers["x-forwarded-for"], "198.51.100.1", "the target is told who calls");
+    assert_eq!(received.last().unwrap().headers["x-forwarded-for"], "198.51.100.1, 127.0.0.1", "the target is told who calls");
 
     // Anybody may say anything; only a trusted proxy is believed.
     let house = blocking(block).open().await;
