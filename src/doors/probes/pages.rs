@@ -244,7 +244,7 @@ fn warnings(gatekeeper: &Gatekeeper) -> Vec<String> {
     }
     let recorder = &gatekeeper.pipeline.recorder;
     if let Some(trouble) = recorder.journal().standing().trouble {
-        warnings.push(format!("calls cannot be recorded as they should be: {trouble}"));
+        warnings.push(format!("the journal of records does not work as it should: {trouble}"));
     } else if !recorder.has_room(Class::Ordinary) {
         warnings.push(match gatekeeper.pipeline.live.current().policy.journal.when_full {
             WhenFull::Refuse => "the journal is full: calls are refused until the database has taken records".into(),
