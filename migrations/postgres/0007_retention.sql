@@ -241,9 +241,10 @@ begin
             outcome := 'dropped';
         end if;
         -- Numbers that go are no gaps. Last of all: writers who wait for these rows must not hold what is waited for here.
-        update gatekeeper.instances as known set kept_from = gone.seq + 1
+        -- Anybody may have written a row with any number: beyond what is known to have been given, none counts.
+        update gatekeeper.instances as known set kept_from = least(gone.seq, known.through) + 1
         from unnest(instances, highest) as gone (instance, seq)
-        where outcome <> 'rows' and gone.instance = known.instance and gone.seq >= known.kept_from;
+        where outcome <> 'rows' and gone.instance = known.instance and least(gone.seq, known.through) >= known.kept_from;
     exception
         when lock_not_available or deadlock_detected then
             outcome := 'busy';
@@ -282,9 +283,9 @@ begin
     columns := gatekeeper.given_columns(format('public.%I', log)::regclass);
     numbers := case log when 'eliza_activity_log' then
         ', noted as (
-             update gatekeeper.instances as known set kept_from = highest.seq + 1
+             update gatekeeper.instances as known set kept_from = least(highest.seq, known.through) + 1
              from (select instance, max(seq) as seq from gone where instance is not null and seq is not null group by 1) as highest
-             where highest.instance = known.instance and highest.seq >= known.kept_from
+             where highest.instance = known.instance and least(highest.seq, known.through) >= known.kept_from
          )' else '' end;
     foreach place in array array[format('gatekeeper.%I', log || '_default'), format('gatekeeper.%I', log || '_history')] loop
         continue when to_regclass(place) is null;
