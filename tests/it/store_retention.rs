@@ -396,7 +396,8 @@ mod on_postgres_alone {
             bench.store.write(&[CallRecord { at: later, ..record() }]).await.unwrap();
             slowest = slowest.max(asked.elapsed());
         }
-        assert!(slowest < Duration::from_millis(800), "a writer waited {slowest:?}");
+        // Behind the reader it would be the time of the whole test, and an error.
+        assert!(slowest < Duration::from_secs(5), "a writer waited {slowest:?}");
         assert!(!retention.is_finished(), "it waits for the reader");
         reading.rollback().await.unwrap();
         let done = retention.await.unwrap().unwrap();
