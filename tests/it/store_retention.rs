@@ -19,6 +19,7 @@ on_both!(
     without_an_archive_rows_are_gone_at_once,
     for_ever_is_for_ever,
     numbers_that_went_are_no_gaps,
+    a_number_that_nobody_gave_hides_no_gap,
     a_run_is_forgotten_with_its_last_row,
     rows_of_other_programs_age_as_policy_says,
     a_table_that_is_not_there_is_passed_over,
@@ -143,6 +144,22 @@ async fn numbers_that_went_are_no_gaps(bench: Bench) {
     bench.store.maintain(now().plus(31 * DAY), &keep(30, 30, 30)).await.unwrap();
     assert_eq!(gaps().await, []);
     assert_eq!(bench.client_counts(&kept_from).await, 9);
+}
+
+async fn a_number_that_nobody_gave_hides_no_gap(bench: Bench) {
+    let bench = bench.migrated().await;
+    let instance = Uuid::now_v7();
+    let numbered = |seq, age| CallRecord { origin: Some(Origin { instance, seq }), ..aged(age) };
+    bench.store.write(&[numbered(1, 40), numbered(2, 0)]).await.unwrap();
+    let by_hand = format!(
+        "insert into eliza_activity_log (activity_type, title, created_at, instance, seq) values ('t', 't', '2020-01-01', '{instance}', 1000000)"
+    );
+    bench.client_runs(&by_hand).await;
+    bench.store.maintain(now(), &keep(30, 30, 30)).await.unwrap();
+    // A row that is taken away today shows, whatever went before.
+    bench.store.write(&[numbered(4, 0)]).await.unwrap();
+    let gaps: Vec<_> = bench.store.gaps(9).await.unwrap().into_iter().map(|gap| (gap.first, gap.last)).collect();
+    assert_eq!(gaps, [(3, 3)]);
 }
 
 async fn a_run_is_forgotten_with_its_last_row(bench: Bench) {
@@ -379,7 +396,8 @@ mod on_postgres_alone {
             bench.store.write(&[CallRecord { at: later, ..record() }]).await.unwrap();
             slowest = slowest.max(asked.elapsed());
         }
-        assert!(slowest < Duration::from_millis(800), "a writer waited {slowest:?}");
+        // Behind the reader it would be the time of the whole test, and an error.
+        assert!(slowest < Duration::from_secs(5), "a writer waited {slowest:?}");
         assert!(!retention.is_finished(), "it waits for the reader");
         reading.rollback().await.unwrap();
         let done = retention.await.unwrap().unwrap();

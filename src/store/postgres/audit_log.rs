@@ -148,7 +148,7 @@ async fn insert(connection: &mut PgConnection, rows: &[SealedRow]) -> sqlx::Resu
     Ok(())
 }
 
-/// In pages, each a transaction of its own. One gatekeeper at a time: what one has sealed the next one no longer finds.
+/// In pages, each a transaction of its own. One gatekeeper at a time, and none waits for another: what that one leaves is found again.
 pub(super) async fn seal_entries(pool: &PgPool, sealer: Option<&Sealer>, since: Timestamp) -> Result<u64, StoreError> {
     let (mut from, mut sealed) = ((since, Uuid::nil()), 0);
     // Most times there is nothing to do.
@@ -157,7 +157,11 @@ pub(super) async fn seal_entries(pool: &PgPool, sealer: Option<&Sealer>, since: 
     }
     loop {
         let mut tx = pool.begin_with(BEGIN).await?;
-        sqlx::query("select pg_advisory_xact_lock(hashtextextended('gatekeeper.audit_log', 0))").execute(&mut *tx).await?;
+        let mine: bool =
+            sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended('gatekeeper.audit_log', 0))").fetch_one(&mut *tx).await?;
+        if !mine {
+            return Ok(sealed);
+        }
         let entries = audit::unsealed(&mut tx, from, ENTRIES).await?;
         let Some(last) = entries.last() else { return Ok(sealed) };
         from = (last.at, last.id);

@@ -244,11 +244,14 @@ async fn note_gone(connection: &mut SqliteConnection, rows: &str) -> sqlx::Resul
     .into_iter()
     .collect();
     for (instance, seq) in highest {
-        sqlx::query("update gatekeeper_instances set kept_from = ?2 + 1 where instance = ?1 and kept_from <= ?2")
-            .bind(instance)
-            .bind(seq)
-            .execute(&mut *connection)
-            .await?;
+        // Anybody may have written a row with any number: beyond what is known to have been given, none counts.
+        sqlx::query(
+            "update gatekeeper_instances set kept_from = min(?2, through) + 1 where instance = ?1 and kept_from <= min(?2, through)",
+        )
+        .bind(instance)
+        .bind(seq)
+        .execute(&mut *connection)
+        .await?;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Entries that cannot be sealed at once are sealed as soon as they can be, whatever stands in the way of one of them.
 
+use std::time::Duration;
+
 use eliza_gatekeeper::audit::AuditEntry;
 use eliza_gatekeeper::store::{StoreError, open};
 
@@ -33,6 +35,20 @@ async fn what_has_waited_for_long_is_told(bench: Bench) {
     assert_eq!((verified.unsealed, verified.unsealed_since.map(|since| since.as_secs())), (2, Some(old.at.as_secs())));
     assert_eq!(bench.store.seal_entries(EVER).await.unwrap(), 2);
     assert_eq!(holds(proved(&bench, &[]).await).unsealed_since, None);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_who_seals() {
+    let bench = sealing(Bench::postgres().await).await;
+    open(&bench.url, OPTIONS).await.unwrap().audit(&[entry("a")]).await.unwrap();
+    let client = sqlx::PgPool::connect(&bench.url).await.unwrap();
+    let mut first = client.begin().await.unwrap();
+    let lock = "select pg_advisory_xact_lock(hashtextextended('gatekeeper.audit_log', 0))";
+    sqlx::query(lock).execute(&mut *first).await.unwrap();
+    let tried = tokio::time::timeout(Duration::from_secs(10), bench.store.seal_entries(EVER)).await;
+    assert_eq!(tried.expect("an answer at once").unwrap(), 0);
+    first.rollback().await.unwrap();
+    assert_eq!(bench.store.seal_entries(EVER).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -9,129 +9,7 @@ set local client_min_messages = warning;
 set local statement_timeout = 0;
 set local lock_timeout = '10s';
 
--- 1. The archives: what the logs are, but for rules about new rows. Their partitions are the days that were the logs'.
-
-do $$
-declare
-    there text;
-begin
-    select string_agg(place::text, ', ') into there
-    from unnest(array[to_regclass('public.eliza_activity_log_archive'), to_regclass('public.api_call_logs_archive')]) as place
-    where place is not null;
-    if there is not null then
-        raise exception 'tables in the way of the archives that the gatekeeper keeps by the day: %; rename them, it then makes its own', there;
-    end if;
-end
-$$;
-
-create table public.eliza_activity_log_archive (
-    like public.eliza_activity_log including generated including storage including comments, primary key (id, created_at)
-) partition by range (created_at);
-create index on public.eliza_activity_log_archive (created_at desc);
-create index on public.eliza_activity_log_archive (activity_type, created_at);
-
-create table public.api_call_logs_archive (
-    like public.api_call_logs including generated including storage including comments, primary key (id, created_at)
-) partition by range (created_at);
-create index on public.api_call_logs_archive (created_at desc);
-create index on public.api_call_logs_archive (created_at desc) where status <> 'success';
-
-comment on table public.eliza_activity_log_archive is 'Older rows of eliza_activity_log, moved here by retention.';
-comment on table public.api_call_logs_archive is 'Older rows of api_call_logs, moved here by retention.';
-
-do $$
-declare
-    part record;
-begin
-    for part in
-        select attrelid::regclass as log, attname from pg_attribute
-        where attrelid in ('public.eliza_activity_log_archive'::regclass, 'public.api_call_logs_archive'::regclass)
-          and attnum > 0 and not attisdropped and attnotnull and attname not in ('id', 'created_at')
-    loop
-        execute format('alter table %s alter column %I drop not null', part.log, part.attname);
-    end loop;
-end
-$$;
-
-alter table public.eliza_activity_log_archive enable row level security;
-alter table public.api_call_logs_archive enable row level security;
-
--- 2. The routines. They run as their owner, for whoever keeps house need own nothing.
-
--- The columns that can be given, of which a row of the log consists.
-create function gatekeeper.given_columns(log regclass) returns text
-    language sql stable set search_path = pg_catalog, pg_temp
-as $$
-    select string_agg(quote_ident(attname), ', ' order by attnum)
-    from pg_attribute
-    where attrelid = log and attnum > 0 and not attisdropped and attgenerated = ''
-$$;
-
--- An archive has every column that its log has; operators may have added some.
-create function gatekeeper.fit_archive(log text) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-declare
-    lacking record;
-begin
-    for lacking in
-        select attname, format_type(atttypid, atttypmod) as kind, attgenerated, pg_get_expr(adbin, adrelid) as made_by
-        from pg_attribute left join pg_attrdef on adrelid = attrelid and adnum = attnum
-        where attrelid = format('public.%I', log)::regclass and attnum > 0 and not attisdropped
-          and attname not in (
-              select attname from pg_attribute
-              where attrelid = format('public.%I', log || '_archive')::regclass and attnum > 0 and not attisdropped
-          )
-    loop
-        execute format('alter table public.%I add column %I %s%s', log || '_archive', lacking.attname, lacking.kind,
-                       case lacking.attgenerated when 's' then format(' generated always as (%s) stored', lacking.made_by) else '' end);
-    end loop;
-end
-$$;
-
--- The highest number of each instance in a partition, found by the index without reading what lies between.
-create function gatekeeper.highest_numbers(place regclass) returns table (instance uuid, seq bigint)
-    language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query execute format(
-        'with recursive found as (
-             (select instance from %1$s where instance is not null order by instance limit 1)
-             union all
-             select (select later.instance from %1$s as later
-                     where later.instance is not null and later.instance > found.instance order by later.instance limit 1)
-             from found where found.instance is not null
-         )
-         select found.instance, (select row.seq from %1$s as row
-                                 where row.instance = found.instance and row.seq is not null order by row.seq desc limit 1)
-         from found where found.instance is not null', place
-    );
-end
-$$;
-
--- The oldest partition that lies between two moments: only what is there by name is ever touched.
-create function gatekeeper.oldest_partition(log text, after timestamptz, before timestamptz)
-    returns table (partition regclass, begins timestamptz, ends timestamptz)
-    language plpgsql stable set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if log <> all (array['eliza_activity_log', 'api_call_logs', 'eliza_activity_log_archive', 'api_call_logs_archive']) then
-        raise exception '% is no log of the gatekeeper''s', log;
-    end if;
-    return query
-        select place.partition, place.begins, place.ends
-        from gatekeeper.partitions(format('public.%I', log)::regclass) as place
-        where place.ends > after and place.ends <= before
-        order by place.ends limit 1;
-end
-$$;
-
--- What the indexes of a table are, apart from their names.
-create function gatekeeper.index_forms(place regclass) returns table (is_unique boolean, form text)
-    language sql stable set search_path = pg_catalog, pg_temp
-as $$
-    select indisunique, substring(pg_get_indexdef(indexrelid) from ' USING .*') from pg_index where indrelid = place
-$$;
+-- The routines run as their owner, for whoever keeps house need own nothing.
 
 -- A day can move to the archive in a moment if what it may hold is written down on it, and if it has the archive's indexes: otherwise the
 -- move reads all of it, or builds them, and everybody waits. Each call is one step; true if there is another.
@@ -241,9 +119,10 @@ begin
             outcome := 'dropped';
         end if;
         -- Numbers that go are no gaps. Last of all: writers who wait for these rows must not hold what is waited for here.
-        update gatekeeper.instances as known set kept_from = gone.seq + 1
+        -- Anybody may have written a row with any number: beyond what is known to have been given, none counts.
+        update gatekeeper.instances as known set kept_from = least(gone.seq, known.through) + 1
         from unnest(instances, highest) as gone (instance, seq)
-        where outcome <> 'rows' and gone.instance = known.instance and gone.seq >= known.kept_from;
+        where outcome <> 'rows' and gone.instance = known.instance and least(gone.seq, known.through) >= known.kept_from;
     exception
         when lock_not_available or deadlock_detected then
             outcome := 'busy';
@@ -282,9 +161,9 @@ begin
     columns := gatekeeper.given_columns(format('public.%I', log)::regclass);
     numbers := case log when 'eliza_activity_log' then
         ', noted as (
-             update gatekeeper.instances as known set kept_from = highest.seq + 1
+             update gatekeeper.instances as known set kept_from = least(highest.seq, known.through) + 1
              from (select instance, max(seq) as seq from gone where instance is not null and seq is not null group by 1) as highest
-             where highest.instance = known.instance and highest.seq >= known.kept_from
+             where highest.instance = known.instance and least(highest.seq, known.through) >= known.kept_from
          )' else '' end;
     foreach place in array array[format('gatekeeper.%I', log || '_default'), format('gatekeeper.%I', log || '_history')] loop
         continue when to_regclass(place) is null;
@@ -394,106 +273,16 @@ begin
 end
 $$;
 
--- 3. What finds a number in the log, and the few calls of a day that went wrong. Each index keeps writers out of what it is built on until
--- all of this is committed, so days that are over come first, in both logs, then those that are written to, and last of all the logs
--- themselves: these find all others made and take a moment.
+-- What we make is for nobody until gatekeeper.admit says so.
 
 do $$
 declare
-    part record;
-begin
-    for part in
-        select place.partition, made
-        from (values
-            ('public.eliza_activity_log', '(instance, seq) where instance is not null'),
-            ('public.api_call_logs', '(created_at desc) where status <> ''success''')
-        ) as indexes (log, made)
-        cross join gatekeeper.partitions(log::regclass) as place
-        order by ends > now() or ends is null, log, ends nulls last
-    loop
-        execute format('create index on %s %s', part.partition, part.made);
-    end loop;
-end
-$$;
-
-create index eliza_activity_log_instance_seq on public.eliza_activity_log (instance, seq) where instance is not null;
-create index api_call_logs_troubles on public.api_call_logs (created_at desc) where status <> 'success';
-
--- 4. Who may see and change what. (Policies keep everybody out of the logs until they are committed, so they come last.)
-
-create or replace function gatekeeper.admit_to_tables(who name) returns void
-    language plpgsql set search_path = pg_catalog, pg_temp
-as $$
-declare
-    place  text;
-    rights text;
-begin
-    execute format('grant usage on schema public, gatekeeper to %I', who);
-    execute format('grant select on public.eliza_gatekeeper_stats, public.gatekeeper_log_gaps, gatekeeper.migrations to %I', who);
-    execute format(
-        'grant execute on function gatekeeper.partitions, gatekeeper.make_partitions, gatekeeper.drop_partitions, '
-        'gatekeeper.delete_old_rows, gatekeeper.answer, gatekeeper.prepare_partition, gatekeeper.retire_partition, '
-        'gatekeeper.retire_rows to %I', who
-    );
-    foreach place in array array[
-        'public.eliza_activity_log', 'public.api_call_logs', 'public.rate_limits',
-        'public.eliza_activity_log_archive', 'public.api_call_logs_archive',
-        'gatekeeper.call_stats', 'gatekeeper.keys', 'gatekeeper.signals', 'gatekeeper.enforcement', 'gatekeeper.blocks',
-        'gatekeeper.instances', 'gatekeeper.losses'
-    ] loop
-        -- Not TRIGGER: whoever may hang a trigger on a table can have it run with the rights of the routines above.
-        execute format('revoke all on table %s from %I', place, who);
-        execute format('grant select, insert, update, delete, truncate on table %s to %I', place, who);
-        execute format('drop policy if exists %I on %s', 'gatekeeper admits ' || who, place);
-        execute format('create policy %I on %s to %I using (true) with check (true)', 'gatekeeper admits ' || who, place, who);
-    end loop;
-    -- Tables that may be others' too: rights are added and never taken. What is in the audit is not for changing.
-    for place, rights in
-        select * from (values
-            ('public.feature_flags', 'select, insert, update, delete'),
-            ('public.security_audit', 'select, insert'),
-            ('public.security_events', 'select, insert')
-        ) as shared (place, rights)
-        union all
-        select format('public.%I', relname), 'select, insert, update, delete' from pg_class
-        where relnamespace = 'public'::regnamespace and relkind = 'r'
-          and relname in ('conversation_sessions', 'conversation_messages', 'memory_contexts')
-          and obj_description(oid, 'pg_class') like 'Made by the gatekeeper%'
-    loop
-        execute format('grant %s on table %s to %I', rights, place, who);
-        execute format('drop policy if exists %I on %s', 'gatekeeper admits ' || who, place);
-        execute format('create policy %I on %s to %I using (true) with check (true)', 'gatekeeper admits ' || who, place, who);
-    end loop;
-    if obj_description(to_regclass('public.system_health_summary'), 'pg_class') like 'Made by the gatekeeper%' then
-        execute format('grant select on public.system_health_summary to %I', who);
-    end if;
-    execute format('drop policy if exists %I on gatekeeper.migrations', 'gatekeeper admits ' || who);
-    execute format('create policy %I on gatekeeper.migrations for select to %I using (true)', 'gatekeeper admits ' || who, who);
-end
-$$;
-
-do $$
-declare
-    made     regclass;
-    holder   oid;
     stranger text;
-    admitted name;
 begin
-    foreach made in array array['public.eliza_activity_log_archive', 'public.api_call_logs_archive']::regclass[] loop
-        for holder in select distinct grantee from pg_class cross join aclexplode(relacl) where oid = made and grantee <> relowner loop
-            execute format('revoke all on %s from %s', made, case holder when 0 then 'public' else quote_ident(pg_get_userbyid(holder)) end);
-        end loop;
-    end loop;
     for stranger in
         select 'public' union all select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
     loop
         execute format('revoke all on all functions in schema gatekeeper from %s', stranger);
-    end loop;
-    for admitted in
-        select rolname from pg_policy join pg_roles on pg_roles.oid = any (polroles)
-        where polrelid = 'gatekeeper.keys'::regclass and polname::text like 'gatekeeper admits %'
-    loop
-        perform gatekeeper.admit(admitted);
     end loop;
 end
 $$;
