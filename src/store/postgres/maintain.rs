@@ -138,7 +138,10 @@ async fn retire_days(pool: &PgPool, log: &str, before: Timestamp, goes: Goes, re
                 sleep(PAUSE).await;
                 continue;
             }
-            Err(error) => return drop(retained.note::<()>(Err(error))),
+            Err(error) => {
+                retained.note::<()>(Err(error));
+                return;
+            }
         };
         match step.outcome.as_str() {
             "archived" => retained.partitions_archived += 1,
