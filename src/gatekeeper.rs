@@ -24,7 +24,7 @@ use crate::pipeline::fixer::{Fixer, Job};
 use crate::policy::Policy;
 use crate::record::Recorder;
 use crate::record::entries::Entries;
-use crate::seal::kept::Heads;
+use crate::seal::heads::Heads;
 use crate::settings::{Enforce, OffCredentials, PlatformAddress, Secrets, Settings};
 use crate::store::Store;
 use crate::telemetry::logging::Log;

@@ -94,14 +94,14 @@ pub enum OnlyValue {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheduled {
-    Daily,
+    Hourly,
     ByHand,
 }
 
 impl Keep {
     /// What is done without anybody asking for it.
     pub fn scheduled(mut self) -> Self {
-        self.tables.retain(|table| table.scheduled == Scheduled::Daily);
+        self.tables.retain(|table| table.scheduled == Scheduled::Hourly);
         self
     }
 }

@@ -96,7 +96,7 @@ fn table(kept: &TableKeep) -> Value {
         "keep": age(span.here),
         "archive": archive(span.archive),
         "only": only,
-        "scheduled": *scheduled == Scheduled::Daily,
+        "scheduled": *scheduled == Scheduled::Hourly,
     })
 }
 

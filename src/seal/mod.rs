@@ -5,6 +5,8 @@
 //! is shorter than what was published of it. Knows rows and files of its own, nothing of databases.
 
 mod canonical;
+mod finding;
+pub mod heads;
 pub mod kept;
 mod key;
 mod sealer;

@@ -29,7 +29,6 @@ pub struct Sealer {
     /// Rows of one chain follow one another, so their transactions take turns. Whoever holds it waits for its own transaction alone.
     turns: Mutex<()>,
     head: watch::Sender<Head>,
-    /// How often the last row of a chain was not what it must be.
     tampered: AtomicU64,
 }
 
@@ -59,7 +58,7 @@ impl Sealer {
         self.head.subscribe()
     }
 
-    /// How often the end of a chain was found tampered with: of this one, or of those that were there when it began.
+    /// How often the end of a chain was not what it must be: of this one, or of those that were there when it began.
     pub fn times_tampered(&self) -> u64 {
         self.tampered.load(Ordering::Relaxed)
     }

@@ -100,7 +100,7 @@ fn table(entry: &file::Table, report: &mut Report<'_>) -> Option<TableKeep> {
         Some(Only { column: column?, values: values? })
     });
     let only = only.collect();
-    let scheduled = if *scheduled { Scheduled::Daily } else { Scheduled::ByHand };
+    let scheduled = if *scheduled { Scheduled::Hourly } else { Scheduled::ByHand };
     Some(TableKeep { table: table?, by: by?, only, span: span?, scheduled })
 }
 

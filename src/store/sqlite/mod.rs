@@ -1,5 +1,6 @@
 //! SQLite, embedded: one file, many readers, one writer at a time.
 
+mod archive;
 mod audit;
 mod audit_log;
 mod control;

@@ -1,16 +1,14 @@
 //! Chains answer for one another: what somebody puts at the end of one is told when the next begins, and hides nothing of it.
 
 use eliza_gatekeeper::identity::Origin;
-use eliza_gatekeeper::seal::Head;
-use eliza_gatekeeper::seal::walk::Finding;
-use eliza_gatekeeper::store::CallRecord;
-use uuid::Uuid;
 
-use super::{A, B, blocked, entry, gatekeeper, head, holds, proved, sealing, unguarded};
-use crate::store_contract::{Bench, now, on_both};
-use crate::store_retention::{DAY, archiving};
+use super::*;
 
 on_both!(
+    a_chain_goes_on_behind_what_was_never_heard_to_be_committed,
+    a_chain_that_is_gone_shows_by_those_after_it,
+    each_gatekeeper_has_a_chain,
+    keys_can_be_rotated,
     a_forged_last_row_is_told_and_hides_no_chain,
     chains_that_are_none_hide_no_chain,
     a_chain_of_an_unknown_key_is_missed_too,
@@ -67,7 +65,7 @@ async fn chains_that_are_none_hide_no_chain(bench: Bench) {
 
 async fn a_chain_of_an_unknown_key_is_missed_too(bench: Bench) {
     let bench = sealing(bench).await;
-    let other = super::open_sealing(&bench.url, super::OPTIONS, super::Sealer::new(Uuid::now_v7(), super::key(B), super::keys(&[B]))).await;
+    let other = open_sealing(&bench.url, OPTIONS, Sealer::new(Uuid::now_v7(), key(B), keys(&[B]))).await;
     let other = other.unwrap();
     bench.store.write(&[blocked()]).await.unwrap();
     other.write(&[blocked()]).await.unwrap();
@@ -83,7 +81,7 @@ async fn a_blocked_call_without_its_seal_is_named(bench: Bench) {
     let numbered = |seq| CallRecord { origin: Some(Origin { instance, seq }), ..blocked() };
     let old = CallRecord { at: now().minus(40 * DAY), ..numbered(7) };
     // What an older binary, or another program, wrote has no number, and no seal.
-    let unsealed = eliza_gatekeeper::store::open(&bench.url, super::OPTIONS).await.unwrap();
+    let unsealed = open(&bench.url, OPTIONS).await.unwrap();
     unsealed.write(&[blocked()]).await.unwrap();
     bench.store.write(&[numbered(6), old.clone(), blocked()]).await.unwrap();
     bench.store.maintain(now(), &archiving()).await.unwrap();
@@ -129,4 +127,57 @@ async fn what_the_database_has_others_see_makes_no_tampering() {
     tokio::join!(write(), write(), write(), write());
     assert_eq!(bench.store.sealer().unwrap().times_tampered(), 0);
     assert_eq!(holds(proved(&bench, &[head(&bench)]).await).rows, 81);
+}
+
+async fn a_chain_goes_on_behind_what_was_never_heard_to_be_committed(bench: Bench) {
+    let bench = bench.migrated().await;
+    let instance = Uuid::now_v7();
+    let deaf = async || open_sealing(&bench.url, OPTIONS, Sealer::new(instance, key(A), AuditKeys::default())).await.unwrap();
+    deaf().await.write(&[blocked(), blocked(), blocked()]).await.unwrap();
+    let store = deaf().await;
+    store.write(&[blocked()]).await.unwrap();
+    let verified = holds(proved(&bench, &[store.sealer().unwrap().head()]).await);
+    assert_eq!((verified.chains, verified.rows, store.sealer().unwrap().head().n), (1, 5, 5));
+}
+
+async fn a_chain_that_is_gone_shows_by_those_after_it(bench: Bench) {
+    let bench = sealing(bench).await;
+    bench.store.write(&[blocked()]).await.unwrap();
+    let next = gatekeeper(&bench.url, A).await;
+    next.write(&[blocked()]).await.unwrap();
+    assert_eq!(holds(proved(&bench, &[]).await).heads, 1, "a new chain says how far those before it had come");
+    unguarded(&bench).await;
+    let Head { instance, .. } = head(&bench);
+    bench.client_runs(&format!("delete from {} where instance = '{instance}'", bench.own("audit_log"))).await;
+    let (findings, _) = proved(&bench, &[]).await;
+    assert_eq!((findings.len(), findings[0].instance.as_str(), findings[0].wrong.as_str()), (1, instance.to_string().as_str(), "cut"));
+}
+
+async fn each_gatekeeper_has_a_chain(bench: Bench) {
+    let bench = sealing(bench).await;
+    let other = gatekeeper(&bench.url, B).await;
+    let write = async |store: &Arc<dyn Store>| {
+        for n in 0..10 {
+            store.write(&[blocked(), record(), blocked()]).await.unwrap();
+            store.audit(&[entry(&format!("flag {n}"))]).await.unwrap();
+        }
+    };
+    // Batches and changes at once, on both.
+    tokio::join!(write(&bench.store), write(&bench.store), write(&other), write(&other));
+    let heads = [head(&bench), other.sealer().unwrap().head()];
+    assert_eq!(heads.map(|head| head.n), [61, 61]);
+    let verified = holds(proved(&bench, &heads).await);
+    assert_eq!((verified.chains, verified.rows, verified.compared), (2, 122, 120));
+}
+
+async fn keys_can_be_rotated(bench: Bench) {
+    let bench = sealing(bench).await;
+    bench.store.write(&[blocked()]).await.unwrap();
+    let rotated = gatekeeper(&bench.url, B).await;
+    rotated.write(&[blocked()]).await.unwrap();
+    assert_eq!(holds(proved(&bench, &[]).await).heads, 1, "the chain of the old key is vouched for by that of the new one");
+    let (findings, _) = proved_with(&bench, &[B], &[]).await;
+    let named: Vec<_> = findings.iter().map(|finding| (finding.instance.clone(), finding.wrong.as_str())).collect();
+    assert_eq!(named, [(head(&bench).instance.to_string(), "key_unknown")]);
+    assert!(findings[0].to_string().contains(key(A).id()));
 }

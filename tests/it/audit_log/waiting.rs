@@ -1,14 +1,14 @@
 //! Entries that cannot be sealed at once are sealed as soon as they can be, whatever stands in the way of one of them.
 
-use std::time::Duration;
+use eliza_gatekeeper::store::StoreError;
 
-use eliza_gatekeeper::audit::AuditEntry;
-use eliza_gatekeeper::store::{StoreError, open};
+use super::*;
 
-use super::{DAY, EVER, entry, head, holds, is_sqlite, proved, sealing};
-use crate::store_contract::{Bench, OPTIONS, now, on_both};
-
-on_both!(an_entry_that_cannot_be_sealed_for_a_moment_waits, what_has_waited_for_long_is_told);
+on_both!(
+    what_others_wrote_is_sealed_afterwards_by_one,
+    an_entry_that_cannot_be_sealed_for_a_moment_waits,
+    what_has_waited_for_long_is_told
+);
 
 async fn an_entry_that_cannot_be_sealed_for_a_moment_waits(bench: Bench) {
     let bench = sealing(bench).await;
@@ -69,4 +69,30 @@ async fn rows_that_are_no_entries_keep_none_from_being_sealed() {
     assert_eq!(bench.store.seal_entries(EVER).await.unwrap(), 150);
     assert_eq!(bench.store.seal_entries(EVER).await.unwrap(), 0);
     assert_eq!(holds(proved(&bench, &[head(&bench)]).await).compared, 150);
+}
+
+async fn what_others_wrote_is_sealed_afterwards_by_one(bench: Bench) {
+    let bench = sealing(bench).await;
+    // By hand, by a command, and by another program.
+    bench.client_runs("insert into feature_flags (name, enabled) values ('target:brain', false)").await;
+    let command = open(&bench.url, OPTIONS).await.unwrap();
+    command.audit(&[entry("by a command")]).await.unwrap();
+    assert_eq!(command.seal_entries(EVER).await.unwrap(), 0, "a command has no chain");
+    assert_eq!(holds(proved(&bench, &[]).await).unsealed, 2);
+
+    let others = [gatekeeper(&bench.url, A).await, gatekeeper(&bench.url, A).await, gatekeeper(&bench.url, A).await];
+    let since = EVER;
+    let sealed: u64 =
+        futures_util::future::join_all(others.iter().map(|other| other.seal_entries(since))).await.into_iter().map(Result::unwrap).sum();
+    assert_eq!((sealed, rows_of(&bench, "entry").await), (2, 2), "one of them seals each");
+    assert_eq!(bench.store.seal_entries(since).await.unwrap(), 0);
+    let verified = holds(proved(&bench, &[]).await);
+    assert_eq!((verified.unsealed, verified.compared), (0, 2));
+
+    // More than fit into one transaction, and nothing of the time before.
+    let many: Vec<_> = (0..250).map(|n| entry(&format!("flag {n}"))).collect();
+    command.audit(&many).await.unwrap();
+    assert_eq!(bench.store.seal_entries(now().plus(DAY)).await.unwrap(), 0);
+    assert_eq!(bench.store.seal_entries(now().minus(DAY)).await.unwrap(), 250);
+    assert_eq!(holds(proved(&bench, &[]).await).compared, 252);
 }

@@ -181,7 +181,7 @@ async fn how_much_dead_processes_left_and_since_when_is_known_before_it_is_read(
 #[tokio::test(start_paused = true)]
 async fn a_segment_that_cannot_be_read_keeps_no_other_from_being_taken_over() {
     let directory = TempDir::new().unwrap();
-    let (dead, reader) = bounded(directory.path(), 256 * KIB);
+    let (dead, reader) = bounded(directory.path(), 4096 * KIB);
     let own = journal_directory(directory.path());
     while segments(&own).len() < 4 {
         append(&dead, 1);

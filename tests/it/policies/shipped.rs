@@ -224,8 +224,8 @@ fn of_other_programs_tables_what_a_directory_says_counts_whole() {
     let policy = shipped_with(&[("service.toml", own)]).load().unwrap();
     let told: Vec<_> = policy.retention.tables.iter().map(|kept| (kept.table.as_str(), kept.by.as_str(), kept.scheduled)).collect();
     let expected = [
-        ("webhook_logs", "received_at", Scheduled::Daily),
-        ("events", "at", Scheduled::Daily),
+        ("webhook_logs", "received_at", Scheduled::Hourly),
+        ("events", "at", Scheduled::Hourly),
         ("conversation_sessions", "updated_at", Scheduled::ByHand),
         ("ops_mission_steps", "updated_at", Scheduled::ByHand),
     ];
