@@ -7,13 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use eliza_gatekeeper::clock::{Clock, ManualClock};
-<<<<<<< ours
-use eliza_gatekeeper::journal::Class;
-=======
 use eliza_gatekeeper::journal::{Class, Journal};
 use eliza_gatekeeper::record::page;
-use eliza_gatekeeper::settings::Bounds;
->>>>>>> theirs
 use eliza_gatekeeper::store::CallRow;
 use eliza_gatekeeper::store::control::{ActivityEntry, EntryKind, EntryStatus};
 use futures_util::future::join_all;
