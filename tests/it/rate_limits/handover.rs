@@ -46,11 +46,7 @@ proptest! {
     ) {
         let mut scene = scene_of(&allowances);
         scene.limits.endpoints_per_source = slots;
-        let lengths: HashSet<u32> = allowances
-            .iter()
-            .flat_map(|(a, b, c)| [a, b, c])
-            .flat_map(|allowance| allowance.windows.iter().map(|window| window.secs))
-            .collect();
+        let lengths = window_lengths(&allowances);
         let mut second = scene.restarted();
         let mut rows: Vec<Count> = Vec::new();
         for (n, step) in steps.into_iter().enumerate() {
