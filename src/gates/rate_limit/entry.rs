@@ -156,10 +156,12 @@ impl Entry {
         match of {
             Of::Total => counts_in(&source.total.windows).then_some(&mut self.total),
             Of::Endpoint { name, .. } if !counts_in(&source.allowance_of(name).windows) => None,
-            Of::Endpoint { name, since } if self.has_own_bucket(name, running, terms) => self.endpoints.get_mut(name.as_str()).map(|named| {
-                named.since = named.since.max(Timestamp::from_micros(*since));
-                &mut named.bucket
-            }),
+            Of::Endpoint { name, since } if self.has_own_bucket(name, running, terms) => {
+                self.endpoints.get_mut(name.as_str()).map(|named| {
+                    named.since = named.since.max(Timestamp::from_micros(*since));
+                    &mut named.bucket
+                })
+            }
             // There is no room for it among those with a bucket of their own.
             Of::Endpoint { .. } | Of::Others => among_others.then_some(&mut self.others),
         }

@@ -36,13 +36,7 @@ impl RateLimiter {
     }
 
     /// Does something with the entry of whoever is counted under this name, if policy lists it.
-    pub(super) fn with_listed(
-        &self,
-        sources: &Sources,
-        limits: &Limits,
-        identifier: &str,
-        act: impl FnOnce(&mut Entry, Terms<'_>),
-    ) {
+    pub(super) fn with_listed(&self, sources: &Sources, limits: &Limits, identifier: &str, act: impl FnOnce(&mut Entry, Terms<'_>)) {
         let at = self.clock.now();
         let by_text = sources.patterns.iter().find(|source| source.pattern.as_str() == identifier);
         if let Some(source) = by_text {
