@@ -63,7 +63,7 @@ impl Upstream {
 
     /// The client that a target is called with.
     pub(super) fn client_for(&self, target: &Target) -> Arc<HttpClient> {
-        self.clients.of(&target.link)
+        self.clients.of(target)
     }
 
     pub async fn forward(&self, order: Order<'_>) -> Result<Answer, Failure> {

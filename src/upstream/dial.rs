@@ -21,9 +21,6 @@ use tower::Service;
 
 use crate::policy::{Link, Protocol, Trust};
 
-/// TCP and TLS together. A call's own timeout may be shorter; this one also ends connections that no call waits for any more.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 type MemoryDial = Arc<dyn Fn(&Uri) -> DuplexStream + Send + Sync>;
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -38,7 +35,11 @@ pub enum Dial {
 
 #[derive(Clone)]
 pub(super) enum Connector {
-    Network(HttpsConnector<HttpConnector>),
+    Network {
+        https: HttpsConnector<HttpConnector>,
+        /// For TCP and TLS together; it also ends connections that no call waits for any more.
+        within: Duration,
+    },
     Memory(MemoryDial),
 }
 
@@ -57,20 +58,20 @@ impl Dialler {
         }
     }
 
-    pub fn connector(&self, link: &Link) -> Connector {
+    pub fn connector(&self, link: &Link, within: Duration) -> Connector {
         match self {
-            Self::Network(usual) => Connector::Network(network(usual, link)),
+            Self::Network(usual) => Connector::Network { https: network(usual, link, within), within },
             Self::Memory(memory) => Connector::Memory(Arc::clone(memory)),
         }
     }
 }
 
-fn network(usual: &ConfigBuilder<ClientConfig, WantsClientCert>, link: &Link) -> HttpsConnector<HttpConnector> {
+fn network(usual: &ConfigBuilder<ClientConfig, WantsClientCert>, link: &Link, within: Duration) -> HttpsConnector<HttpConnector> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     // Shared out among the addresses of a name, so one that swallows everything does not use up the time of the rest.
-    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_connect_timeout(Some(within));
     let over_tls = HttpsConnectorBuilder::new().with_tls_config(tls(usual, &link.trust)).https_or_http();
     let over_tls = match &link.trust.server_name {
         Some(name) => over_tls.with_server_name_resolver(FixedServerNameResolver::new(name.clone())),
@@ -109,17 +110,17 @@ impl Service<Uri> for Connector {
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         match self {
-            Self::Network(https) => https.poll_ready(cx),
+            Self::Network { https, .. } => https.poll_ready(cx),
             Self::Memory(_) => Poll::Ready(Ok(())),
         }
     }
 
     fn call(&mut self, origin: Uri) -> Self::Future {
         match self {
-            Self::Network(https) => {
-                let connecting = https.call(origin);
+            Self::Network { https, within } => {
+                let (connecting, within) = (https.call(origin), *within);
                 Box::pin(async move {
-                    match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+                    match tokio::time::timeout(within, connecting).await {
                         Ok(stream) => Ok(Wire::Network(Box::new(stream?))),
                         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
                     }

@@ -144,6 +144,19 @@ async fn an_address_that_swallows_everything_costs_the_time_for_a_connection_and
 }
 
 #[tokio::test]
+async fn a_connection_has_all_the_time_that_policy_gives_it() {
+    let (_socket, swallows, _knocking) = swallowing().await;
+    let mut scene = Scene::set([Conduct::Function]).await;
+    scene.target.terms.connect_timeout = Duration::from_secs(50);
+    scene.target.timeout = Duration::from_secs(300);
+    let scene = scene.at([format!("http://{}/functions/v1/brain", swallows.local_addr().unwrap()).parse().unwrap()]);
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    assert_eq!(scene.post().await, Err(Failure::TargetTooSlow { target: scene.target.name.clone() }));
+    assert_eq!(began.elapsed().as_secs(), 50);
+}
+
+#[tokio::test]
 async fn a_call_has_a_time_in_all_if_policy_gives_it_one() {
     use eliza_gatekeeper::upstream::AnswerBroken;
     use http_body_util::BodyExt;
