@@ -39,6 +39,8 @@ pub struct Gatekeeper {
     pub store: Arc<dyn Store>,
     pub health: Health,
     pub metrics: Arc<Metrics>,
+    /// Calls that were refused because there were too many.
+    pub shed: Strangers,
     pub admin_token: Option<KeyHash>,
     /// Where proxies call from that are believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -112,6 +114,7 @@ impl Gatekeeper {
             store,
             health: Health::new(if settings.platform.is_some() { Platform::NotAskedYet } else { Platform::NotConfigured }),
             metrics,
+            shed: Strangers::default(),
             trusted_proxies: settings.trusted_proxies.clone(),
             admin_token: settings.admin_token.as_ref().map(Secret::hash),
             platform: settings.platform.clone(),

@@ -1,6 +1,7 @@
 //! The ways in. A door turns HTTP into a call and an outcome back into HTTP; what happens in between is the pipeline's.
 
 pub mod envelope;
+pub mod overloaded;
 pub mod probes;
 
 use std::net::IpAddr;

@@ -45,6 +45,10 @@ impl End {
             "dangerous_operation" => Self::DeniedBy(GateName::SqlFilter),
             "schema_rejected" | "validator_unavailable" => Self::DeniedBy(GateName::SchemaCheck),
             "ambiguous_headers" | "method_not_allowed" => Self::BeforeAllGates,
+            // Turned away at the door, where nobody asks for names.
+            "overloaded" if text(metadata, "source") == Some(UNAUTHENTICATED) && would_deny(metadata, GateName::Authenticate).is_none() => {
+                Self::BeforeAllGates
+            }
             "invalid_json"
             | "invalid_envelope"
             | "ambiguous_body"

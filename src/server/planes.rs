@@ -6,19 +6,26 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue, ORIGIN, VARY};
+use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, HeaderValue, ORIGIN, VARY};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use super::admission::{Admission, Admitted};
+use super::cut::Cut;
+use super::pace::Paced;
+use super::presence::Limits;
 use super::proxies;
+use super::seats::Manner;
 use crate::admin;
+use crate::doors::overloaded::{is_call, overloaded};
 use crate::doors::{self, Arrival};
 use crate::gatekeeper::Gatekeeper;
 use crate::identity::CallId;
 use crate::policy::Cors;
 use crate::reply::{self, X_CALL_ID};
+use crate::settings::Pace;
 use crate::verdict::Failure;
 
 const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
@@ -31,8 +38,11 @@ pub(super) struct Planes {
     pub gatekeeper: Arc<Gatekeeper>,
     pub data: Router,
     pub ops: Router,
-    /// For a request's head to arrive.
-    pub head: Duration,
+    pub admission: Admission,
+    /// How long connections may do without a call.
+    pub limits: Limits,
+    /// How fast bodies must come.
+    pub pace: Option<Pace>,
     /// Turns true when the connections that are left must end at once.
     pub cut: watch::Sender<bool>,
 }
@@ -44,24 +54,42 @@ pub(super) enum Serving {
     Both,
 }
 
+/// Whose connection it is, and how it is served.
+#[derive(Clone, Copy)]
+pub(super) struct Caller {
+    pub address: SocketAddr,
+    pub serving: Serving,
+    pub manner: Manner,
+}
+
 impl Planes {
-    pub async fn answer(&self, request: Request<Incoming>, peer: SocketAddr, serving: Serving) -> Response<Body> {
+    /// Answers a request that has waited so long for its turn.
+    pub async fn answer(&self, request: Request<Incoming>, caller: Caller, waited: Duration) -> Response<Body> {
         let id = CallId::new();
         let at = self.gatekeeper.pipeline.clock.now();
-        let mut request = request.map(Body::new);
-        let for_ops = match serving {
+        let mut request = request.map(|body| self.paced(body));
+        let for_ops = match caller.serving {
             Serving::Data => false,
             Serving::Ops => true,
             Serving::Both => admin::is_ops(request.method(), request.uri().path()),
         };
         let trusted = if for_ops { &[] } else { self.gatekeeper.trusted_proxies.as_slice() };
-        let peer = proxies::caller(peer.ip(), request.headers(), trusted);
-        request.extensions_mut().insert(Arrival { id, at, peer });
+        let peer = proxies::caller(caller.address.ip(), request.headers(), trusted);
+        let arrival = Arrival { id, at, peer };
+        request.extensions_mut().insert(arrival);
         let origin = request.headers().get(ORIGIN).cloned();
-        let router = if for_ops { &self.ops } else { &self.data };
-        let mut response = match router.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
+        let mut response = if !for_ops && is_call(&request) && self.is_too_much(caller.manner, waited).await {
+            let mut response = overloaded(&self.gatekeeper, arrival, request).await;
+            if caller.manner == Manner::Standing {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        } else {
+            let router = if for_ops { &self.ops } else { &self.data };
+            match router.clone().oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
         };
         if response.extensions().get::<Panicked>().is_some() {
             response = doors::whole(reply::refusal(&Failure::Internal.into(), id));
@@ -73,6 +101,30 @@ impl Planes {
             allow_origin(&mut response, &self.gatekeeper.pipeline.live.current().policy.cors, origin);
         }
         response
+    }
+
+    /// Whether a call has to be refused for those that can be made.
+    async fn is_too_much(&self, manner: Manner, waited: Duration) -> bool {
+        match (manner, self.admission.judge(waited)) {
+            (Manner::Standing, _) => {
+                Cut::NoRoom.count(&self.gatekeeper.metrics);
+                true
+            }
+            (Manner::Seated, Admitted::No) => {
+                self.admission.hold().await;
+                true
+            }
+            (Manner::Seated, Admitted::Yes) => false,
+        }
+    }
+
+    fn paced(&self, body: Incoming) -> Body {
+        match self.pace {
+            Some(pace) if !http_body::Body::is_end_stream(&body) => {
+                Body::new(Paced::new(body, pace, Arc::clone(&self.gatekeeper.metrics)))
+            }
+            Some(_) | None => Body::new(body),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod table;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ const PUBLISHED_KEY: [u8; 32] = [
 
 /// Longer than any honest client takes over a head; shorter than what would let idle connections fill every place.
 const HEAD: Duration = Duration::from_secs(30);
+
+/// Longer than any link is silent that comes back.
+const BODY_GRACE: Duration = Duration::from_secs(30);
 
 /// Everything `serve` needs.
 #[derive(Clone, Debug)]
@@ -86,11 +90,27 @@ pub enum OffCredentials {
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     pub connections: usize,
+    /// Connections.
+    pub of_one_network: NonZeroUsize,
     pub in_flight: usize,
     pub body_memory: usize,
-    /// How long a request's head may take to arrive, and how long a connection may stand idle.
+    /// How long calls may wait for their turn before some are refused; none: however long.
+    pub longest_wait: Option<Duration>,
+    /// How long a request's head may take to arrive.
     pub head: Duration,
+    /// How long a connection is kept without a call.
+    pub idle: Duration,
+    /// How fast bodies must come; none: as slowly as they like.
+    pub pace: Option<Pace>,
     pub drain: Duration,
+}
+
+/// The slowest that a body may come.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// What it may stand still at a time, and be late in all.
+    pub grace: Duration,
+    pub bytes_a_second: NonZeroU32,
 }
 
 /// All that a command needs which talks to the database alone.
@@ -214,13 +234,7 @@ impl Settings {
             p.add("REDIS_URL", "is set, but limits shared between instances are not available yet: unset it");
         }
 
-        let bounds = Bounds {
-            connections: environment.parsed(p, "GATEKEEPER_MAX_CONNECTIONS", |t| number(t, 1, 1_000_000)).unwrap_or(1),
-            in_flight: environment.parsed(p, "GATEKEEPER_MAX_IN_FLIGHT", |t| number(t, 1, 1_000_000)).unwrap_or(1),
-            body_memory: environment.parsed(p, "GATEKEEPER_BODY_MEMORY_MIB", |t| number(t, 16, 1_000_000)).unwrap_or(16) << 20,
-            head: HEAD,
-            drain: Duration::from_secs(environment.parsed(p, "GATEKEEPER_DRAIN_SECONDS", |t| number(t, 0, 3600)).unwrap_or(0) as u64),
-        };
+        let bounds = Bounds::collect(environment, p);
         let trusted_proxies = environment.parsed(p, "GATEKEEPER_TRUSTED_PROXIES", networks).unwrap_or_default();
         let database = DatabaseSettings::collect(environment, p);
         let policies = PolicySettings {
@@ -280,6 +294,32 @@ impl Changeable {
         match (enforce, level) {
             (Some(enforce), Some(level)) if problems.is_empty() => Ok(Self { enforce, level }),
             _ => Err(problems),
+        }
+    }
+}
+
+impl Bounds {
+    fn collect(environment: &Environment<'_>, p: &mut Problems) -> Self {
+        let mut bound = |name, least, most| environment.parsed(p, name, |text| number(text, least, most)).unwrap_or(least);
+        let connections = bound("GATEKEEPER_MAX_CONNECTIONS", 1, 1_000_000);
+        let seconds = |count: usize| Duration::from_secs(count as u64);
+        let (in_flight, body_memory) =
+            (bound("GATEKEEPER_MAX_IN_FLIGHT", 1, 1_000_000), bound("GATEKEEPER_BODY_MEMORY_MIB", 16, 1_000_000) << 20);
+        let longest_wait = Duration::from_millis(bound("GATEKEEPER_LONGEST_WAIT_MS", 0, 60_000) as u64);
+        let idle = seconds(bound("GATEKEEPER_IDLE_SECONDS", 1, 3600));
+        let drain = seconds(bound("GATEKEEPER_DRAIN_SECONDS", 0, 3600));
+        let pace = u32::try_from(bound("GATEKEEPER_MIN_BODY_RATE", 0, 1_000_000)).ok().and_then(NonZeroU32::new);
+        let of_one_network = environment.parsed(p, "GATEKEEPER_MAX_CONNECTIONS_PER_NETWORK", |text| number(text, 1, 1_000_000));
+        Self {
+            connections,
+            of_one_network: NonZeroUsize::new(of_one_network.unwrap_or(connections / 2)).unwrap_or(NonZeroUsize::MIN),
+            in_flight,
+            body_memory,
+            longest_wait: Some(longest_wait).filter(|wait| !wait.is_zero()),
+            head: HEAD,
+            idle,
+            pace: pace.map(|bytes_a_second| Pace { grace: BODY_GRACE, bytes_a_second }),
+            drain,
         }
     }
 }
