@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::extract::Request;
 use axum::response::Response;
 use http::Method;
+use http::header::EXPECT;
 
 use super::envelope::refuse;
 use super::{Arrival, whole};
@@ -33,10 +34,14 @@ fn door(path: &str) -> Option<&'static str> {
     }
 }
 
-pub async fn overloaded(gatekeeper: &Arc<Gatekeeper>, arrival: Arrival, request: Request) -> Response {
+/// Refuses a call once it was kept for long enough.
+pub async fn overloaded(gatekeeper: &Arc<Gatekeeper>, arrival: Arrival, request: Request, kept: impl Future<Output = ()>) -> Response {
     let (parts, body) = request.into_parts();
-    if !http_body::Body::is_end_stream(&body) {
-        tokio::spawn(let_run_out(body));
+    if parts.headers.contains_key(EXPECT) {
+        // Its body is not asked for.
+        kept.await;
+    } else {
+        tokio::join!(kept, let_run_out(body));
     }
     gatekeeper.metrics.shed.inc();
     let refusal = Failure::Overloaded.into();

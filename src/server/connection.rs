@@ -18,7 +18,6 @@ use super::patience::{Patience, Watched};
 use super::planes::{Caller, Planes, Serving};
 use super::presence::Presence;
 use super::seats::Seat;
-use super::turn::Waited;
 
 /// The idle time is longer than any call should take: a call that waits for its target moves no byte.
 const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
@@ -35,20 +34,20 @@ const ASK_EVERY: Duration = Duration::from_secs(60);
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving, planes: Arc<Planes>, watcher: Watcher, seat: Seat) {
     // Small answers must not wait for company; a socket that cannot be told so still works.
     let _slower = stream.set_nodelay(true);
-    let (presence, waited) = (Presence::begin(), Waited::begin());
+    let presence = Presence::begin();
     let caller = Caller { address: peer, serving, manner: seat.manner };
     let service = {
-        let (planes, presence, waited) = (Arc::clone(&planes), presence.clone(), waited.clone());
+        let (planes, presence) = (Arc::clone(&planes), presence.clone());
         service_fn(move |request: Request<Incoming>| {
-            let (planes, under_way, waited) = (Arc::clone(&planes), presence.call(request.version()), waited.last());
-            async move { Ok::<_, Infallible>(planes.answer(request, caller, waited).await.map(|body| under_way.until_the_end_of(body))) }
+            let (planes, under_way) = (Arc::clone(&planes), presence.call(request.version()));
+            async move { Ok::<_, Infallible>(planes.answer(request, caller).await.map(|body| under_way.until_the_end_of(body))) }
         })
     };
     let stream = TokioIo::new(Watched::new(stream, presence.clone(), PATIENCE, seat));
     let connection = builder().serve_connection(stream, service).into_owned();
     let mut drained = planes.cut.subscribe();
     let cut = tokio::select! {
-        served = waited.time(watcher.watch(connection)) => served.err().and_then(|error| {
+        served = watcher.watch(connection) => served.err().and_then(|error| {
             tracing::debug!(%error, %peer, "a connection ended early");
             Cut::why(&*error)
         }),

@@ -13,7 +13,6 @@ mod planes;
 mod presence;
 mod proxies;
 mod seats;
-mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +44,7 @@ pub async fn serve(gatekeeper: Arc<Gatekeeper>, listeners: Listeners, bounds: Bo
         data: doors::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         ops: admin::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         gatekeeper: Arc::clone(&gatekeeper),
-        admission: Admission::new(bounds.longest_wait, Arc::clone(&gatekeeper.metrics)),
+        admission: Admission::start(bounds.longest_wait, Arc::clone(&gatekeeper.metrics)),
         limits: Limits { head: bounds.head, idle: bounds.idle },
         pace: bounds.pace,
         cut: watch::Sender::new(false),

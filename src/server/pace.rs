@@ -23,12 +23,13 @@ pub(super) struct Paced<B> {
     left: Duration,
     waiting_since: Option<Instant>,
     end: Option<Pin<Box<Sleep>>>,
+    given_up: bool,
     metrics: Arc<Metrics>,
 }
 
 impl<B> Paced<B> {
     pub fn new(body: B, pace: Pace, metrics: Arc<Metrics>) -> Self {
-        Self { body, pace, left: pace.grace, waiting_since: None, end: None, metrics }
+        Self { body, pace, left: pace.grace, waiting_since: None, end: None, given_up: false, metrics }
     }
 
     fn came(&mut self, bytes: usize) {
@@ -59,6 +60,9 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
+        if this.given_up {
+            return Poll::Ready(None);
+        }
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.came(frame.data_ref().map_or(0, Buf::remaining));
@@ -66,6 +70,7 @@ where
             }
             Poll::Ready(end) => Poll::Ready(end.map(|frame| frame.map_err(Into::into))),
             Poll::Pending if this.is_over(cx) => {
+                this.given_up = true;
                 Cut::SlowBody.count(&this.metrics);
                 Poll::Ready(Some(Err(Impatience(Cut::SlowBody).into())))
             }

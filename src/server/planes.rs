@@ -1,12 +1,15 @@
 //! Which plane a request is for, and what every answer carries.
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::header::{ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, HeaderValue, ORIGIN, VARY};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, HeaderValue, ORIGIN, VARY,
+};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::sync::watch;
@@ -38,7 +41,7 @@ pub(super) struct Planes {
     pub gatekeeper: Arc<Gatekeeper>,
     pub data: Router,
     pub ops: Router,
-    pub admission: Admission,
+    pub admission: Arc<Admission>,
     /// How long connections may do without a call.
     pub limits: Limits,
     /// How fast bodies must come.
@@ -54,6 +57,15 @@ pub(super) enum Serving {
     Both,
 }
 
+/// What becomes of a request before anybody looks at it.
+enum Welcome {
+    Yes,
+    /// There are too many calls: it is refused after this time.
+    NotNow(Duration),
+    /// There are too many connections: it is refused, and its connection ends.
+    Sorry,
+}
+
 /// Whose connection it is, and how it is served.
 #[derive(Clone, Copy)]
 pub(super) struct Caller {
@@ -63,8 +75,7 @@ pub(super) struct Caller {
 }
 
 impl Planes {
-    /// Answers a request that has waited so long for its turn.
-    pub async fn answer(&self, request: Request<Incoming>, caller: Caller, waited: Duration) -> Response<Body> {
+    pub async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Response<Body> {
         let id = CallId::new();
         let at = self.gatekeeper.pipeline.clock.now();
         let mut request = request.map(|body| self.paced(body));
@@ -78,17 +89,18 @@ impl Planes {
         let arrival = Arrival { id, at, peer };
         request.extensions_mut().insert(arrival);
         let origin = request.headers().get(ORIGIN).cloned();
-        let mut response = if !for_ops && is_call(&request) && self.is_too_much(caller.manner, waited).await {
-            let mut response = overloaded(&self.gatekeeper, arrival, request).await;
-            if caller.manner == Manner::Standing {
+        let mut response = match self.welcome(&request, caller.manner, for_ops) {
+            Welcome::Sorry => {
+                let mut response = overloaded(&self.gatekeeper, arrival, request, ready(())).await;
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                response
             }
-            response
-        } else {
-            let router = if for_ops { &self.ops } else { &self.data };
-            match router.clone().oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
+            Welcome::NotNow(long) => overloaded(&self.gatekeeper, arrival, request, self.admission.keep(long)).await,
+            Welcome::Yes => {
+                let router = if for_ops { &self.ops } else { &self.data };
+                let Ok(response) = router.clone().oneshot(request).await;
+                self.admission.made();
+                response
             }
         };
         if response.extensions().get::<Panicked>().is_some() {
@@ -103,26 +115,24 @@ impl Planes {
         response
     }
 
-    /// Whether a call has to be refused for those that can be made.
-    async fn is_too_much(&self, manner: Manner, waited: Duration) -> bool {
-        match (manner, self.admission.judge(waited)) {
+    /// Calls alone can be too many; whoever asks how the gatekeeper is must be told.
+    fn welcome(&self, request: &Request<Body>, manner: Manner, for_ops: bool) -> Welcome {
+        if for_ops || !is_call(request) {
+            return Welcome::Yes;
+        }
+        match (manner, self.admission.judge()) {
             (Manner::Standing, _) => {
                 Cut::NoRoom.count(&self.gatekeeper.metrics);
-                true
+                Welcome::Sorry
             }
-            (Manner::Seated, Admitted::No) => {
-                self.admission.hold().await;
-                true
-            }
-            (Manner::Seated, Admitted::Yes) => false,
+            (Manner::Seated, Admitted::No(long)) => Welcome::NotNow(long),
+            (Manner::Seated, Admitted::Yes) => Welcome::Yes,
         }
     }
 
     fn paced(&self, body: Incoming) -> Body {
         match self.pace {
-            Some(pace) if !http_body::Body::is_end_stream(&body) => {
-                Body::new(Paced::new(body, pace, Arc::clone(&self.gatekeeper.metrics)))
-            }
+            Some(pace) if !http_body::Body::is_end_stream(&body) => Body::new(Paced::new(body, pace, Arc::clone(&self.gatekeeper.metrics))),
             Some(_) | None => Body::new(body),
         }
     }

@@ -63,12 +63,7 @@ impl Seats {
     /// For callers.
     pub fn public(seats: usize, most_of_one_network: NonZeroUsize, trusted: Vec<IpNet>, taken: Gauge) -> Self {
         let guests = Guests { most: most_of_one_network, trusted, seated: Mutex::default() };
-        Self {
-            seats: Arc::new(Semaphore::new(seats)),
-            standing: Arc::new(Semaphore::new(STANDING)),
-            guests: Some(Arc::new(guests)),
-            taken,
-        }
+        Self { seats: Arc::new(Semaphore::new(seats)), standing: Arc::new(Semaphore::new(STANDING)), guests: Some(Arc::new(guests)), taken }
     }
 
     /// For operators, who are few and share proxies.

@@ -3,17 +3,17 @@
 //! [`table::VARIABLES`] is the one list; `--help`, `check` and the README are printed from it. Reading goes through
 //! [`Environment`], so a test passes a map, and reports every problem at once.
 
+mod bounds;
 pub mod environment;
 pub mod table;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use bounds::{Bounds, Pace};
 pub use environment::{Environment, Problem, Problems};
 
 use crate::blocklist::network;
@@ -27,12 +27,6 @@ const PUBLISHED_KEY: [u8; 32] = [
     0x05, 0x46, 0xb9, 0x41, 0x94, 0x52, 0xbc, 0x7f, 0x7f, 0x42, 0x8a, 0x7b, 0x8c, 0xbd, 0x62, 0x59, 0x08, 0xff, 0xd1, 0x4f, 0x4c, 0xc9,
     0x81, 0x3f, 0x60, 0x6e, 0x5e, 0xd8, 0x60, 0x1c, 0xf2, 0x2d,
 ];
-
-/// Longer than any honest client takes over a head; shorter than what would let idle connections fill every place.
-const HEAD: Duration = Duration::from_secs(30);
-
-/// Longer than any link is silent that comes back.
-const BODY_GRACE: Duration = Duration::from_secs(30);
 
 /// Everything `serve` needs.
 #[derive(Clone, Debug)]
@@ -84,33 +78,6 @@ pub enum OffCredentials {
     Own,
     /// The target's usual credentials.
     All,
-}
-
-/// How much the process takes on at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    pub connections: usize,
-    /// Connections.
-    pub of_one_network: NonZeroUsize,
-    pub in_flight: usize,
-    pub body_memory: usize,
-    /// How long calls may wait for their turn before some are refused; none: however long.
-    pub longest_wait: Option<Duration>,
-    /// How long a request's head may take to arrive.
-    pub head: Duration,
-    /// How long a connection is kept without a call.
-    pub idle: Duration,
-    /// How fast bodies must come; none: as slowly as they like.
-    pub pace: Option<Pace>,
-    pub drain: Duration,
-}
-
-/// The slowest that a body may come.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    /// What it may stand still at a time, and be late in all.
-    pub grace: Duration,
-    pub bytes_a_second: NonZeroU32,
 }
 
 /// All that a command needs which talks to the database alone.
@@ -294,32 +261,6 @@ impl Changeable {
         match (enforce, level) {
             (Some(enforce), Some(level)) if problems.is_empty() => Ok(Self { enforce, level }),
             _ => Err(problems),
-        }
-    }
-}
-
-impl Bounds {
-    fn collect(environment: &Environment<'_>, p: &mut Problems) -> Self {
-        let mut bound = |name, least, most| environment.parsed(p, name, |text| number(text, least, most)).unwrap_or(least);
-        let connections = bound("GATEKEEPER_MAX_CONNECTIONS", 1, 1_000_000);
-        let seconds = |count: usize| Duration::from_secs(count as u64);
-        let (in_flight, body_memory) =
-            (bound("GATEKEEPER_MAX_IN_FLIGHT", 1, 1_000_000), bound("GATEKEEPER_BODY_MEMORY_MIB", 16, 1_000_000) << 20);
-        let longest_wait = Duration::from_millis(bound("GATEKEEPER_LONGEST_WAIT_MS", 0, 60_000) as u64);
-        let idle = seconds(bound("GATEKEEPER_IDLE_SECONDS", 1, 3600));
-        let drain = seconds(bound("GATEKEEPER_DRAIN_SECONDS", 0, 3600));
-        let pace = u32::try_from(bound("GATEKEEPER_MIN_BODY_RATE", 0, 1_000_000)).ok().and_then(NonZeroU32::new);
-        let of_one_network = environment.parsed(p, "GATEKEEPER_MAX_CONNECTIONS_PER_NETWORK", |text| number(text, 1, 1_000_000));
-        Self {
-            connections,
-            of_one_network: NonZeroUsize::new(of_one_network.unwrap_or(connections / 2)).unwrap_or(NonZeroUsize::MIN),
-            in_flight,
-            body_memory,
-            longest_wait: Some(longest_wait).filter(|wait| !wait.is_zero()),
-            head: HEAD,
-            idle,
-            pace: pace.map(|bytes_a_second| Pace { grace: BODY_GRACE, bytes_a_second }),
-            drain,
         }
     }
 }
