@@ -308,6 +308,13 @@ mod tests {
     }
 
     #[test]
+    fn a_call_turned_away_at_the_door_came_to_no_gate() {
+        let nobody = Notes { caller: None, ..notes() };
+        let passed = steps(&nobody, &Ending::Refused(Refusal::Failed(Failure::Overloaded)));
+        assert!(passed.iter().all(|step| step.decision == Decision::NotReached), "{passed:?}");
+    }
+
+    #[test]
     fn what_no_gate_refused_came_as_far_as_it_did() {
         let target = || TargetName::parse("brain").unwrap();
         let failures = [

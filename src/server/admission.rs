@@ -8,6 +8,7 @@
 mod crowd;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -65,24 +66,27 @@ impl Admission {
 }
 
 /// What other threads hand to the runtime stands behind all that is ready, so it waits as the least lucky do. (What becomes ready on the
-/// runtime's own threads may overtake others.)
+/// runtime's own threads may overtake others; and were the pause a timer of the runtime's, its end would wait unseen.)
 async fn keep_asking(admission: Weak<Admission>) {
     loop {
-        sleep(ASK_EVERY).await;
         let asking = Weak::clone(&admission);
-        let asked = spawn_blocking(move || {
-            let admission = asking.upgrade()?;
-            let asked = admission.begun.elapsed();
-            if let Some(mut crowd) = admission.crowd() {
-                crowd.asked(asked);
-            }
-            Some(asked)
-        });
-        let (Ok(Some(asked)), Some(admission)) = (asked.await, admission.upgrade()) else { return };
+        let (Ok(Some(asked)), Some(admission)) = (spawn_blocking(move || ask(&asking)).await, admission.upgrade()) else { return };
         let at = admission.begun.elapsed();
         admission.metrics.turn_seconds.observe(at.saturating_sub(asked).as_secs_f64());
         if let Some(mut crowd) = admission.crowd() {
             crowd.answered(at);
         }
     }
+}
+
+/// When it was asked, which is when this returns. None once nobody wants to know.
+#[expect(clippy::disallowed_methods, reason = "on a thread that has nothing else to do")]
+fn ask(admission: &Weak<Admission>) -> Option<Duration> {
+    thread::sleep(ASK_EVERY);
+    let admission = admission.upgrade()?;
+    let asked = admission.begun.elapsed();
+    if let Some(mut crowd) = admission.crowd() {
+        crowd.asked(asked);
+    }
+    Some(asked)
 }
