@@ -54,7 +54,7 @@ fn call_id() -> CallId {
 fn parse_head(bencher: Bencher<'_, '_>) {
     let headers = support::headers(KEY, "agent", SMALL);
     let id = CallId::new();
-    bencher.bench_local(|| Head::parse(black_box(&headers), Version::HTTP_11, id, NOON, PEER).unwrap());
+    bencher.bench_local(|| Head::parse(black_box(&headers), Version::HTTP_11, id, NOON, PEER, None).unwrap());
 }
 
 #[divan::bench(name = "03 authenticate, keys", args = [1, 1000])]
@@ -122,7 +122,7 @@ fn filter_sql(bencher: Bencher<'_, '_>, sql: Sql) {
     let caller = caller(&policy);
     let envelope = sql.envelope();
     let target = &policy.targets.find("brain").unwrap().name;
-    bencher.bench_local(|| allowed(sql_filter(caller.caller(), target, black_box(&envelope), &policy.sql, NOON)));
+    bencher.bench_local(|| allowed(sql_filter(caller.caller(), target, black_box(&envelope.sql), &policy.sql, NOON)));
 }
 
 #[divan::bench(name = "09 shape body", args = ["brain", "brain-action-data", "brain-envelope"])]
@@ -228,7 +228,7 @@ fn allowed<P>(verdict: Verdict<P>) -> P {
 }
 
 fn head() -> Head {
-    Head::parse(&support::headers(KEY, "agent", SMALL), Version::HTTP_11, CallId::new(), NOON, PEER).unwrap()
+    Head::parse(&support::headers(KEY, "agent", SMALL), Version::HTTP_11, CallId::new(), NOON, PEER, None).unwrap()
 }
 
 fn ring(keys: usize) -> KeyRing {

@@ -52,6 +52,7 @@ impl House {
                     endpoint: Arc::clone(&allowance),
                     overrides: vec![],
                     counted: Counted::Apart,
+                    certificates: None,
                     place: line(),
                 },
             )
@@ -117,8 +118,15 @@ fn report_memory() {
     let burst = Some(Burst { size: NonZeroU32::MIN, per_second: NonZeroU32::MIN });
     let allowance = Arc::new(Allowance { windows: windows.into(), burst, place: line(), burst_place: line() });
     let pattern = NamePattern::parse("bot-*").unwrap();
-    let policy =
-        Source { pattern, total: Arc::clone(&allowance), endpoint: allowance, overrides: vec![], counted: Counted::Apart, place: line() };
+    let policy = Source {
+        pattern,
+        total: Arc::clone(&allowance),
+        endpoint: allowance,
+        overrides: vec![],
+        counted: Counted::Apart,
+        certificates: None,
+        place: line(),
+    };
     let limits = Limits { endpoints_per_source: 64, buckets: BUCKETS, stranger_records_per_minute: 10, window_lengths: vec![60, 3600] };
     let limiter = RateLimiter::new(Clock::system());
     let target = TargetName::parse("gemini-chat").unwrap();

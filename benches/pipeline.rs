@@ -25,6 +25,7 @@ use eliza_gatekeeper::policy::load::Origin;
 use eliza_gatekeeper::settings::{Environment, Settings};
 use eliza_gatekeeper::store::{self, OpenOptions};
 use eliza_gatekeeper::telemetry::logging::{Level, Log};
+use eliza_gatekeeper::tls::Locks;
 use eliza_gatekeeper::upstream::Dial;
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -156,6 +157,7 @@ impl House {
                 dialled.fetch_add(1, Ordering::Relaxed);
                 target()
             })),
+            locks: Locks::default(),
             log: Log::unstarted(Level::Info),
         };
         let variables = [("INTERNAL_ELIZA_KEY", KEY), ("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY), ("SUPABASE_URL", PLATFORM)];
@@ -183,7 +185,7 @@ impl House {
 
     /// As the server does it: the call's id, the router, and the answer to its last byte.
     async fn send(&self, mut request: Request<Body>) -> u16 {
-        request.extensions_mut().insert(Arrival { id: CallId::new(), at: self.at, peer: PEER });
+        request.extensions_mut().insert(Arrival::new(CallId::new(), self.at, PEER));
         let answer = self.router.clone().oneshot(request).await.unwrap();
         let status = answer.status().as_u16();
         let mut body = answer.into_body();

@@ -12,7 +12,7 @@ use divan::{AllocProfiler, Bencher, Divan, black_box};
 use eliza_gatekeeper::call::Envelope;
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::gates::sql_filter::sql_filter;
-use eliza_gatekeeper::identity::{Caller, KeyId, SourceName, TargetName};
+use eliza_gatekeeper::identity::{Caller, KeyId, Proof, SourceName, TargetName};
 use eliza_gatekeeper::policy::Policy;
 use eliza_gatekeeper::verdict::Verdict;
 use serde_json::{Value, json};
@@ -43,14 +43,14 @@ fn envelope(bencher: Bencher<'_, '_>, sample: Sample) {
 #[divan::bench(name = "c read and judged", args = Sample::ALL)]
 fn judged(bencher: Bencher<'_, '_>, sample: Sample) {
     let (body, policy) = (sample.body(), support::policy());
-    let caller = Caller::Source { name: SourceName::parse("agent").unwrap(), key: KeyId::new("env:current") };
+    let caller = Caller::Source { name: SourceName::parse("agent").unwrap(), proof: Proof::Key(KeyId::new("env:current")) };
     let target = TargetName::parse("brain").unwrap();
     bencher.bench_local(|| judge(black_box(&body), &policy, &caller, &target));
 }
 
 fn judge(body: &Bytes, policy: &Policy, caller: &Caller, target: &TargetName) {
     let envelope = Envelope::parse(body.clone(), &policy.sql.fields).unwrap();
-    match sql_filter(caller, target, &envelope, &policy.sql, Timestamp::from_secs(1_772_625_600)) {
+    match sql_filter(caller, target, &envelope.sql, &policy.sql, Timestamp::from_secs(1_772_625_600)) {
         Verdict::Allow(proof) => drop(proof),
         Verdict::Deny { denial, .. } => panic!("{denial:?}"),
     }

@@ -11,12 +11,13 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::clock::Clock;
 use crate::control::{Beginning, Control, PolicySource};
 use crate::enforcement::{Enforcement, GateMode};
-use crate::gates::rate_limit::RateLimiter;
 use crate::gates::rate_limit::strangers::Strangers;
+use crate::gates::rate_limit::{EarlierCounts, RateLimiter};
 use crate::health::{Health, Platform, Probe};
-use crate::identity::{KeyHash, KeyId, Secret, TargetName};
+use crate::identity::{KeyId, Secret, TargetName};
 use crate::intake::MEMORY_UNIT;
 use crate::journal::{Journal, Reader};
+use crate::keys::{CURRENT, EnvironmentHashes, PREVIOUS};
 use crate::live::{Live, Snapshot};
 use crate::pipeline::Pipeline;
 use crate::pipeline::fixer::{Fixer, Job};
@@ -24,14 +25,12 @@ use crate::policy::Policy;
 use crate::record::Recorder;
 use crate::record::entries::Entries;
 use crate::seal::kept::Heads;
-use crate::settings::{Enforce, OffCredentials, PlatformAddress, Settings};
+use crate::settings::{Enforce, OffCredentials, PlatformAddress, Secrets, Settings};
 use crate::store::Store;
 use crate::telemetry::logging::Log;
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::{Dial, Towards, Upstream};
-
-/// The key of `INTERNAL_ELIZA_KEY`.
-const CURRENT: &str = "env:current";
+use crate::tls::Locks;
+use crate::upstream::{Dial, Towards, Tunnels, Upstream};
 
 pub struct Gatekeeper {
     pub pipeline: Arc<Pipeline>,
@@ -41,13 +40,15 @@ pub struct Gatekeeper {
     pub metrics: Arc<Metrics>,
     /// Calls that were refused because there were too many.
     pub shed: Strangers,
-    pub admin_token: Option<KeyHash>,
     /// Where proxies call from that are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// What `health` looks for, if there is one.
     pub platform: Option<PlatformAddress>,
     /// Where is written how far the audit log has come.
     pub heads: Arc<Heads>,
+    /// What the listeners speak TLS with.
+    pub locks: Arc<Locks>,
+    pub earlier_counts: EarlierCounts,
 }
 
 /// The far ends of the queues, for whoever carries on what was put into them.
@@ -66,20 +67,19 @@ pub struct Parts {
     pub journal: (Journal, Reader),
     pub clock: Clock,
     pub dial: Dial,
+    pub locks: Locks,
     pub log: Log,
 }
 
 impl Gatekeeper {
     pub fn build(settings: &Settings, parts: Parts) -> (Arc<Self>, Queues) {
-        let Parts { policy, policies, store, journal, clock, dial, log } = parts;
+        let Parts { policy, policies, store, journal, clock, dial, locks, log } = parts;
         let metrics = Arc::new(Metrics::default());
         let (journal, records) = journal;
         let recorder = Recorder::new(journal, Arc::clone(&metrics));
 
         let (fixer, fixes) = Fixer::new(Entries::new(recorder.clone()), clock.clone());
 
-        let mut keys = vec![(KeyId::new(CURRENT), settings.eliza_key.hash())];
-        keys.extend(settings.eliza_key_previous.as_ref().map(|key| (KeyId::new("env:previous"), key.hash())));
         let enforcement = Enforcement::starting(settings.enforce.into());
         let upstream = Upstream::new(dial, clock.clone());
         upstream.follow(&policy.targets);
@@ -90,14 +90,16 @@ impl Gatekeeper {
             live: Live::new(Snapshot {
                 policy: Arc::new(policy),
                 keys: Arc::default(),
+                service_role: None,
+                admin_token: None,
                 enforcement: Arc::new(enforcement),
                 switches: Arc::default(),
                 blocklist: Arc::default(),
             }),
+            tunnels: Tunnels::default(),
             fixer,
             recorder,
             clock,
-            service_role: settings.service_role_key.as_ref().map(Secret::hash),
             strangers_towards: match settings.off_credentials {
                 OffCredentials::Own => Towards::OwnAuthorizationOnly,
                 OffCredentials::All => Towards::Injected,
@@ -107,7 +109,7 @@ impl Gatekeeper {
             long_work: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get))),
         };
         let pipeline = Arc::new(pipeline);
-        let beginning = Beginning { policies, log, state: settings.state.clone(), keys };
+        let beginning = Beginning { policies, log, state: settings.state.clone(), secrets: hashes(&settings.secrets) };
         let gatekeeper = Self {
             control: Control::new(Arc::clone(&pipeline), Arc::clone(&store), Arc::clone(&metrics), beginning),
             pipeline,
@@ -116,9 +118,10 @@ impl Gatekeeper {
             metrics,
             shed: Strangers::default(),
             trusted_proxies: settings.trusted_proxies.clone(),
-            admin_token: settings.admin_token.as_ref().map(Secret::hash),
             platform: settings.platform.clone(),
             heads: Arc::new(Heads::of(&settings.state)),
+            locks: Arc::new(locks),
+            earlier_counts: EarlierCounts::default(),
         };
         (Arc::new(gatekeeper), Queues { records, fixes })
     }
@@ -136,6 +139,18 @@ impl Gatekeeper {
         let snapshot = self.pipeline.live.snapshot();
         let wanted = |name: &TargetName| snapshot.policy.targets.find(name.as_str()).is_some_and(|target| target.health.is_some());
         self.health.targets().iter().filter(|(name, _)| wanted(name)).map(|(name, probe)| (name.clone(), *probe)).collect()
+    }
+}
+
+/// What is kept of the secrets.
+pub fn hashes(secrets: &Secrets) -> EnvironmentHashes {
+    let hash = |secret: &Option<Secret>| secret.as_ref().map(Secret::hash);
+    let current = (KeyId::new(CURRENT), secrets.eliza_key.hash());
+    let previous = hash(&secrets.eliza_key_previous).map(|hash| (KeyId::new(PREVIOUS), hash));
+    EnvironmentHashes {
+        keys: [current].into_iter().chain(previous).collect(),
+        service_role: hash(&secrets.service_role_key),
+        admin_token: hash(&secrets.admin_token),
     }
 }
 

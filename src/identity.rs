@@ -1,11 +1,15 @@
 //! Who and what: the names and secrets a call is made of. Each is parsed once, at the edge; a value of one of these types is valid.
 
+mod certificate;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+pub use certificate::{CertificateName, PeerCertificate, Proof};
 
 /// The longest name a source, target or action may have.
 pub const NAME_LIMIT: usize = 128;
@@ -316,8 +320,8 @@ impl fmt::Display for Network {
 /// Who is calling, once the credentials have been judged.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// A listed source with a valid key.
-    Source { name: SourceName, key: KeyId },
+    /// A listed source, known by what it showed.
+    Source { name: SourceName, proof: Proof },
     /// Whoever holds the platform's service role key; never limited. `claimed` is a source it named beside, for the record only.
     ServiceRole { claimed: Option<Arc<str>> },
     /// Authentication failed and enforcement is off: goes on with nothing but what it brought.

@@ -8,6 +8,19 @@ use crate::clock::Timestamp;
 use crate::identity::{Action, KeyHash, KeyId, NamePattern, Secret, SourceName, TargetName, glob};
 use crate::verdict::AuthFault;
 
+/// The key of `INTERNAL_ELIZA_KEY`, and the one before it.
+pub const CURRENT: &str = "env:current";
+pub const PREVIOUS: &str = "env:previous";
+
+/// What the secrets of the environment are known by.
+#[derive(Clone, Debug, Default)]
+pub struct EnvironmentHashes {
+    /// On the ring whatever the store says.
+    pub keys: Vec<(KeyId, KeyHash)>,
+    pub service_role: Option<KeyHash>,
+    pub admin_token: Option<KeyHash>,
+}
+
 /// The keys of one moment; replaced whole when one changes.
 #[derive(Debug, Default)]
 pub struct KeyRing {

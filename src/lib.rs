@@ -19,6 +19,7 @@ pub mod live;
 pub mod policy;
 pub mod settings;
 pub mod sql;
+pub mod tls;
 
 // The way of a call.
 pub mod doors;

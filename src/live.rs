@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 use crate::blocklist::Blocklist;
 use crate::clock::Timestamp;
 use crate::enforcement::{Enforcement, Modes};
+use crate::identity::KeyHash;
 use crate::keys::KeyRing;
 use crate::policy::Policy;
 use crate::switches::Switches;
@@ -15,6 +16,10 @@ use crate::switches::Switches;
 pub struct Snapshot {
     pub policy: Arc<Policy>,
     pub keys: Arc<KeyRing>,
+    /// The platform's own key: whoever shows it is the service role.
+    pub service_role: Option<KeyHash>,
+    /// What the admin API is asked with.
+    pub admin_token: Option<KeyHash>,
     pub enforcement: Arc<Enforcement>,
     pub switches: Arc<Switches>,
     /// The blocks of policy and those that were added since.

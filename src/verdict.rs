@@ -199,6 +199,12 @@ pub enum AuthFault {
     UnknownSource,
     SourceNotOfKey,
     WrongServiceKey,
+    /// The source must show a certificate of its own beside its key.
+    CertificateMissing,
+    /// A good certificate that policy names nobody by.
+    CertificateUnknown,
+    /// A certificate that is another source's than the caller says it is.
+    CertificateOfAnother,
 }
 
 impl AuthFault {
@@ -214,6 +220,9 @@ impl AuthFault {
             Self::UnknownSource => "unknown_source",
             Self::SourceNotOfKey => "source_not_of_key",
             Self::WrongServiceKey => "wrong_service_key",
+            Self::CertificateMissing => "certificate_missing",
+            Self::CertificateUnknown => "certificate_unknown",
+            Self::CertificateOfAnother => "certificate_of_another",
         }
     }
 }
@@ -337,6 +346,18 @@ pub enum Failure {
     },
     AmbiguousBody {
         what: String,
+    },
+    /// Of a direct call: more than is ever judged.
+    UnjudgeableBody {
+        what: String,
+    },
+    /// The address of a direct call can be read as more than one.
+    BadTarget {
+        what: &'static str,
+    },
+    /// Another protocol than HTTP is asked for, whose bytes nobody could judge, and policy wants them judged.
+    UpgradeNotAllowed {
+        target: TargetName,
     },
     BodyTooLarge {
         limit: usize,
@@ -478,6 +499,9 @@ impl Failure {
             | Self::InvalidJson { .. }
             | Self::InvalidEnvelope { .. }
             | Self::AmbiguousBody { .. }
+            | Self::UnjudgeableBody { .. }
+            | Self::BadTarget { .. }
+            | Self::UpgradeNotAllowed { .. }
             | Self::BodyTooLarge { .. }
             | Self::BodyTooSlow
             | Self::BodyBroken
@@ -505,6 +529,9 @@ impl Failure {
             Self::InvalidJson { .. } => "invalid_json",
             Self::InvalidEnvelope { .. } => "invalid_envelope",
             Self::AmbiguousBody { .. } => "ambiguous_body",
+            Self::UnjudgeableBody { .. } => "unjudgeable_body",
+            Self::BadTarget { .. } => "bad_target",
+            Self::UpgradeNotAllowed { .. } => "upgrade_not_allowed",
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
             Self::BodyBroken => "body_broken",
@@ -531,8 +558,11 @@ impl Failure {
             | Self::InvalidJson { .. }
             | Self::InvalidEnvelope { .. }
             | Self::AmbiguousBody { .. }
+            | Self::UnjudgeableBody { .. }
+            | Self::BadTarget { .. }
             | Self::BodyBroken
             | Self::BadEncoding { .. } => 400,
+            Self::UpgradeNotAllowed { .. } => 403,
             Self::UnknownTarget { .. } => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::BodyTooSlow => 408,

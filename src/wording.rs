@@ -131,6 +131,15 @@ fn failed(failure: &Failure) -> Words {
         Failure::InvalidJson { what } => ("Invalid JSON", format!("The body is not valid JSON: {what}")),
         Failure::InvalidEnvelope { what } => ("Invalid envelope", what.clone()),
         Failure::AmbiguousBody { what } => ("Ambiguous body", format!("The body can be read in two ways: {what}")),
+        Failure::UnjudgeableBody { what } => ("Body not judgeable", format!("The body is beyond what is judged: {what}")),
+        Failure::BadTarget { what } => ("Bad target", format!("The address can be read as more than one target's: {what}")),
+        Failure::UpgradeNotAllowed { target } => (
+            "Upgrade not allowed",
+            format!(
+                "Target '{target}' may be called over HTTP alone, for what another protocol carries cannot be judged; an operator can let it \
+                 pass with inspect = \"skip\" at this target"
+            ),
+        ),
         Failure::BodyTooLarge { limit } => ("Payload too large", format!("The body is larger than {limit} bytes")),
         Failure::BodyTooSlow => ("Request timeout", "The body did not arrive in time".into()),
         Failure::BodyBroken => ("Incomplete body", "The body ended before it was complete".into()),

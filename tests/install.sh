@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need and the machine lacks: a PostgreSQL server, and schemathesis in a Python environment of its own under
-# target/. Needs no more than a Debian-like system and the right to install.
+# Installs what the tests need and the machine lacks: a PostgreSQL server, curl, Node with the packages that tests/clients locks, and
+# schemathesis in a Python environment of its own under target/. Needs no more than a Debian-like system and the right to install.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,9 +12,19 @@ have_python() {
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1
 }
 
+# One with HTTP/2.
+have_curl() {
+    curl --version 2>/dev/null | grep -q HTTP2
+}
+
+# 18 is what the oldest of the distributions that are still kept brings, and what the locked packages run on.
+have_node() {
+    command -v npm >/dev/null 2>&1 && node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' 2>/dev/null
+}
+
 install() {
     if ! command -v apt-get >/dev/null 2>&1; then
-        echo "the tests need PostgreSQL's server programs (initdb, postgres) and Python 3 with venv: please install them" >&2
+        echo "the tests need PostgreSQL's server programs (initdb, postgres), Python 3 with venv, curl, Node from 18 on with npm: please install them" >&2
         exit 1
     fi
     as_root=
@@ -36,8 +46,19 @@ have_postgres || install postgresql
 have_postgres
 have_python || install python3 python3-venv
 have_python
+have_curl || install curl
+have_curl
+have_node || install nodejs npm
+have_node || { echo "the tests need Node from 18 on, with npm" >&2; exit 1; }
 
-# Installed afresh whenever the pinned versions change.
+# Both are installed afresh whenever the pinned versions change.
+wanted=tests/clients/package-lock.json
+there=tests/clients/node_modules
+if ! cmp -s "$wanted" "$there/installed.json"; then
+    (cd tests/clients && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+    cp "$wanted" "$there/installed.json"
+fi
+
 wanted=tests/schemathesis/requirements.txt
 there=target/schemathesis
 if ! cmp -s "$wanted" "$there/requirements.txt"; then

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use eliza_gatekeeper::call::Envelope;
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::gates::sql_filter::sql_filter;
-use eliza_gatekeeper::identity::{Caller, KeyId, SourceName, TargetName};
+use eliza_gatekeeper::identity::{Caller, KeyId, Proof, SourceName, TargetName};
 use eliza_gatekeeper::policy::Policy;
 use eliza_gatekeeper::policy::load::{CredentialInputs, Origin, load};
 use serde_json::Value;
@@ -32,8 +32,8 @@ libfuzzer_sys::fuzz_target!(|body: &[u8]| {
 fn is_denied(body: &[u8]) -> Option<bool> {
     let envelope = Envelope::parse(Bytes::copy_from_slice(body), &POLICY.sql.fields).ok()?;
     let target = TargetName::parse(&envelope.target)?;
-    let caller = Caller::Source { name: SourceName::parse("gemini-chat")?, key: KeyId::new("fuzz") };
-    Some(sql_filter(&caller, &target, &envelope, &POLICY.sql, Timestamp::default()).denial().is_some())
+    let caller = Caller::Source { name: SourceName::parse("gemini-chat")?, proof: Proof::Key(KeyId::new("fuzz")) };
+    Some(sql_filter(&caller, &target, &envelope.sql, &POLICY.sql, Timestamp::default()).denial().is_some())
 }
 
 /// The same envelope with a statement in it besides: where SQL is expected, and where the tools of models put it.

@@ -1,5 +1,6 @@
 -- Letting go of old rows without anybody waiting for it: days of the logs move to an archive beside them as a whole, and are dropped as a
--- whole. Every step is one transaction, none waits for a lock for more than a tenth of a second, because all writers queue up behind it.
+-- whole. Every step is one transaction, none waits for a lock for more than a tenth of a second, because all writers queue up behind it; and
+-- what reads a day or builds indexes is a step before the one that keeps everybody out.
 -- (DETACH … CONCURRENTLY is not for tables that have a default partition, and these must: no row may be refused for its date.)
 
 set local search_path = pg_catalog;
@@ -8,25 +9,20 @@ set local client_min_messages = warning;
 set local statement_timeout = 0;
 set local lock_timeout = '10s';
 
--- 1. What finds a number in the log, and the few calls of a day that went wrong. Partition by partition, today's after those that
--- nobody writes to any more, and the whole log's last: that one finds the others made and takes a moment.
+-- 1. The archives: what the logs are, but for rules about new rows. Their partitions are the days that were the logs'.
 
 do $$
 declare
-    place regclass;
+    there text;
 begin
-    for place in select partition from gatekeeper.partitions('public.eliza_activity_log') order by ends nulls last loop
-        execute format('create index on %s (instance, seq) where instance is not null', place);
-    end loop;
-    create index eliza_activity_log_instance_seq on public.eliza_activity_log (instance, seq) where instance is not null;
-    for place in select partition from gatekeeper.partitions('public.api_call_logs') order by ends nulls last loop
-        execute format('create index on %s (created_at desc) where status <> ''success''', place);
-    end loop;
-    create index api_call_logs_troubles on public.api_call_logs (created_at desc) where status <> 'success';
+    select string_agg(place::text, ', ') into there
+    from unnest(array[to_regclass('public.eliza_activity_log_archive'), to_regclass('public.api_call_logs_archive')]) as place
+    where place is not null;
+    if there is not null then
+        raise exception 'tables in the way of the archives that the gatekeeper keeps by the day: %; rename them, it then makes its own', there;
+    end if;
 end
 $$;
-
--- 2. The archives: what the logs are, but for rules about new rows. Their partitions are the days that were the logs'.
 
 create table public.eliza_activity_log_archive (
     like public.eliza_activity_log including generated including storage including comments, primary key (id, created_at)
@@ -60,7 +56,7 @@ $$;
 alter table public.eliza_activity_log_archive enable row level security;
 alter table public.api_call_logs_archive enable row level security;
 
--- 3. The routines. They run as their owner, for whoever keeps house need own nothing.
+-- 2. The routines. They run as their owner, for whoever keeps house need own nothing.
 
 -- The columns that can be given, of which a row of the log consists.
 create function gatekeeper.given_columns(log regclass) returns text
@@ -130,14 +126,23 @@ begin
 end
 $$;
 
--- A day can move to the archive in a moment if what it may hold is written down on it. Each call is one step; true if there is another.
+-- What the indexes of a table are, apart from their names.
+create function gatekeeper.index_forms(place regclass) returns table (is_unique boolean, form text)
+    language sql stable set search_path = pg_catalog, pg_temp
+as $$
+    select indisunique, substring(pg_get_indexdef(indexrelid) from ' USING .*') from pg_index where indrelid = place
+$$;
+
+-- A day can move to the archive in a moment if what it may hold is written down on it, and if it has the archive's indexes: otherwise the
+-- move reads all of it, or builds them, and everybody waits. Each call is one step; true if there is another.
 create function gatekeeper.prepare_partition(log text, after timestamptz, before timestamptz) returns boolean
     language plpgsql security definer
     set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO' set lock_timeout = '100ms'
 as $$
 declare
-    old record;
-    known boolean;
+    old     record;
+    known   boolean;
+    lacking record;
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('gatekeeper.maintenance', 0)) then
         return false;
@@ -152,10 +157,17 @@ begin
                        old.partition, old.begins, old.ends);
         return true;
     end if;
-    -- This reads the whole day, and nobody waits for it.
+    -- What follows reads the whole day, and keeps out nobody but who writes to it.
     if not known then
         execute format('alter table %s validate constraint gatekeeper_day', old.partition);
     end if;
+    for lacking in
+        select * from gatekeeper.index_forms(format('public.%I', log || '_archive')::regclass)
+        except
+        select * from gatekeeper.index_forms(old.partition)
+    loop
+        execute format('create %s index on %s%s', case when lacking.is_unique then 'unique' else '' end, old.partition, lacking.form);
+    end loop;
     return false;
 end
 $$;
@@ -175,7 +187,8 @@ declare
     highest   bigint[];
 begin
     if not pg_try_advisory_xact_lock(hashtextextended('gatekeeper.maintenance', 0)) then
-        return;
+        -- Another gatekeeper is at work.
+        outcome := 'busy';
     end if;
     select * into old from gatekeeper.oldest_partition(log, after, before);
     if old.partition is null then
@@ -183,6 +196,10 @@ begin
     end if;
     place := old.partition::text;
     ended := old.ends;
+    if outcome = 'busy' then
+        return next;
+        return;
+    end if;
     begin
         -- What comes late waits here, and not for the whole log.
         execute format('lock table %s in share mode', old.partition);
@@ -204,8 +221,15 @@ begin
             ) then
                 -- Some of this day are there already: they came late, by themselves.
                 columns := gatekeeper.given_columns(format('public.%I', log)::regclass);
-                execute format('insert into public.%I (%s) select %2$s from %s on conflict do nothing', archive, columns, old.partition);
+                execute format('insert into public.%I (%s) select %2$s from %s on conflict (id, created_at) do nothing', archive, columns, old.partition);
                 execute format('drop table %s', old.partition);
+            elsif not exists (
+                select from pg_constraint where conrelid = old.partition and conname = 'gatekeeper_day' and convalidated
+            ) then
+                -- It would be read whole while everybody waits. The next try finds it prepared.
+                outcome := 'busy';
+                return next;
+                return;
             else
                 execute format('alter table public.%I detach partition %s', log, old.partition);
                 execute format('alter table public.%I attach partition %s for values from (%L) to (%L)',
@@ -269,6 +293,10 @@ begin
             execute format('select min(created_at) from %s where created_at >= $1 and created_at < $2 and isfinite(created_at)', place)
                 into oldest using after, before;
             continue when oldest is null;
+            if not pg_try_advisory_xact_lock(hashtextextended('gatekeeper.maintenance', 0)) then
+                raise exception 'another gatekeeper is at work on old rows' using errcode = 'lock_not_available';
+            end if;
+            perform gatekeeper.fit_archive(log);
             -- A day at a time, each into its own.
             day := oldest::date;
             upto := least(before, (day + 1)::timestamptz);
@@ -276,10 +304,6 @@ begin
                 select from gatekeeper.partitions(format('public.%I', archive)::regclass) as there
                 where there.begins <= day and there.ends > day
             ) then
-                if not pg_try_advisory_xact_lock(hashtextextended('gatekeeper.maintenance', 0)) then
-                    return total;
-                end if;
-                perform gatekeeper.fit_archive(log);
                 name := archive || '_' || to_char(day, 'YYYYMMDD');
                 execute format('create table gatekeeper.%I (like public.%I including all)', name, archive);
                 execute format('alter table gatekeeper.%I enable row level security', name);
@@ -296,7 +320,7 @@ begin
              select count(*) from gone',
             place,
             case when into_archive then
-                format(', moved as (insert into public.%I (%s) select %2$s from gone on conflict do nothing)', archive, columns)
+                format(', moved as (insert into public.%I (%s) select %2$s from gone on conflict (id, created_at) do nothing)', archive, columns)
             else '' end,
             numbers
         ) into gone using after, upto, most;
@@ -367,7 +391,32 @@ begin
 end
 $$;
 
--- 4. Who may see and change what.
+-- 3. What finds a number in the log, and the few calls of a day that went wrong. Each index keeps writers out of what it is built on until
+-- all of this is committed, so days that are over come first, in both logs, then those that are written to, and last of all the logs
+-- themselves: these find all others made and take a moment.
+
+do $$
+declare
+    part record;
+begin
+    for part in
+        select place.partition, made
+        from (values
+            ('public.eliza_activity_log', '(instance, seq) where instance is not null'),
+            ('public.api_call_logs', '(created_at desc) where status <> ''success''')
+        ) as indexes (log, made)
+        cross join gatekeeper.partitions(log::regclass) as place
+        order by ends > now() or ends is null, log, ends nulls last
+    loop
+        execute format('create index on %s %s', part.partition, part.made);
+    end loop;
+end
+$$;
+
+create index eliza_activity_log_instance_seq on public.eliza_activity_log (instance, seq) where instance is not null;
+create index api_call_logs_troubles on public.api_call_logs (created_at desc) where status <> 'success';
+
+-- 4. Who may see and change what. (Policies keep everybody out of the logs until they are committed, so they come last.)
 
 create or replace function gatekeeper.admit_to_tables(who name) returns void
     language plpgsql set search_path = pg_catalog, pg_temp

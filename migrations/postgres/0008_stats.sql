@@ -61,6 +61,15 @@ left join (
 ) as slow using (source, target)
 group by source, target;
 
+-- A view that is replaced has lost its options.
+do $$
+begin
+    if current_setting('server_version_num')::integer >= 150000 then
+        alter view public.eliza_gatekeeper_stats set (security_invoker = true);
+    end if;
+end
+$$;
+
 create or replace function gatekeeper.admit_to_tables(who name) returns void
     language plpgsql set search_path = pg_catalog, pg_temp
 as $$

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Extension, State};
 use bytes::Bytes;
+use http::Method;
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,12 +13,13 @@ use utoipa::ToSchema;
 use super::refused::Refused;
 use super::request::{Json, Nothing, Query, WithEnvelope};
 use super::said::{Answer, Said};
-use super::words::{Address, Gate, Name};
+use super::words::{Address, Certificate, Gate, Name};
+use crate::call::DIRECT;
 use crate::doors::Arrival;
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::authenticate::Assumed;
-use crate::identity::KeyId;
-use crate::pipeline::{Decision, Explanation, Question, Step};
+use crate::identity::{CertificateName, KeyId};
+use crate::pipeline::{Asked, Decision, Explanation, Question, Step};
 
 /// The key that the environment gives.
 const USUAL_KEY: &str = "env:current";
@@ -37,11 +39,17 @@ pub struct CallToExplain {
     payload: Option<AnyJson>,
     #[schema(value_type = Value, required = false)]
     operation: Option<AnyJson>,
-    /// The whole body of the call, instead of the four above.
+    /// Of a call to `/functions/v1/{target}` itself: its method. Its body is the `payload`.
+    method: Option<Name>,
+    /// What stands behind the target in the address of such a call: a path, a query, or both.
+    rest: Option<String>,
+    /// The whole body of the call, instead of the parts above.
     #[schema(value_type = Value, required = false)]
     envelope: Option<AnyJson>,
     /// The id of the key that the source shows; the environment's without it.
     key: Option<Name>,
+    /// What a certificate of its connection says, as policy names certificates; without `key`, nothing is shown beside it.
+    certificate: Option<Certificate>,
     /// It shows the platform's service role key instead.
     service_role: Option<bool>,
     /// Where it calls from; without it, where this request comes from.
@@ -134,8 +142,9 @@ pub async fn explain(
 ) -> Said<Explained> {
     let question = Question {
         assumed: call.assumed()?,
+        certificate: call.certificate()?,
         peer: call.network.map_or(arrival.peer, |network| network.0),
-        body: call.body()?,
+        call: call.asked()?,
         source: call.source.map(|source| source.0.into()),
     };
     Ok(Answer::Ok(gatekeeper.pipeline.explain(question).await.into()))
@@ -165,6 +174,9 @@ impl<'de> Deserialize<'de> for AnyJson {
 
 impl CallToExplain {
     fn assumed(&self) -> Result<Assumed, Refused> {
+        if self.certificate.is_some() && self.key.is_none() && !self.service_role.unwrap_or(false) {
+            return Ok(Assumed::Certificate);
+        }
         match (self.service_role.unwrap_or(false), &self.key, &self.source) {
             (true, Some(_), _) => Err(Refused::Invalid("\"key\" and \"service_role\" exclude each other".into())),
             (true, None, _) => Ok(Assumed::ServiceRole),
@@ -172,6 +184,30 @@ impl CallToExplain {
             (false, None, Some(_)) => Ok(Assumed::Key(KeyId::new(USUAL_KEY))),
             (false, None, None) => Ok(Assumed::Nothing),
         }
+    }
+
+    fn asked(&self) -> Result<Asked, Refused> {
+        let Some(method) = &self.method else {
+            return match self.rest {
+                Some(_) => Err(Refused::Invalid("\"rest\" is for calls with a \"method\"".into())),
+                None => self.body().map(Asked::Envelope),
+            };
+        };
+        if self.envelope.is_some() || self.action.is_some() || self.operation.is_some() {
+            return Err(Refused::Invalid("a call with a \"method\" has a target and a payload, and no envelope".into()));
+        }
+        let method = Method::from_bytes(method.0.as_bytes()).map_err(|_| Refused::Invalid("\"method\" is none".into()))?;
+        let target = self.target.as_ref().and_then(|target| serde_json::from_str::<String>(&target.0).ok());
+        let target = target.ok_or_else(|| Refused::Invalid("\"target\" must be a string".into()))?;
+        let address = format!("{DIRECT}{target}{}", self.rest.as_deref().unwrap_or_default());
+        let body = self.payload.as_ref().map_or_else(Bytes::new, |payload| Bytes::from(payload.0.clone()));
+        Ok(Asked::Direct { method, address, body })
+    }
+
+    fn certificate(&self) -> Result<Option<CertificateName>, Refused> {
+        let must = "\"certificate\" must be a URI, a DNS name without wildcards, or sha256: and 64 hex digits";
+        let read = |name: &Certificate| CertificateName::parse(&name.0).ok_or_else(|| Refused::Invalid(must.into()));
+        self.certificate.as_ref().map(read).transpose()
     }
 
     /// The members that were given are put together as they came: how a call is understood depends on every byte of it.

@@ -27,7 +27,7 @@ pub async fn guard(
     next: Next,
 ) -> Response {
     let checked = match stands_before(request.uri().path()) {
-        true => check(gatekeeper.admin_token, request.headers()),
+        true => check(gatekeeper.pipeline.live.current().admin_token, request.headers()),
         false => Err(Refused::Nowhere),
     };
     let mut response = match checked {

@@ -71,7 +71,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Gatekeeper>> for WithEnvelope<T> {
 async fn read_json<T: DeserializeOwned>(request: Request, largest: usize) -> Result<Json<T>, Refused> {
     let (parts, mut body) = request.into_parts();
     let memory = parts.extensions.get::<Memory>().ok_or(Failure::Internal)?;
-    let Taken { bytes, memory } = match read_body(&parts.headers, &mut body, largest, IN_TIME, &memory.0).await {
+    let Taken { bytes, memory, .. } = match read_body(&parts.headers, &mut body, largest, IN_TIME, &memory.0).await {
         Ok(taken) => taken,
         Err(failure) => {
             tokio::spawn(let_run_out(body));

@@ -54,6 +54,8 @@ texts! {
     Reason: 500;
     /// What came of it, in somebody's words.
     Note: 500;
+    /// A name of a certificate, as policy writes it: a URI, a DNS name, or `sha256:` and 64 hex digits.
+    Certificate: 2048;
 }
 
 macro_rules! whole_numbers {

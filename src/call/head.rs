@@ -4,12 +4,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST};
+use http::header::{AUTHORIZATION, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
-use super::{Head, Shown, TraceContext, legible};
+use super::{Head, Hop, Shown, TraceContext, legible};
 use crate::clock::Timestamp;
-use crate::identity::{CallId, NAME_LIMIT, Secret};
+use crate::identity::{CallId, NAME_LIMIT, PeerCertificate, Secret};
 use crate::verdict::Failure;
 
 // Names with underscores for hyphens are other names: nothing here ever looks for them.
@@ -27,7 +27,15 @@ const CREDENTIAL_LIMIT: usize = 4096;
 const UNREADABLE: &str = "\0";
 
 impl Head {
-    pub fn parse(headers: &HeaderMap, version: Version, id: CallId, at: Timestamp, peer: IpAddr) -> Result<Self, Failure> {
+    /// `certificate`: what the caller's connection has verified, if it showed one.
+    pub fn parse(
+        headers: &HeaderMap,
+        version: Version,
+        id: CallId,
+        at: Timestamp,
+        peer: IpAddr,
+        certificate: Option<Arc<PeerCertificate>>,
+    ) -> Result<Self, Failure> {
         if let Some(kind) = ambiguity(headers, version) {
             return Err(Failure::AmbiguousHeaders(kind));
         }
@@ -37,8 +45,10 @@ impl Head {
             at,
             peer,
             credentials: Shown::read(headers),
+            certificate,
             trace: TraceContext::read(headers, id),
             hops: hops.ok_or(Failure::AmbiguousHeaders("x-eliza-hops is not a number from 0 to 255"))?,
+            hop: Hop { version, host: headers.get(HOST).cloned(), ..Hop::default() },
         })
     }
 }
@@ -56,6 +66,11 @@ fn ambiguity(headers: &HeaderMap, version: Version) -> Option<&'static str> {
     }
     if repeated(&HOST) {
         return Some("Host is repeated");
+    }
+    // Whoever does not know another coding reads another body, or another end of it.
+    let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    if repeated(&TRANSFER_ENCODING) || !headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked) {
+        return Some("Transfer-Encoding is something else than chunked");
     }
     // HTTP/1.0 may lack it, HTTP/2 has `:authority`.
     (version == Version::HTTP_11 && !headers.contains_key(HOST)).then_some("Host is missing")

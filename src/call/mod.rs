@@ -2,10 +2,12 @@
 
 mod begins;
 mod code;
+mod direct;
 pub mod envelope;
 mod escapes;
 mod fields;
 mod head;
+mod traffic;
 mod wrapped;
 
 use serde::{Deserialize, Serialize};
@@ -13,11 +15,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::{HeaderValue, Version};
 
 use crate::clock::Timestamp;
-use crate::identity::{Action, CallId, Secret};
+use crate::identity::{Action, CallId, PeerCertificate, Secret};
 
+pub use direct::{Address, DIRECT, leads_out};
+pub use envelope::Brought;
 pub use fields::{CodeField, Fields, Path, Reading, Way};
+pub use traffic::Traffic;
 pub use wrapped::unwrapped;
 
 /// What is known of a call from its headers alone.
@@ -28,9 +34,39 @@ pub struct Head {
     pub at: Timestamp,
     pub peer: IpAddr,
     pub credentials: Shown,
+    /// What the connection has verified. Never from a header.
+    pub certificate: Option<Arc<PeerCertificate>>,
     pub trace: TraceContext,
     /// Gatekeepers this call has passed already.
     pub hops: u8,
+    pub hop: Hop,
+}
+
+/// How a call came over its last hop, which the next one is told.
+#[derive(Clone, Debug, Default)]
+pub struct Hop {
+    pub version: Version,
+    pub scheme: Scheme,
+    /// What it called us.
+    pub host: Option<HeaderValue>,
+    /// The trusted proxy that it came through: what that says of the hops before may be passed on.
+    pub proxy: Option<IpAddr>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    #[default]
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// The credentials a caller showed, not yet judged.
@@ -72,6 +108,46 @@ impl Envelope {
     /// The strings that stand where policy says that SQL stands.
     pub fn sql_fields(&self) -> impl Iterator<Item = &SqlText> {
         self.sql.iter().filter(|text| text.reading == Reading::Sql)
+    }
+}
+
+/// What a direct call says, as far as it is judged: the whole of it is for its target.
+#[derive(Clone, Debug, Default)]
+pub struct Contents {
+    /// Every string of body and query that may be SQL, decoded, with its place.
+    pub sql: Vec<SqlText>,
+    /// The actions that body and query name; a target takes either.
+    pub actions: Vec<Action>,
+}
+
+/// What the gates look at of a call, by the door it came through.
+#[derive(Clone, Debug)]
+pub enum Content {
+    Envelope(Arc<Envelope>),
+    Direct(Arc<Contents>),
+}
+
+impl Content {
+    /// In the order in which they stand there.
+    pub fn sql(&self) -> &[SqlText] {
+        match self {
+            Self::Envelope(envelope) => &envelope.sql,
+            Self::Direct(contents) => &contents.sql,
+        }
+    }
+
+    /// The strings that stand where policy says that SQL stands.
+    pub fn sql_fields(&self) -> impl Iterator<Item = &SqlText> {
+        self.sql().iter().filter(|text| text.reading == Reading::Sql)
+    }
+
+    /// Every action that is named.
+    pub fn actions(&self) -> impl Iterator<Item = &Action> {
+        let (of_envelope, of_direct) = match self {
+            Self::Envelope(envelope) => ([envelope.action.as_ref(), envelope.payload_action.as_ref()], &[][..]),
+            Self::Direct(contents) => ([None, None], contents.actions.as_slice()),
+        };
+        of_envelope.into_iter().flatten().chain(of_direct)
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn run(output: &Output, policies: Option<PathBuf>, command: Command) -
     let command = match command {
         Command::Tail(tail) => Asked::Tail(tail),
         Command::Show { id } => Asked::Show(id),
-        Command::Verify(options) => return verify::run(output, options).await,
+        Command::Verify(options) => return verify::run(output, policies, options).await,
     };
     let store = match ready_store(output).await {
         Ok(store) => store,

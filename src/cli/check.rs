@@ -9,6 +9,7 @@ use super::{Exit, setup};
 use crate::clock::Clock;
 use crate::settings::table::{Kind, VARIABLES};
 use crate::settings::{Environment, Problems, Settings};
+use crate::tls;
 
 pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
     let environment = Environment::process();
@@ -17,9 +18,16 @@ pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
         settings.as_ref().err().map(|problems| problems.0.iter().map(ToString::to_string).collect()).unwrap_or_default();
     let mut warnings = settings.as_ref().map(|settings| settings.warnings.clone()).unwrap_or_default();
 
+    let now = Clock::system().now();
+    if let Ok(settings) = &settings {
+        let (wrong, doubtful) = tls::check(&settings.tls, now);
+        problems.extend(wrong);
+        warnings.extend(doubtful);
+    }
+
     let (origin, compiled) = setup::local_policy(&environment, policies);
     match &compiled {
-        Ok(policy) => warnings.extend(policy.warnings_at(Clock::system().now())),
+        Ok(policy) => warnings.extend(policy.warnings_at(now)),
         Err(found) => problems.extend(found.as_slice().iter().map(ToString::to_string)),
     }
 
@@ -33,6 +41,8 @@ pub fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
                 (Kind::Plain, Some(value)) if variable.name == "DATABASE_URL" => {
                     crate::settings::DatabaseUrl::parse(&value).map_or_else(|_| "?".to_owned(), |url| url.to_string())
                 }
+                // The certificate or key itself, where its file's path belongs.
+                (Kind::Plain, Some(value)) if value.contains("-----BEGIN") => "?".to_owned(),
                 // Somebody's password, in a place where the policies refuse it.
                 (Kind::Plain, Some(value)) if variable.name == "SUPABASE_URL" && value.contains('@') => "?".to_owned(),
                 (Kind::Plain, Some(value)) => value,

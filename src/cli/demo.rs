@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use clap::Args;
 use serde_json::json;
 
 use super::output::Output;
 use super::{Exit, demo_targets, serve, setup};
-use crate::control::PolicySource;
 use crate::keys::generate;
-use crate::server::Listeners;
+use crate::server::{Beginning, Inherited, Listeners};
 use crate::settings::{Environment, Settings};
 
 #[derive(Debug, Args)]
@@ -61,10 +61,8 @@ async fn prepare(output: &Output, policies: Option<PathBuf>, options: Options) -
         return Err(Exit::Configuration);
     }
     let origin = setup::origin(policies, settings.policies.directory.as_deref());
-    let policies = {
-        let (environment, settings) = (Arc::clone(&environment), settings.clone());
-        PolicySource::new(origin.clone(), Arc::new(move || setup::policy(&origin, &environment, &settings)))
-    };
+    let secrets = Arc::new(ArcSwap::from_pointee(settings.secrets.clone()));
+    let policies = setup::policies(origin, &environment, &secrets);
     let policy = (policies.compile)().map_err(|problems| {
         output.problems(&problems);
         Exit::Configuration
@@ -103,5 +101,7 @@ Operators look at http://{ops}/health and http://{ops}/metrics. Stop with Ctrl-C
             "admin_token": admin_token.reveal(),
         }));
     };
-    Ok(serve::run_with(output, serve::Prepared { environment, settings, policy, policies, log }, greeting).await)
+    let (beginning, inherited) = (Beginning::Afresh, Inherited::none());
+    let prepared = serve::Prepared { environment, settings, secrets, policy, policies, log, beginning, inherited };
+    Ok(serve::run_with(output, prepared, greeting).await)
 }

@@ -22,7 +22,7 @@ const MOST: u64 = 1 << 30;
 #[derive(Debug, Args)]
 pub struct Options {
     /// Who would call.
-    #[arg(long, required_unless_present = "service_role")]
+    #[arg(long, required_unless_present_any = ["service_role", "certificate"])]
     source: Option<String>,
     /// Whom it would call.
     #[arg(long)]
@@ -33,12 +33,21 @@ pub struct Options {
     /// A file with the payload, or with the whole envelope if its `target` is the one given; `-` is standard input.
     #[arg(long, value_name = "FILE")]
     body: Option<String>,
+    /// It would call /functions/v1/TARGET itself, with this method and the payload for a body.
+    #[arg(long, value_name = "METHOD", conflicts_with_all = ["action", "operation"])]
+    method: Option<String>,
+    /// What would stand behind the target in that address: a path, a query, or both.
+    #[arg(long, value_name = "PATH?QUERY", requires = "method")]
+    rest: Option<String>,
     /// SQL beside the payload.
     #[arg(long, value_name = "SQL")]
     operation: Option<String>,
     /// The key it would show, by its id in `keys list`; else the environment's.
     #[arg(long, value_name = "ID")]
     key: Option<String>,
+    /// What its certificate would say, as policy names certificates; without --key, it would show no key beside it.
+    #[arg(long, value_name = "NAME")]
+    certificate: Option<String>,
     /// It would show the service role key.
     #[arg(long, conflicts_with = "key")]
     service_role: bool,
@@ -62,9 +71,15 @@ struct Question<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     operation: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rest: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     envelope: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     service_role: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,7 +94,7 @@ pub async fn run(output: &Output, options: Options) -> Exit {
             return Exit::Usage;
         }
     };
-    let is_envelope = body.as_deref().is_some_and(|body| names(body, &options.target));
+    let is_envelope = options.method.is_none() && body.as_deref().is_some_and(|body| names(body, &options.target));
     if is_envelope && (options.action.is_some() || options.operation.is_some()) {
         output.problem("the body is a whole envelope, which says itself what --action and --operation would");
         return Exit::Usage;
@@ -97,8 +112,11 @@ async fn ask(options: &Options, body: Option<&RawValue>, is_envelope: bool) -> R
         action: options.action.as_deref(),
         payload: body.filter(|_| !is_envelope),
         operation: options.operation.as_deref(),
+        method: options.method.as_deref(),
+        rest: options.rest.as_deref(),
         envelope: body.filter(|_| is_envelope),
         key: options.key.as_deref(),
+        certificate: options.certificate.as_deref(),
         service_role: options.service_role,
         network: options.network,
     };

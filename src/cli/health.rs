@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::{Args, Subcommand};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Exit;
-use super::ops::environment_url;
 use super::output::Output;
+use super::reach::{Link, Reach, Unclear};
 use crate::settings::Environment;
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,7 +17,7 @@ const MOST: usize = 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The gatekeeper's ops address, over plain http; else $GATEKEEPER_OPS_LISTEN.
+    /// The gatekeeper's ops address, http:// or https://; else $GATEKEEPER_OPS_LISTEN.
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
     #[command(subcommand)]
@@ -35,25 +31,23 @@ enum Command {
 }
 
 pub async fn run(output: &Output, options: Options) -> Exit {
-    let base = match options.url {
-        Some(url) => url,
-        None => match environment_url(&Environment::process()) {
-            Ok(url) => url,
-            Err(why) => {
-                output.problem(&why);
-                return Exit::Configuration;
-            }
-        },
-    };
-    let base = base.trim_end_matches('/').to_owned();
-    let uri = match format!("{base}/health").parse::<http::Uri>() {
-        Ok(uri) if uri.scheme_str() == Some("http") && uri.host().is_some() => uri,
-        _ => {
-            output.problem(&format!("'{base}' is not an address such as http://127.0.0.1:9090"));
+    let reach = match Reach::to(options.url.as_deref(), &Environment::process()) {
+        Ok(reach) => reach,
+        Err(Unclear::Given(why)) => {
+            output.problem(&why);
             return Exit::Usage;
         }
+        Err(Unclear::Environment(why)) => {
+            output.problem(&why);
+            return Exit::Configuration;
+        }
     };
-    let asked = timeout(PATIENCE, ask(uri)).await.unwrap_or_else(|_| Err("no answer in time".into()));
+    let base = reach.base.clone();
+    let Ok(uri) = format!("{base}/health").parse() else {
+        output.problem(&format!("'{base}' is not an address such as http://127.0.0.1:9090"));
+        return Exit::Usage;
+    };
+    let asked = timeout(PATIENCE, ask(reach.link(PATIENCE), uri)).await.unwrap_or_else(|_| Err("no answer in time".into()));
     match asked {
         Ok((healthy, body)) => {
             output.table(&["what", "value"], &rows(&body));
@@ -94,8 +88,7 @@ fn flatten(path: String, value: &Value, rows: &mut Vec<Vec<String>>) {
     }
 }
 
-async fn ask(uri: http::Uri) -> Result<(bool, Value), String> {
-    let client: Client<HttpConnector, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+async fn ask(client: Link, uri: http::Uri) -> Result<(bool, Value), String> {
     let answer = client.get(uri).await.map_err(|error| error.to_string())?;
     let healthy = answer.status().is_success();
     let body = Limited::new(answer.into_body(), MOST).collect().await.map_err(|error| error.to_string())?.to_bytes();

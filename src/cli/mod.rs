@@ -25,6 +25,7 @@ mod openapi;
 mod ops;
 mod output;
 mod policy;
+mod reach;
 mod retention;
 mod serve;
 mod setup;
@@ -36,6 +37,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::server::Inherited;
 use output::Output;
 
 /// How a command ended.
@@ -79,7 +81,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gatekeeper.
-    Serve,
+    Serve(serve::Options),
     /// Run with a throw-away key and built-in targets on loopback, for a first look.
     Demo(demo::Options),
     /// Validate environment and policies; print every problem at once.
@@ -148,6 +150,8 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Fine.into() };
         }
     };
+    // Before there are other threads.
+    let inherited = if matches!(arguments.command, Command::Serve(_)) { Inherited::take() } else { Inherited::none() };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -155,14 +159,14 @@ pub fn main() -> ExitCode {
             return Exit::NotSo.into();
         }
     };
-    runtime.block_on(run(arguments)).into()
+    runtime.block_on(run(arguments, inherited)).into()
 }
 
-async fn run(arguments: Arguments) -> Exit {
+async fn run(arguments: Arguments, inherited: Inherited) -> Exit {
     let output = Output::new(arguments.json);
     let policies = arguments.policies;
     match arguments.command {
-        Command::Serve => serve::run(&output, policies).await,
+        Command::Serve(options) => serve::run(&output, policies, &options, inherited).await,
         Command::Demo(options) => demo::run(&output, policies, options).await,
         Command::Check => check::run(&output, policies),
         Command::Inspect(options) => inspect::run(&output, policies, options),

@@ -1,22 +1,19 @@
 //! The client of a running gatekeeper: its admin API, as the commands use it.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use super::Exit;
 use super::output::{Output, member};
+use super::reach::{Link, Reach, Unclear};
 use super::setup::operator;
 use crate::settings::{Environment, Problems};
 
@@ -32,7 +29,7 @@ const TOKENS: [&str; 2] = ["GATEKEEPER_ADMIN_TOKEN", "ADMIN_TOKEN"];
 /// Which gatekeeper a command talks to.
 #[derive(Debug, Args)]
 pub struct At {
-    /// The gatekeeper's ops address, over plain http; else $GATEKEEPER_OPS_LISTEN.
+    /// The gatekeeper's ops address, http:// or https://; else $GATEKEEPER_OPS_LISTEN.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
@@ -41,17 +38,6 @@ impl At {
     pub fn is_given(&self) -> bool {
         self.url.is_some()
     }
-}
-
-/// Where the gatekeeper of this environment listens for operators; an address for all interfaces is asked on loopback.
-pub fn environment_url(environment: &Environment<'_>) -> Result<String, String> {
-    let listen = environment.variable("GATEKEEPER_OPS_LISTEN").unwrap_or_default();
-    let mut listen: SocketAddr =
-        listen.parse().map_err(|_| "GATEKEEPER_OPS_LISTEN must be an address and a port, such as 127.0.0.1:9090".to_owned())?;
-    if listen.ip().is_unspecified() {
-        listen.set_ip(if listen.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
-    }
-    Ok(format!("http://{listen}"))
 }
 
 /// Why a running gatekeeper did not do what it was asked for.
@@ -138,27 +124,18 @@ pub struct Ops {
     base: String,
     token: HeaderValue,
     actor: HeaderValue,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Link,
 }
 
 impl Ops {
     /// Nothing is sent yet.
     pub fn new(at: &At, environment: &Environment<'_>) -> Result<Self, OpsError> {
-        let base = match &at.url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => environment_url(environment).map_err(OpsError::Misconfigured)?,
-        };
-        if !base.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some()) {
-            return Err(OpsError::Misused(format!("'{base}' is not an address such as http://127.0.0.1:9090")));
-        }
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(PATIENCE));
-        Ok(Self {
-            base,
-            token: token(environment)?,
-            actor: actor(environment),
-            client: Client::builder(TokioExecutor::new()).build(connector),
-        })
+        let reach = Reach::to(at.url.as_deref(), environment).map_err(|unclear| match unclear {
+            Unclear::Given(why) => OpsError::Misused(why),
+            Unclear::Environment(why) => OpsError::Misconfigured(why),
+        })?;
+        let (token, actor) = (token(environment)?, actor(environment));
+        Ok(Self { base: reach.base.clone(), token, actor, client: reach.link(PATIENCE) })
     }
 
     pub fn base(&self) -> &str {
@@ -269,7 +246,8 @@ mod tests {
         assert_eq!(base(None, environment(&[TOKEN, ("GATEKEEPER_OPS_LISTEN", "0.0.0.0:9")])).unwrap(), "http://127.0.0.1:9");
         assert_eq!(base(None, environment(&[TOKEN, ("GATEKEEPER_OPS_LISTEN", "[::]:9")])).unwrap(), "http://[::1]:9");
         assert_eq!(base(Some("http://ops.internal:9/"), environment(&[TOKEN])).unwrap(), "http://ops.internal:9");
-        for wrong in ["ops.internal:9", "https://ops.internal", "http://", "not an address"] {
+        assert_eq!(base(Some("https://ops.internal:9"), environment(&[TOKEN])).unwrap(), "https://ops.internal:9");
+        for wrong in ["ops.internal:9", "ftp://ops.internal", "http://", "not an address"] {
             assert!(matches!(base(Some(wrong), environment(&[TOKEN])), Err(OpsError::Misused(_))), "{wrong}");
         }
         assert!(matches!(base(None, environment(&[TOKEN, ("GATEKEEPER_OPS_LISTEN", "ops")])), Err(OpsError::Misconfigured(_))));

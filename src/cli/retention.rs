@@ -92,7 +92,7 @@ async fn let_go(output: &Output, store: &dyn Store, keep: &Keep) -> Result<Exit,
     for retained in &done.tables {
         let state = match (&retained.trouble, retained.busy) {
             (Some(why), _) => why.clone(),
-            (None, true) => "somebody reads it: run again".into(),
+            (None, true) => "busy: run again".into(),
             (None, false) => "fine".into(),
         };
         let counts = [
@@ -107,7 +107,10 @@ async fn let_go(output: &Output, store: &dyn Store, keep: &Keep) -> Result<Exit,
     output.value(&described(&done));
     let troubles: Vec<_> = done.troubles().map(|(table, why)| format!("{table}: {why}")).collect();
     troubles.iter().for_each(|trouble| output.problem(trouble));
-    Ok(if troubles.is_empty() && !done.tables.iter().any(|retained| retained.busy) { Exit::Fine } else { Exit::NotSo })
+    if done.tables.iter().any(|retained| retained.busy) {
+        output.problem("somebody reads what should go, or another gatekeeper is at work on it: run again");
+    }
+    Ok(if done.is_done() { Exit::Fine } else { Exit::NotSo })
 }
 
 fn described(done: &Maintained) -> Value {
@@ -123,5 +126,5 @@ fn described(done: &Maintained) -> Value {
             })
         })
         .collect();
-    json!({ "ok": done.troubles().next().is_none(), "days_made": done.partitions_made, "tables": tables })
+    json!({ "ok": done.is_done(), "days_made": done.partitions_made, "tables": tables })
 }

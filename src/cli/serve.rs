@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -13,19 +15,30 @@ use super::{Exit, audit_key, setup};
 use crate::audit::Actor;
 use crate::clock::Clock;
 use crate::control::PolicySource;
-use crate::gatekeeper::{Gatekeeper, Parts};
+use crate::gatekeeper::{Gatekeeper, Parts, hashes};
+use crate::gates::rate_limit::Held;
 use crate::journal::Journal;
 use crate::policy::Policy;
-use crate::server::{Listeners, serve};
-use crate::settings::{Changeable, Environment, Settings};
+use crate::server::{Beginning, Inherited, Listeners, OpenError, Opened, Stop, Supervisor, open, serve};
+use crate::settings::{Changeable, Environment, Secrets, Settings};
 use crate::telemetry::logging::Log;
+use crate::tls::{Locks, Look};
 use crate::upkeep::Upkeep;
+use crate::upkeep::counts::take_over;
 use crate::upstream::Dial;
 
 /// How long the last records may wait for the database at the end.
 const LAST_RECORDS: Duration = Duration::from_secs(10);
 
-pub async fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Take the place of the gatekeeper that serves with the same $GATEKEEPER_STATE: it passes its listening sockets and what it has
+    /// counted, and ends. Without one, start as usual.
+    #[arg(long)]
+    take_over: bool,
+}
+
+pub async fn run(output: &Output, policies: Option<PathBuf>, options: &Options, inherited: Inherited) -> Exit {
     let environment = Arc::new(Environment::process());
     let settings = match Settings::read(&environment) {
         Ok(settings) => settings,
@@ -36,10 +49,8 @@ pub async fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
         }
     };
     let origin = setup::origin(policies, settings.policies.directory.as_deref());
-    let policies = {
-        let (environment, settings) = (Arc::clone(&environment), settings.clone());
-        PolicySource::new(origin.clone(), Arc::new(move || setup::policy(&origin, &environment, &settings)))
-    };
+    let secrets = Arc::new(ArcSwap::from_pointee(settings.secrets.clone()));
+    let policies = setup::policies(origin, &environment, &secrets);
     let policy = match (policies.compile)() {
         Ok(policy) => policy,
         Err(problems) => {
@@ -52,26 +63,39 @@ pub async fn run(output: &Output, policies: Option<PathBuf>) -> Exit {
         tracing::warn!("{warning}");
     }
     tracing::info!(policies = %policies.origin, fingerprint = %policy.fingerprint, sources = policy.sources.entries(), targets = policy.targets.by_name.len(), "policies are compiled");
-    run_with(output, Prepared { environment, settings, policy, policies, log }, |_| {}).await
+    let beginning = if options.take_over { Beginning::TakingOver } else { Beginning::Afresh };
+    let prepared = Prepared { environment, settings, secrets, policy, policies, log, beginning, inherited };
+    run_with(output, prepared, |_| {}).await
 }
 
 /// All that serving needs and that may be wrong.
 pub struct Prepared {
     pub environment: Arc<Environment<'static>>,
     pub settings: Settings,
+    /// Those in force, which the policies are compiled with.
+    pub secrets: Arc<ArcSwap<Secrets>>,
     pub policy: Policy,
     pub policies: PolicySource,
     pub log: Log,
+    pub beginning: Beginning,
+    pub inherited: Inherited,
 }
 
 /// Serves with what was prepared; `ready` hears the addresses once calls are taken.
 pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&Listeners)) -> Exit {
-    let Prepared { environment, settings, policy, policies, log } = prepared;
-    let listeners = match Listeners::bind(settings.listen, settings.ops_listen).await {
-        Ok(listeners) => listeners,
+    let Prepared { environment, settings, secrets, policy, policies, log, beginning, inherited } = prepared;
+    let Opened { listeners, predecessor, successors } = match open(&settings, beginning, inherited).await {
+        Ok(opened) => opened,
         Err(error) => {
             output.problem(&error.to_string());
-            return Exit::NotSo;
+            return if matches!(error, OpenError::Inherited(_)) { Exit::Configuration } else { Exit::NotSo };
+        }
+    };
+    let locks = match Locks::open(&settings.tls) {
+        Ok(locks) => locks,
+        Err(problems) => {
+            problems.iter().for_each(|problem| output.problem(problem));
+            return Exit::Configuration;
         }
     };
     // Heard from here on, so that a stop during a long migration is an orderly one, and an early SIGHUP no end.
@@ -101,7 +125,7 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
         Ok(store) => store,
         Err(error) => return setup::failed(output, &error),
     };
-    let parts = Parts { policy, policies, store, journal, clock: Clock::system(), dial: Dial::Network, log };
+    let parts = Parts { policy, policies, store, journal, clock: Clock::system(), dial: Dial::Network, locks, log };
     let (gatekeeper, queues) = Gatekeeper::build(&settings, parts);
     let upkeep = match Upkeep::start(&gatekeeper, queues, settings.database.migrate).await {
         Ok(upkeep) => upkeep,
@@ -110,16 +134,33 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
             return Exit::Configuration;
         }
     };
+    if let Some(predecessor) = predecessor
+        && let Err(error) = predecessor.take_over(async |held| take(&gatekeeper, &held).await).await
+    {
+        output.problem(&error.to_string());
+        upkeep.stop(&gatekeeper, LAST_RECORDS).await;
+        return Exit::NotSo;
+    }
     if let (Ok(data), Ok(ops)) = (listeners.data_address(), listeners.ops_address()) {
         tracing::info!(%data, %ops, database = %settings.database.url, "serving");
     }
     ready(&listeners);
-    let reloading = tokio::spawn(reread_on_hangup(Arc::clone(&gatekeeper), environment, hangups));
-    serve(Arc::clone(&gatekeeper), listeners, settings.bounds, stop).await;
+    let supervisor = Supervisor::of_this_process();
+    supervisor.hears_ready();
+    let reloading = tokio::spawn(reread_on_hangup(Arc::clone(&gatekeeper), environment, secrets, hangups));
+    serve(Arc::clone(&gatekeeper), listeners, successors, settings.bounds, stop).await;
+    supervisor.hears_stopping();
     reloading.abort();
     upkeep.stop(&gatekeeper, LAST_RECORDS).await;
     tracing::info!("stopped");
     Exit::Fine
+}
+
+/// What the process before this one has counted, and what operators have said to it since this one began to start.
+async fn take(gatekeeper: &Gatekeeper, held: &[Held]) {
+    take_over(gatekeeper, held);
+    gatekeeper.control.restore().await;
+    tracing::info!(counts = held.len(), "the counts of the process before this one are taken over");
 }
 
 fn hangups() -> Option<Signal> {
@@ -131,17 +172,29 @@ fn hangups() -> Option<Signal> {
 }
 
 /// At SIGHUP everything is read again that can change while calls go on. What is wrong with it is in the log, and what was in force stays.
-async fn reread_on_hangup(gatekeeper: Arc<Gatekeeper>, environment: Arc<Environment<'static>>, hangups: Option<Signal>) {
+async fn reread_on_hangup(
+    gatekeeper: Arc<Gatekeeper>,
+    environment: Arc<Environment<'static>>,
+    secrets: Arc<ArcSwap<Secrets>>,
+    hangups: Option<Signal>,
+) {
     let Some(mut hangup) = hangups else { return };
     let by = Actor::cause("SIGHUP");
     let mut known = Changeable::read(&environment).ok();
     while hangup.recv().await.is_some() {
+        let read = Changeable::read(&environment);
+        if let Ok(read) = &read {
+            // Before the policies, which are compiled with them.
+            take_secrets(&gatekeeper, &environment, &secrets, &read.secrets, &by).await;
+        }
         // Its outcome is in the log already.
         let _told = gatekeeper.control.reload(&by).await;
-        let read = match Changeable::read(&environment) {
+        gatekeeper.locks.look_apart(Look::Asked, gatekeeper.pipeline.clock.now(), &gatekeeper.metrics).await;
+        let read = match read {
             Ok(read) => read,
             Err(problems) => {
                 problems.0.iter().for_each(|problem| tracing::error!("{problem}"));
+                tracing::error!("the settings have problems: secrets, enforcement and log level stay as they are");
                 continue;
             }
         };
@@ -154,9 +207,23 @@ async fn reread_on_hangup(gatekeeper: Arc<Gatekeeper>, environment: Arc<Environm
     }
 }
 
-/// Turns true at SIGTERM or SIGINT. A second one ends the process at once.
-fn told_to_stop() -> watch::Receiver<bool> {
-    let (stop, stopping) = watch::channel(false);
+/// Those that are new in their files. Those that stand in the environment itself are as they were at the start.
+async fn take_secrets(gatekeeper: &Gatekeeper, environment: &Environment<'_>, in_force: &ArcSwap<Secrets>, read: &Secrets, by: &Actor) {
+    let changed = read.changed_from(&in_force.load());
+    if !changed.is_empty() {
+        in_force.store(Arc::new(read.clone()));
+        gatekeeper.control.change_secrets(hashes(read), &changed, by).await;
+        tracing::info!(changed = changed.join(" "), "secrets are read again and in force");
+    }
+    let fixed = Secrets::fixed(environment);
+    if !fixed.is_empty() {
+        tracing::info!(fixed = fixed.join(" "), "these are set directly: only a new process can have others");
+    }
+}
+
+/// Says so at SIGTERM, and at SIGINT, which comes from somebody who waits. A second one ends the process at once.
+fn told_to_stop() -> watch::Receiver<Stop> {
+    let (stop, stopping) = watch::channel(Stop::NotYet);
     let (term, int) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     tokio::spawn(async move {
         let (Ok(mut term), Ok(mut int)) = (term, int) else {
@@ -164,12 +231,12 @@ fn told_to_stop() -> watch::Receiver<bool> {
             std::future::pending::<()>().await;
             return;
         };
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        tracing::info!("stopping: no new connections, calls under way may end");
-        stop.send_replace(true);
+        let told = tokio::select! {
+            _ = term.recv() => Stop::Announced,
+            _ = int.recv() => Stop::Unannounced,
+        };
+        tracing::info!("stopping: readiness fails, calls under way may end");
+        stop.send_replace(told);
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}

@@ -4,13 +4,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::Exit;
 use super::output::Output;
+use crate::control::PolicySource;
 use crate::policy::Policy;
 use crate::policy::load::{CredentialInputs, Origin, load};
 use crate::policy::problems::Problems;
 use crate::seal::Sealer;
-use crate::settings::{DatabaseSettings, Environment, LogSettings, Settings};
+use crate::settings::{DatabaseSettings, Environment, LogSettings, Secrets};
 use crate::store::{self, OpenOptions, Store, StoreError};
 use crate::telemetry::logging::Log;
 
@@ -24,9 +27,15 @@ pub fn origin(argument: Option<PathBuf>, settings: Option<&Path>) -> Origin {
     }
 }
 
-/// Policies, compiled for these settings.
-pub fn policy(origin: &Origin, environment: &Environment<'_>, settings: &Settings) -> Result<Policy, Vec<String>> {
-    let credentials = CredentialInputs { service_role: settings.service_role_key.clone() };
+/// The policies of `serve`, to be compiled with whatever secrets are in force by then.
+pub fn policies(origin: Origin, environment: &Arc<Environment<'static>>, secrets: &Arc<ArcSwap<Secrets>>) -> PolicySource {
+    let (environment, secrets, from) = (Arc::clone(environment), Arc::clone(secrets), origin.clone());
+    PolicySource::new(origin, Arc::new(move || policy(&from, &environment, &secrets.load())))
+}
+
+/// Policies, compiled with these secrets.
+pub fn policy(origin: &Origin, environment: &Environment<'_>, secrets: &Secrets) -> Result<Policy, Vec<String>> {
+    let credentials = CredentialInputs { service_role: secrets.service_role_key.clone() };
     load(origin, &|name| environment.variable(name), &credentials)
         .map_err(|problems| problems.as_slice().iter().map(ToString::to_string).collect())
 }

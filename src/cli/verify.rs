@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -9,15 +10,19 @@ use uuid::Uuid;
 
 use super::Exit;
 use super::output::Output;
-use super::setup::{failed, ready_store};
+use super::setup::{failed, local_policy, ready_store};
+use crate::clock::Clock;
+use crate::retention::{Age, TableKeep};
 use crate::seal::kept::{Heads, Published, read_heads, read_key, state_keys};
 use crate::seal::walk::Finding;
 use crate::seal::{AuditKeys, Head};
 use crate::settings::{AuditSettings, Environment};
-use crate::store::verify::{Verified, verify};
+use crate::store::verify::{Entries, Verified, verify};
 
 /// Told one by one; what is beyond is counted.
 const MOST_TOLD: usize = 1000;
+/// A gatekeeper looks at all entries once an hour, and at new ones all the time.
+const SEALED_WITHIN: Duration = Duration::from_secs(2 * 3600);
 
 #[derive(Debug, Args)]
 pub struct Options {
@@ -37,7 +42,16 @@ struct Known {
     warnings: Vec<String>,
 }
 
-pub async fn run(output: &Output, options: Options) -> Exit {
+/// What policy lets go of by age is no finding. Policies that cannot be read let go of nothing.
+fn entries(policies: Option<PathBuf>) -> Entries {
+    let ages = |table: &TableKeep| table.table == "security_audit" && matches!(table.span.here, Age::Days(_));
+    match local_policy(&Environment::process(), policies).1 {
+        Ok(policy) if policy.retention.tables.iter().any(ages) => Entries::MayGo,
+        Ok(_) | Err(_) => Entries::Stay,
+    }
+}
+
+pub async fn run(output: &Output, policies: Option<PathBuf>, options: Options) -> Exit {
     let settings = match AuditSettings::read(&Environment::process()) {
         Ok(settings) => settings,
         Err(problems) => {
@@ -62,7 +76,7 @@ pub async fn run(output: &Output, options: Options) -> Exit {
         Err(exit) => return exit,
     };
     let mut told = Vec::new();
-    let verified = verify(store.as_ref(), &known.keys, &known.heads, &mut |finding| {
+    let verified = verify(store.as_ref(), &known.keys, &known.heads, entries(policies), &mut |finding| {
         if told.len() < MOST_TOLD {
             output.say(&finding.to_string());
             told.push(describe(&finding));
@@ -115,20 +129,28 @@ impl Known {
 }
 
 fn report(output: &Output, known: &Known, verified: &Verified, told: Vec<Value>) -> Exit {
-    let Verified { chains, rows, breaks, heads, compared, calls_gone, entries_gone, unsealed } = *verified;
+    let Verified { chains, rows, breaks, heads, compared, calls_gone, entries_gone, unsealed, unsealed_since } = *verified;
+    let since = unsealed_since.map(|since| since.to_string());
     output.value(&json!({
         "holds": breaks == 0, "breaks": breaks, "chains": chains, "rows": rows, "heads": heads, "compared": compared,
-        "calls_gone": calls_gone, "entries_gone": entries_gone, "unsealed": unsealed, "findings": told, "warnings": known.warnings,
+        "calls_gone": calls_gone, "entries_gone": entries_gone, "unsealed": unsealed, "unsealed_since": since,
+        "findings": told, "warnings": known.warnings,
     }));
     output.say(&format!("{rows} rows in {chains} chains; {heads} published heads looked for; {compared} rows of the logs compared"));
     if calls_gone > 0 {
-        output.say(&format!("{calls_gone} sealed calls are in the audit log alone: eliza_activity_log has let go of them"));
+        output.say(&format!("{calls_gone} sealed calls are in the audit log alone: the logs have let go of them"));
     }
     if entries_gone > 0 {
-        output.say(&format!("{entries_gone} sealed entries are in the audit log alone: they are not in security_audit any more"));
+        output.say(&format!("{entries_gone} sealed entries are in the audit log alone: security_audit has let go of them, as policy says"));
     }
     if unsealed > 0 {
         output.say(&format!("{unsealed} entries of security_audit are not sealed yet: a running gatekeeper does that within seconds"));
+    }
+    if unsealed_since.is_some_and(|since| Clock::system().now().since(since) > SEALED_WITHIN) {
+        let since = since.unwrap_or_default();
+        output.problem(&format!(
+            "warning: entries have waited for their seal since {since}: does a gatekeeper run, and what does its log say?"
+        ));
     }
     if breaks == 0 {
         output.say("the audit log holds");

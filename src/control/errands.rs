@@ -82,9 +82,14 @@ impl Control {
                     self.errands.news.notified().await;
                 }
                 Err(StoreError::Away(why)) => {
-                    tracing::debug!(why, "changes wait for the database");
                     sleep(pause).await;
-                    pause = (pause * 2).min(LAST_RETRY);
+                    let longer = (pause * 2).min(LAST_RETRY);
+                    // Once, for it may be something that somebody must see to.
+                    match longer > pause && longer == LAST_RETRY {
+                        true => tracing::warn!(why, "changes wait for the database, and are tried again"),
+                        false => tracing::debug!(why, "changes wait for the database"),
+                    }
+                    pause = longer;
                 }
                 Err(StoreError::Refused(why)) => {
                     tracing::error!(why, "the database refuses to hear of a change; trying again in a minute, or with the next");

@@ -1,12 +1,13 @@
-//! The key ring follows the keys of the database.
+//! The key ring follows the keys of the database, and those of the environment when its files are read again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Control;
+use super::{Control, lock};
+use crate::audit::{Actor, AuditAction, AuditEntry};
 use crate::clock::Timestamp;
 use crate::identity::{KeyHash, KeyId, NamePattern};
-use crate::keys::{Key, KeyRing, Scope};
+use crate::keys::{CURRENT, EnvironmentHashes, Key, KeyRing, PREVIOUS, Scope};
 use crate::store::{StoreError, StoredKey};
 
 impl Control {
@@ -33,8 +34,30 @@ impl Control {
             }
             read.map(Arc::new)
         });
-        let ring = Arc::new(KeyRing::new(environment_keys(&self.keys).chain(stored)));
+        let ring = Arc::new(KeyRing::new(environment_keys(&lock(&self.keys)).chain(stored)));
         self.pipeline.live.change(|snapshot| snapshot.keys = ring);
+    }
+
+    /// The environment's secrets were read again, and these are new in them.
+    pub async fn change_secrets(&self, secrets: EnvironmentHashes, changed: &[&str], by: &Actor) {
+        let turn = self.turns.keys.lock().await;
+        self.use_secrets(secrets);
+        drop(turn);
+        let entry = AuditEntry::new(self.now(), by, AuditAction::SecretsChanged, &changed.join(" "));
+        self.note(entry);
+    }
+
+    /// What opens the gatekeeper, all at once. The stored keys stay as they are.
+    pub(super) fn use_secrets(&self, secrets: EnvironmentHashes) {
+        let EnvironmentHashes { keys, service_role, admin_token } = secrets;
+        let ours: Vec<Arc<Key>> = environment_keys(&keys).collect();
+        *lock(&self.keys) = keys;
+        self.pipeline.live.change(|snapshot| {
+            let is_stored = |key: &&Arc<Key>| ![CURRENT, PREVIOUS].contains(&key.id.as_str());
+            let stored: Vec<Arc<Key>> = snapshot.keys.iter().filter(is_stored).cloned().collect();
+            snapshot.keys = Arc::new(KeyRing::new(ours.into_iter().chain(stored)));
+            (snapshot.service_role, snapshot.admin_token) = (service_role, admin_token);
+        });
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use crate::audit::{Actor, AuditAction, AuditEntry};
 use crate::clock::Timestamp;
 use crate::identity::{KeyHash, KeyId};
+use crate::keys::EnvironmentHashes;
 use crate::pipeline::Pipeline;
 use crate::store::control::limits_cleared;
 use crate::store::{Store, StoreError};
@@ -69,8 +70,7 @@ pub struct Beginning {
     pub log: Log,
     /// Where what operators say is kept for a restart without the database.
     pub state: PathBuf,
-    /// The keys of the environment: on the ring whatever the store says.
-    pub keys: Vec<(KeyId, KeyHash)>,
+    pub secrets: EnvironmentHashes,
 }
 
 pub struct Control {
@@ -83,7 +83,8 @@ pub struct Control {
     enforcement: Arc<enforcement::Told>,
     flags: Mutex<Vec<crate::switches::Flag>>,
     blocks: Mutex<Vec<crate::store::control::StoredBlock>>,
-    keys: Vec<(KeyId, KeyHash)>,
+    /// The keys of the environment.
+    keys: Mutex<Vec<(KeyId, KeyHash)>>,
     outbox: Arc<outbox::Outbox>,
     errands: errands::Errands,
     due: afresh::Due,
@@ -102,7 +103,7 @@ struct Turns {
 
 impl Control {
     pub fn new(pipeline: Arc<Pipeline>, store: Arc<dyn Store>, metrics: Arc<Metrics>, beginning: Beginning) -> Self {
-        let Beginning { policies, log, state, keys } = beginning;
+        let Beginning { policies, log, state, secrets } = beginning;
         let policies = policies::Policies::new(policies, &pipeline.live.current().policy, pipeline.clock.now());
         let control = Self {
             outbox: Arc::new(outbox::Outbox::new(Arc::clone(&metrics))),
@@ -115,13 +116,13 @@ impl Control {
             enforcement: Arc::default(),
             flags: Mutex::default(),
             blocks: Mutex::default(),
-            keys,
+            keys: Mutex::default(),
             errands: errands::Errands::default(),
             due: afresh::Due::default(),
             turns: Turns::default(),
             hurry: Notify::new(),
         };
-        control.use_keys(Vec::new());
+        control.use_secrets(secrets);
         control.change_blocks(|_| {});
         control.show_enforcement();
         control

@@ -28,14 +28,14 @@ pub type Compile = Arc<dyn Fn() -> Result<Policy, Vec<String>> + Send + Sync>;
 pub struct PolicySource {
     pub origin: Origin,
     pub compile: Compile,
-    /// What the files looked like before the policy in force was compiled.
+    /// What the policy files looked like before the policy in force was compiled.
     pub seen: Stamp,
 }
 
 impl PolicySource {
     /// To be made before the first policy is compiled, so that no change after that goes unseen.
     pub fn new(origin: Origin, compile: Compile) -> Self {
-        Self { seen: stamp(&origin), origin, compile }
+        Self { seen: stamp(&origin, &[]), origin, compile }
     }
 }
 
@@ -112,7 +112,8 @@ impl Control {
         self.read_policies(by, Asked::BySomebody).await
     }
 
-    /// Runs for ever: policies whose files have changed are in force within a second.
+    /// Runs for ever: policies whose files have changed are in force within a second, and so are the certificates that they name. A
+    /// policy that names others than the one before is read twice, so that no change to them goes unseen.
     pub async fn watch_policies(&self) {
         let source = &self.policies.source;
         if source.origin == Origin::Shipped {
@@ -123,8 +124,8 @@ impl Control {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            let origin = source.origin.clone();
-            let Ok(seen) = spawn_blocking(move || stamp(&origin)).await else { continue };
+            let (origin, beside) = (source.origin.clone(), self.pipeline.live.current().policy.targets.certificate_files());
+            let Ok(seen) = spawn_blocking(move || stamp(&origin, &beside)).await else { continue };
             if lookout.is_news(seen) {
                 // Its outcome is told to everybody already.
                 let _told = self.read_policies(&Actor::cause("a changed file"), Asked::ByTheFiles).await;
@@ -214,10 +215,10 @@ mod tests {
         let directory = tempfile::TempDir::new().unwrap();
         let file = |name: &str| directory.path().join(name);
         let origin = Origin::Directory(directory.path().to_owned());
-        let mut stamps = vec![stamp(&origin)];
+        let mut stamps = vec![stamp(&origin, &[])];
         let mut change = |what: &dyn Fn()| {
             what();
-            let seen = stamp(&origin);
+            let seen = stamp(&origin, &[]);
             assert!(!stamps.contains(&seen), "{seen:?}");
             stamps.push(seen);
         };

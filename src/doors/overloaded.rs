@@ -11,7 +11,7 @@ use axum::response::Response;
 use http::Method;
 use http::header::EXPECT;
 
-use super::envelope::refuse;
+use super::answer::refuse;
 use super::{Arrival, whole};
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::strangers::Fold;
@@ -19,7 +19,7 @@ use crate::identity::Network;
 use crate::intake::let_run_out;
 use crate::record::{Notes, Trail};
 use crate::reply;
-use crate::telemetry::metrics::OutcomeLabel;
+use crate::telemetry::metrics::{DoorLabel, OutcomeLabel};
 use crate::verdict::{Failure, Refusal};
 
 /// Whether it would become a call. Probes, preflights and addresses where nothing is cost less than a refusal.
@@ -47,13 +47,14 @@ pub async fn overloaded(gatekeeper: &Arc<Gatekeeper>, arrival: Arrival, request:
     let refusal = Failure::Overloaded.into();
     let pipeline = &gatekeeper.pipeline;
     let fold = gatekeeper.shed.note(Network::of(arrival.peer), arrival.at, &pipeline.live.current().policy.limits);
+    let door = door(parts.uri.path()).unwrap_or_default();
     match fold {
         Fold::Counted => {
+            gatekeeper.metrics.calls_by_door.get_or_create(&DoorLabel { door }).inc();
             gatekeeper.metrics.calls.get_or_create(&OutcomeLabel { outcome: Refusal::code(&refusal) }).inc();
             whole(reply::refusal(&refusal, arrival.id))
         }
         Fold::Record => {
-            let door = door(parts.uri.path()).unwrap_or_default();
             let trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, door), pipeline.recorder.clone());
             refuse(refusal, trail, arrival, &parts.method).await
         }

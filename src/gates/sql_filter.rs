@@ -1,7 +1,7 @@
 //! The gate that stops dangerous SQL, whoever sends it and whatever target it is for, but for the exceptions that policy states.
 //! What a text does is judged elsewhere; here is what policy makes of that for one call.
 
-use crate::call::{CUT, Envelope, Reading, SqlText, legible, unwrapped};
+use crate::call::{CUT, Reading, SqlText, legible, unwrapped};
 use crate::clock::Timestamp;
 use crate::identity::{Caller, Place, TargetName};
 use crate::policy::{Mode, Shown, SqlException, SqlPattern, SqlPolicy};
@@ -46,11 +46,11 @@ impl SqlJudged {
 
 /// Denies with the first finding of an enforcing rule that no exception covers. No caller is exempt by being who it is: a stolen service
 /// key must not drop tables either.
-pub fn sql_filter(caller: &Caller, target: &TargetName, envelope: &Envelope, policy: &SqlPolicy, at: Timestamp) -> Verdict<SqlJudged> {
+pub fn sql_filter(caller: &Caller, target: &TargetName, texts: &[SqlText], policy: &SqlPolicy, at: Timestamp) -> Verdict<SqlJudged> {
     let mut judged = SqlJudged::default();
     let mut denial = None;
     let weighing = Weighing { caller, target, policy, at };
-    for text in &envelope.sql {
+    for text in texts {
         let judgement = judge(text, policy.backslashes);
         judged.holds.push(Holds::of(&judgement));
         for weighed in weighing.weigh(text, &judgement) {

@@ -75,14 +75,14 @@ impl Encodings {
 
     /// The body itself, with its own share of the memory. No step on the way may be larger than the body may be.
     pub fn take_off(&self, body: Bytes, max_bytes: usize, memory: &Arc<Semaphore>) -> Result<Taken, Failure> {
-        let mut taken = Taken { bytes: body, memory: None };
+        let mut taken = Taken { bytes: body, trailers: None, memory: None };
         for encoding in self.0.iter().rev() {
             let mut unfolded = Unfolded { bytes: Vec::new(), max_bytes, budget: Budget::of(memory) };
             let rest = unfolded.all_of(*encoding, &taken.bytes)?;
             if !rest.is_empty() {
                 return Err(Failure::BadEncoding { encoding: encoding.as_str(), what: "more follows its end" });
             }
-            taken = Taken { bytes: unfolded.bytes.into(), memory: unfolded.budget.held };
+            taken = Taken { bytes: unfolded.bytes.into(), trailers: None, memory: unfolded.budget.held };
         }
         Ok(taken)
     }

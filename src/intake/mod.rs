@@ -25,6 +25,8 @@ pub const MEMORY_UNIT: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Taken {
     pub bytes: Bytes,
+    /// What came behind it.
+    pub trailers: Option<HeaderMap>,
     pub memory: Option<OwnedSemaphorePermit>,
 }
 
@@ -85,8 +87,15 @@ async fn collect<B: Body>(body: B, max_bytes: usize, memory: &Arc<Semaphore>) ->
     let mut budget = Budget::of(memory);
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
+    let mut trailers = None;
     while let Some(frame) = body.frame().await {
-        let Ok(mut data) = frame.map_err(|_| Failure::BodyBroken)?.into_data() else { continue };
+        let mut data = match frame.map_err(|_| Failure::BodyBroken)?.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                trailers = frame.into_trailers().ok();
+                continue;
+            }
+        };
         let size = first.len() + rest.len() + data.remaining();
         if size > max_bytes {
             return Err(Failure::BodyTooLarge { limit: max_bytes });
@@ -104,7 +113,7 @@ async fn collect<B: Body>(body: B, max_bytes: usize, memory: &Arc<Semaphore>) ->
         rest.extend_from_slice(&data.copy_to_bytes(data.remaining()));
     }
     let bytes = if rest.is_empty() { first } else { rest.freeze() };
-    Ok(Taken { bytes, memory: budget.held })
+    Ok(Taken { bytes, trailers, memory: budget.held })
 }
 
 /// What of a refused call's body is still on its way is let in and thrown away, up to a bound: closing the connection on it could cost

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::format::{SegmentId, take};
 
-/// Both slots, with room between them.
-pub(super) const SLOTS: usize = 128;
-const SLOT: usize = 64;
+/// All of the file: two halves, each a few numbers and their check.
+pub(super) const FILE: usize = 128;
+const HALF: usize = 64;
 
 /// A place in an instance's journal: everything before it is in the database, or written down as lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,8 +27,9 @@ impl Default for Cursor {
     }
 }
 
+/// What the file says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Slots {
+pub(super) struct Noted {
     pub cursor: Option<Cursor>,
     /// What is known of numbers behind the cursor, should their entries not be found.
     pub given: Given,
@@ -43,26 +44,26 @@ pub(super) struct Given {
     pub shed: u64,
 }
 
-impl Slots {
+impl Noted {
     pub fn encode(self, instance: Uuid) -> Vec<u8> {
         let Cursor { segment, offset, number } = self.cursor.unwrap_or_default();
-        let mut bytes = Vec::with_capacity(SLOTS);
+        let mut bytes = Vec::with_capacity(FILE);
         for value in [segment.0, offset, number] {
             bytes.extend_from_slice(&value.to_le_bytes());
         }
         bytes.extend_from_slice(&check(instance, &bytes).to_le_bytes());
-        bytes.resize(SLOT, 0);
+        bytes.resize(HALF, 0);
         for value in [self.given.taken, self.given.shed] {
             bytes.extend_from_slice(&value.to_le_bytes());
         }
-        let given = bytes.get(SLOT..).unwrap_or_default();
+        let given = bytes.get(HALF..).unwrap_or_default();
         bytes.extend_from_slice(&check(instance, given).to_le_bytes());
-        bytes.resize(SLOTS, 0);
+        bytes.resize(FILE, 0);
         bytes
     }
 
     pub fn decode(bytes: &[u8], instance: Uuid) -> Self {
-        let (first, second) = bytes.split_at_checked(SLOT).unwrap_or((bytes, &[]));
+        let (first, second) = bytes.split_at_checked(HALF).unwrap_or((bytes, &[]));
         Self { cursor: cursor(first, instance), given: given(second, instance).unwrap_or_default() }
     }
 }
@@ -102,19 +103,19 @@ mod tests {
     #[test]
     fn it_comes_back_and_what_is_damaged_is_as_good_as_none() {
         let instance = Uuid::from_u128(7);
-        let slots =
-            Slots { cursor: Some(Cursor { segment: SegmentId(3), offset: 4711, number: 99 }), given: Given { taken: 120, shed: 118 } };
-        let mut bytes = slots.encode(instance);
-        assert_eq!(bytes.len(), SLOTS);
-        assert_eq!(Slots::decode(&bytes, instance), slots);
-        assert_eq!(Slots::decode(&bytes, Uuid::from_u128(8)), Slots::default());
+        let noted =
+            Noted { cursor: Some(Cursor { segment: SegmentId(3), offset: 4711, number: 99 }), given: Given { taken: 120, shed: 118 } };
+        let mut bytes = noted.encode(instance);
+        assert_eq!(bytes.len(), FILE);
+        assert_eq!(Noted::decode(&bytes, instance), noted);
+        assert_eq!(Noted::decode(&bytes, Uuid::from_u128(8)), Noted::default());
         for cut in 0..28 {
-            assert_eq!(Slots::decode(&bytes[..cut], instance), Slots::default());
+            assert_eq!(Noted::decode(&bytes[..cut], instance), Noted::default());
         }
         bytes[9] ^= 1;
-        assert_eq!(Slots::decode(&bytes, instance), Slots { cursor: None, ..slots });
+        assert_eq!(Noted::decode(&bytes, instance), Noted { cursor: None, ..noted });
         bytes[9] ^= 1;
         bytes[64] ^= 1;
-        assert_eq!(Slots::decode(&bytes, instance), Slots { given: Given::default(), ..slots });
+        assert_eq!(Noted::decode(&bytes, instance), Noted { given: Given::default(), ..noted });
     }
 }

@@ -5,19 +5,20 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::cursor::{Cursor, Given, SLOTS, Slots};
-use super::format::{HeaderFault, SegmentId};
+use super::cursor::{Cursor, Given, Noted};
+use super::format::SegmentId;
 use super::room::Room;
-use super::{files, locked, scan};
+use super::{files, locked};
+use crate::clock::Timestamp;
 
 /// It is locked by the process whose journal this is, and says how far it has been read.
-const CURSOR_FILE: &str = "cursor";
+pub(super) const CURSOR_FILE: &str = "cursor";
 /// Where segments go in which something was lost.
 const DAMAGED: &str = "damaged";
 
@@ -64,6 +65,8 @@ pub(super) struct Home {
     pub shed: AtomicU64,
     /// The highest number that is accounted for.
     pub written: AtomicU64,
+    /// Of a process that ended: when the first entry that waits was appended, or a little earlier, in microseconds.
+    oldest: AtomicI64,
     /// There is something new to read.
     pub changed: Notify,
     tidied: Mutex<Tidied>,
@@ -76,30 +79,18 @@ struct Tidied {
     removed: bool,
 }
 
-struct Place<'a> {
-    instance: Uuid,
-    path: PathBuf,
-    cursor_file: File,
-    room: &'a Arc<Room>,
+pub(super) struct Place<'a> {
+    pub instance: Uuid,
+    pub path: PathBuf,
+    /// Locked.
+    pub cursor_file: File,
+    pub room: &'a Arc<Room>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Whose {
+pub(super) enum Whose {
     Ours,
     Orphan,
-}
-
-/// What was found in a directory that is nobody's.
-#[derive(Debug)]
-pub(super) enum Found {
-    Orphan(Arc<Home>),
-    /// Its process ended while it was being made.
-    Unfinished(Arc<Home>),
-    /// Its process lives.
-    Lives,
-    /// Written by a later program.
-    Newer(u32),
-    Gone,
 }
 
 impl Home {
@@ -115,61 +106,17 @@ impl Home {
         if !files::lock(&cursor_file, &path.join(CURSOR_FILE))? {
             return Ok(None);
         }
-        let home = Self::new(Place { instance, path, cursor_file, room }, Slots::default(), VecDeque::new(), Whose::Ours);
+        let home = Self::new(Place { instance, path, cursor_file, room }, Noted::default(), VecDeque::new(), Whose::Ours);
         // All the room it will ever need is taken now.
-        home.cursor_file.write_all_at(&Slots::default().encode(instance), 0)?;
+        home.cursor_file.write_all_at(&Noted::default().encode(instance), 0)?;
         home.cursor_file.sync_all()?;
         files::sync_directory(journals)?;
         Ok(Some(home))
     }
 
-    /// Takes over the directory of a dead instance.
-    pub fn take(journals: &Path, instance: Uuid, room: &Arc<Room>) -> io::Result<Found> {
-        let path = journals.join(instance.to_string());
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path.join(CURSOR_FILE));
-        let cursor_file = match opened {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Gone),
-            opened => opened?,
-        };
-        if !files::lock(&cursor_file, &path.join(CURSOR_FILE))? {
-            return Ok(Found::Lives);
-        }
-        let mut segments = VecDeque::new();
-        let mut begin = None;
-        // Without a cursor it begins with the first segment that is left, and what came before is nobody's to judge.
-        let mut is_headless = true;
-        for id in files::segments(&path)? {
-            let file = File::open(path.join(id.file_name()))?;
-            let end = file.metadata()?.len();
-            // Made ahead and never used.
-            if end == 0 {
-                continue;
-            }
-            is_headless &= id > SegmentId::FIRST;
-            match scan::first_number(&file, instance, id, end)? {
-                Err(HeaderFault::Newer(version)) => return Ok(Found::Newer(version)),
-                Ok(first) if begin.is_none() && is_headless => {
-                    begin = Some(Cursor { segment: id, offset: 0, number: first.saturating_sub(1) });
-                }
-                Ok(_) | Err(HeaderFault::Damaged) => {}
-            }
-            segments.push_back(Arc::new(Segment::new(id, end)));
-        }
-        let mut bytes = [0; SLOTS];
-        let read = scan::Medium::read(&cursor_file, 0, &mut bytes)?;
-        let mut slots = Slots::decode(bytes.get(..read).unwrap_or_default(), instance);
-        let is_unfinished = slots.cursor.is_none() && segments.is_empty();
-        if slots.cursor.is_none() && !is_unfinished {
-            tracing::warn!("{} cannot be read: the journal is read from its start", path.join(CURSOR_FILE).display());
-            slots.cursor = begin;
-        }
-        let home = Arc::new(Self::new(Place { instance, path, cursor_file, room }, slots, segments, Whose::Orphan));
-        Ok(if is_unfinished { Found::Unfinished(home) } else { Found::Orphan(home) })
-    }
-
-    fn new(place: Place<'_>, slots: Slots, segments: VecDeque<Arc<Segment>>, whose: Whose) -> Self {
+    pub fn new(place: Place<'_>, noted: Noted, segments: VecDeque<Arc<Segment>>, whose: Whose) -> Self {
         let Place { instance, path, cursor_file, room } = place;
-        let cursor = slots.cursor.unwrap_or_default();
+        let cursor = noted.cursor.unwrap_or_default();
         room.take(segments.iter().map(|segment| segment.end.load(Ordering::Acquire)).sum());
         Self {
             instance,
@@ -179,11 +126,12 @@ impl Home {
             room: Arc::clone(room),
             segments: Mutex::new(segments),
             live: AtomicBool::new(whose == Whose::Ours),
-            taken: AtomicU64::new(slots.given.taken.max(cursor.number)),
-            shed: AtomicU64::new(slots.given.shed),
+            taken: AtomicU64::new(noted.given.taken.max(cursor.number)),
+            shed: AtomicU64::new(noted.given.shed),
             written: AtomicU64::new(cursor.number),
+            oldest: AtomicI64::new(0),
             changed: Notify::new(),
-            tidied: Mutex::new(Tidied { cursor, given: slots.given, removed: false }),
+            tidied: Mutex::new(Tidied { cursor, given: noted.given, removed: false }),
         }
     }
 
@@ -220,6 +168,21 @@ impl Home {
         locked(&self.tidied).cursor
     }
 
+    /// How many numbers are not written to the database yet.
+    pub fn waiting(&self) -> u64 {
+        // In this order: what is written was given away before.
+        let written = self.written.load(Ordering::Acquire);
+        self.taken.load(Ordering::Acquire).saturating_sub(written)
+    }
+
+    pub fn oldest(&self) -> Timestamp {
+        Timestamp::from_micros(self.oldest.load(Ordering::Acquire))
+    }
+
+    pub fn set_oldest(&self, at: Timestamp) {
+        self.oldest.store(at.as_micros(), Ordering::Release);
+    }
+
     pub fn bytes(&self) -> u64 {
         locked(&self.segments).iter().map(|segment| segment.end.load(Ordering::Acquire)).sum()
     }
@@ -234,6 +197,14 @@ impl Home {
         let complete = !is_last || !self.is_live();
         let end = segment.end.load(Ordering::Acquire);
         Some(Extent { segment, end, complete })
+    }
+
+    /// The segments from a place on, each with where its part of that begins.
+    pub fn unread(&self, from: Cursor) -> Vec<(Arc<Segment>, Cursor)> {
+        let segments = locked(&self.segments);
+        let unread = segments.iter().filter(|segment| segment.id >= from.segment);
+        let start = |segment: &Segment| if segment.id == from.segment { from.offset } else { 0 };
+        unread.map(|segment| (Arc::clone(segment), Cursor { segment: segment.id, offset: start(segment), ..from })).collect()
     }
 
     /// Is there anything a reader at this place has not seen?
@@ -256,8 +227,8 @@ impl Home {
         let given = Given { taken: self.taken.load(Ordering::Acquire), shed: self.shed.load(Ordering::Acquire) };
         let cursor = cursor.max(tidied.cursor);
         if cursor > tidied.cursor || given != tidied.given {
-            let slots = Slots { cursor: Some(cursor), given };
-            if let Err(error) = self.cursor_file.write_all_at(&slots.encode(self.instance), 0) {
+            let noted = Noted { cursor: Some(cursor), given };
+            if let Err(error) = self.cursor_file.write_all_at(&noted.encode(self.instance), 0) {
                 // One that is behind what is freed would name losses that are none. Without any it is read again from the start.
                 self.cursor_file.set_len(0)?;
                 tracing::warn!(%error, "{} cannot be written", self.path.join(CURSOR_FILE).display());

@@ -1,7 +1,6 @@
-//! Work behind the calls: makes segments ahead, keeps how far each journal is written to the database, frees what is, and adopts the journals
-//! of processes that ended.
+//! Work behind the calls: makes segments ahead, keeps how far each journal is written to the database, and frees what is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -12,9 +11,9 @@ use uuid::Uuid;
 
 use super::cursor::Cursor;
 use super::helper::Helper;
-use super::home::{Found, Home};
+use super::home::Home;
 use super::standing::Part;
-use super::{JournalError, ORPHANS, Reader, Shared, files, locked};
+use super::{Shared, locked};
 
 /// Until what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -26,8 +25,6 @@ pub(super) struct Keeper {
     written: Mutex<BTreeMap<Uuid, (Arc<Home>, Cursor)>>,
     /// Numbers were given away that leave no bytes.
     noted: AtomicBool,
-    /// Directories of which was told why they are let alone.
-    told: Mutex<BTreeSet<Uuid>>,
 }
 
 impl Keeper {
@@ -102,43 +99,5 @@ fn make_ahead(shared: &Shared) -> io::Result<()> {
         let Some(id) = locked(&shared.log).wants() else { return Ok(()) };
         let file = shared.home.make_segment(id)?;
         locked(&shared.log).put_ahead(shared, id, file);
-    }
-}
-
-pub(super) fn adopt(shared: &Arc<Shared>) -> Result<Vec<Reader>, JournalError> {
-    let failed = |error| JournalError { path: shared.journals.clone(), error };
-    let mut instances = Vec::new();
-    for name in files::names(&shared.journals).map_err(failed)? {
-        let instance = Uuid::try_parse(&name).ok().filter(|id| id.to_string() == name && *id != shared.home.instance);
-        instances.extend(instance);
-    }
-    instances.sort_unstable();
-    let mut orphans = Vec::new();
-    for instance in instances {
-        if shared.orphans.load(Ordering::Acquire) >= ORPHANS {
-            break;
-        }
-        match Home::take(&shared.journals, instance, &shared.room) {
-            Ok(Found::Orphan(home)) => orphans.push(Reader::new(Arc::clone(shared), home)),
-            Ok(Found::Unfinished(home)) => clear_away(shared, &home),
-            Ok(Found::Lives | Found::Gone) => {}
-            Ok(Found::Newer(version)) => {
-                tell_once(shared, instance, &format!("it is of a later program (version {version}), and left for such a one"));
-            }
-            Err(error) => tell_once(shared, instance, &format!("it cannot be adopted: {error}")),
-        }
-    }
-    Ok(orphans)
-}
-
-fn clear_away(shared: &Shared, home: &Home) {
-    if let Err(error) = home.remove() {
-        tell_once(shared, home.instance, &format!("there is nothing in it, but it cannot be removed: {error}"));
-    }
-}
-
-fn tell_once(shared: &Shared, instance: Uuid, what: &str) {
-    if locked(&shared.keeper.told).insert(instance) {
-        tracing::warn!("journal {}: {what}", shared.journals.join(instance.to_string()).display());
     }
 }

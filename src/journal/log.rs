@@ -277,6 +277,7 @@ mod tests {
         locked(&journal.shared.log).active.file = broken();
         assert_eq!(journal.append(Class::Ordinary, b"refused").unwrap_err(), Refused::Trouble);
         assert!(journal.standing().trouble.unwrap().contains("an entry cannot be written"));
+        assert!(!journal.has_room(Class::Ordinary, 0));
         // Refused for as long as there is no other file.
         let second = loop {
             match journal.append(Class::Ordinary, b"two") {
@@ -311,7 +312,9 @@ mod tests {
         assert_eq!((segment(&journal), journal.standing().trouble), (2, None));
         let mut numbers = Vec::new();
         while numbers.len() < 2 {
-            numbers.extend(reader.next(10, 1000).await.unwrap().entries.iter().map(|entry| entry.number));
+            let batch = reader.next(10, 1000).await.unwrap();
+            numbers.extend(batch.entries.iter().map(|entry| entry.number));
+            reader.written(&batch);
         }
         assert_eq!(numbers, [1, 2]);
     }

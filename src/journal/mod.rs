@@ -13,6 +13,7 @@
 //! On a call's path lies [`Journal::append`] alone: one lock, one write. All other work with the disk is done by two threads (`keeper`,
 //! `syncing`) and on threads for blocking work.
 
+mod adoption;
 mod cursor;
 mod files;
 mod format;
@@ -31,7 +32,6 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
@@ -40,10 +40,11 @@ use uuid::Uuid;
 pub use self::format::{Class, PAYLOAD_LIMIT, SegmentId};
 pub use self::reader::{Batch, Lost, Reader, Spot, Why};
 pub use self::room::Limits;
-pub use self::scan::{Entry, Found, Medium, Scan};
+pub use self::scan::{Entry, Found, Medium, Scan, Unreadable};
 pub use self::standing::Standing;
 pub use self::syncing::{Durable, NotDurable, Syncing};
 
+use self::adoption::Orphans;
 use self::home::Home;
 use self::keeper::Keeper;
 use self::log::Log;
@@ -54,8 +55,6 @@ use crate::clock::Clock;
 
 /// Tries at a directory of one's own, should each be taken for a dead one's.
 const TRIES: usize = 8;
-/// Journals of dead processes that are held at once; each keeps a file open. Those beyond are next, once these are done.
-const ORPHANS: usize = 256;
 
 #[derive(Debug, Error)]
 #[error("{}: {error}", path.display())]
@@ -100,7 +99,7 @@ struct Shared {
     troubles: Troubles,
     keeper: Keeper,
     syncer: Syncer,
-    orphans: AtomicUsize,
+    orphans: Orphans,
 }
 
 impl Journal {
@@ -120,7 +119,7 @@ impl Journal {
             troubles: Troubles::default(),
             keeper: Keeper::default(),
             syncer: Syncer::new(syncing),
-            orphans: AtomicUsize::new(0),
+            orphans: Orphans::default(),
         });
         shared.keeper.start(&shared).and_then(|()| shared.syncer.start(&shared)).map_err(failed)?;
         let reader = Reader::new(Arc::clone(&shared), home);
@@ -132,6 +131,11 @@ impl Journal {
         self.shared.home.instance
     }
 
+    /// Where this journal lies beside others.
+    pub fn directory(&self) -> &Path {
+        &self.shared.journals
+    }
+
     /// Puts it into the journal. On every call's path: one write into the system's memory, no waiting for the disk.
     pub fn append(&self, class: Class, payload: &[u8]) -> Result<Ticket, Refused> {
         let shared = &self.shared;
@@ -141,14 +145,14 @@ impl Journal {
         Ok(appended)
     }
 
-    /// Whether what is left is for the entries of those calls that are under way.
-    pub fn is_full(&self, under_way: u64) -> bool {
-        self.shared.room.is_full(under_way)
+    /// Whether what is left for entries of this class is for those calls that are under way.
+    pub fn is_full(&self, class: Class, under_way: u64) -> bool {
+        self.shared.room.is_full(class, under_way)
     }
 
     /// Whether the entry of one more call can be expected to be kept: it can be written, and will find room.
-    pub fn has_room(&self, under_way: u64) -> bool {
-        !self.is_full(under_way) && self.shared.troubles.first().is_none()
+    pub fn has_room(&self, class: Class, under_way: u64) -> bool {
+        !self.is_full(class, under_way) && !self.shared.troubles.keep_from_writing()
     }
 
     /// Gives a number to something that is not kept, so that its absence shows: readers get it as [`Why::Shed`].
@@ -159,9 +163,10 @@ impl Journal {
         number
     }
 
-    /// Takes over the journals of processes that ended, oldest first, empty ones too. To be called now and then: another process may have ended since.
+    /// Takes over the journals of processes that ended, oldest first, empty ones too: from now on they count as this one's. To be called now and
+    /// then: another process may have ended since.
     pub fn adopt(&self) -> Result<Vec<Reader>, JournalError> {
-        keeper::adopt(&self.shared)
+        adoption::adopt(&self.shared)
     }
 
     pub fn is_open(&self) -> bool {

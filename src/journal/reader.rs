@@ -1,6 +1,5 @@
 //! The end that is read: batches in order, each of them the caller's until it says that it is written.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,11 +13,11 @@ use uuid::Uuid;
 use super::Shared;
 use super::cursor::Cursor;
 use super::home::Home;
-use super::scan::Entry;
+use super::scan::{Entry, Unreadable};
 use super::standing::Part;
 use super::walk::{Bounds, Walk};
 
-/// Between tries at what the disk does not give back, and how many there are before it is passed over.
+/// Between tries at what the disk does not give back, and how many there are before it may be passed over.
 const RETRY: Duration = Duration::from_secs(1);
 const TRIES: u32 = 5;
 
@@ -54,13 +53,15 @@ pub struct Spot {
 pub struct Batch {
     pub entries: Vec<Entry>,
     pub lost: Vec<Lost>,
+    /// It was cut off at its bounds: there is more.
+    pub is_full: bool,
     pub(super) from: Cursor,
     pub(super) to: Cursor,
 }
 
 impl Batch {
     pub(super) fn at(from: Cursor) -> Self {
-        Self { entries: Vec::new(), lost: Vec::new(), from, to: from }
+        Self { entries: Vec::new(), lost: Vec::new(), is_full: false, from, to: from }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -81,17 +82,15 @@ pub struct Reader {
     walk: Walk,
     /// Up to here everything is written.
     written: Cursor,
-    /// Written, but behind something that is not yet.
-    ahead: BTreeMap<Cursor, Cursor>,
 }
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>, home: Arc<Home>) -> Self {
         let written = home.cursor();
         if home.is_orphan {
-            shared.orphans.fetch_add(1, Ordering::AcqRel);
+            shared.orphans.hold(&home);
         }
-        Self { shared, home, walk: Walk::from(written), written, ahead: BTreeMap::new() }
+        Self { shared, home, walk: Walk::from(written), written }
     }
 
     pub fn instance(&self) -> Uuid {
@@ -108,23 +107,26 @@ impl Reader {
         self.home.has_more(self.walk.cursor)
     }
 
-    /// The entries after those of the batch before, whether that one is written or not; waits until there is one. At least one entry, however long;
-    /// beyond that no more than `max_entries`, or `max_bytes` of payloads. `None`: the journal has ended and everything was read.
+    /// The entries after those that are written; waits until there is one. At least one entry, however long; beyond that no more than
+    /// `max_entries`, or `max_bytes` of payloads. `None`: the journal has ended and everything is written.
     ///
-    /// Dropped while it waits, it has taken nothing. Waking a reader costs the call that does it some microseconds: one that pauses between
-    /// batches is woken once a pause.
+    /// A batch of which nobody says that it is written comes again. Waking a reader costs the call that does it some microseconds: one that
+    /// pauses between batches is woken once a pause.
     pub async fn next(&mut self, max_entries: usize, max_bytes: usize) -> Option<Batch> {
         let bounds = Bounds { entries: max_entries, bytes: max_bytes };
+        if self.walk.cursor != self.written {
+            self.walk = Walk::from(self.written);
+        }
         let mut tries = 0;
         loop {
             // Asked before the reading: what ends meanwhile is looked through once more.
             let is_live = self.home.is_live();
             if self.home.has_more(self.walk.cursor) || !is_live {
-                let (home, mut walk) = (Arc::clone(&self.home), self.walk.clone());
-                let read = spawn_blocking(move || walk.gather(&home, bounds, tries >= TRIES).map(|batch| (batch, walk))).await;
+                let (home, walk) = (Arc::clone(&self.home), self.walk.clone());
+                let read = spawn_blocking(move || gather(&home, walk, bounds, tries)).await;
                 match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
                     Ok((batch, walk)) => {
-                        self.shared.troubles.clear(Part::Read);
+                        self.shared.troubles.clear(Part::Read(self.home.instance));
                         tries = 0;
                         self.walk = walk;
                         if !batch.is_empty() {
@@ -141,7 +143,7 @@ impl Reader {
                     Err(error) => {
                         tries += 1;
                         let why = format!("{} cannot be read: {error}", self.home.file(self.walk.cursor.segment).display());
-                        self.shared.troubles.set(Part::Read, why);
+                        self.shared.troubles.set(Part::Read(self.home.instance), why);
                         sleep(RETRY).await;
                     }
                 }
@@ -151,15 +153,14 @@ impl Reader {
         }
     }
 
-    /// The batch is in the database. Its room is free once everything before it is there too.
+    /// The batch is in the database, and its room is free.
     pub fn written(&mut self, batch: &Batch) {
-        self.ahead.insert(batch.from, batch.to);
-        let before = self.written;
-        while let Some(to) = self.ahead.remove(&self.written) {
-            self.written = to;
-        }
-        if self.written > before {
+        if batch.to > self.written {
+            self.written = batch.to;
             self.home.written.store(self.written.number, Ordering::Release);
+            if let Some(last) = batch.entries.last() {
+                self.home.set_oldest(last.at);
+            }
             self.shared.keeper.is_written(&self.home, self.written);
         }
     }
@@ -175,10 +176,22 @@ impl Reader {
     }
 }
 
+/// What cannot be read is asked for again, and is damage only where it stays so while the disk works: one that is away gives everything back
+/// when it returns.
+fn gather(home: &Home, mut walk: Walk, bounds: Bounds, tries: u32) -> io::Result<(Batch, Walk)> {
+    let passing_over = tries >= TRIES && walk.is_disk_well(home);
+    if passing_over {
+        tracing::error!("{} cannot be read, and what comes after it can: it is passed over", home.file(walk.cursor.segment).display());
+    }
+    let unreadable = if passing_over { Unreadable::Damage } else { Unreadable::Error };
+    walk.gather(home, bounds, unreadable).map(|batch| (batch, walk))
+}
+
 impl Drop for Reader {
     fn drop(&mut self) {
+        self.shared.troubles.forget(Part::Read(self.home.instance));
         if self.home.is_orphan {
-            self.shared.orphans.fetch_sub(1, Ordering::AcqRel);
+            self.shared.orphans.let_go(&self.home);
         }
     }
 }

@@ -59,9 +59,9 @@ impl Room {
         self.used().saturating_add(bytes) <= self.limits.of(class)
     }
 
-    /// Whether there is more than those need whose calls are under way.
-    pub fn is_full(&self, under_way: u64) -> bool {
-        !self.has(self.limits.reserve(under_way), Class::Ordinary)
+    /// Whether there is, for entries of this class, no more than those need whose calls are under way.
+    pub fn is_full(&self, class: Class, under_way: u64) -> bool {
+        !self.has(self.limits.reserve(under_way), class)
     }
 
     pub fn take(&self, bytes: u64) {

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::iter;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
@@ -13,6 +14,8 @@ use crate::clock::Timestamp;
 
 /// Read at once where more than one entry is wanted.
 const WINDOW: usize = 256 * 1024;
+/// What a disk gives back whole or not at all.
+const BLOCK: usize = 4096;
 
 /// What was appended, as it is found again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +77,8 @@ impl Medium for [u8] {
 pub(super) struct Window {
     offset: u64,
     bytes: Bytes,
+    /// Up to here something cannot be read, so nothing is read ahead.
+    narrow_until: u64,
 }
 
 impl Window {
@@ -86,12 +91,37 @@ impl Window {
         if let Some(skip) = held {
             return Ok(self.bytes.slice(skip..skip + want));
         }
-        let mut read = vec![0; want.max(WINDOW).min(left)];
+        let wide = want.max(WINDOW).min(left);
+        if offset >= self.narrow_until {
+            match Self::read(medium, offset, wide) {
+                // What is read ahead must not cost what is wanted.
+                Err(_) if want < wide => self.narrow_until = offset.saturating_add(wide as u64),
+                read => self.bytes = read?,
+            }
+        }
+        if offset < self.narrow_until {
+            let blocks = offset.saturating_add(want as u64).next_multiple_of(BLOCK as u64) - offset;
+            self.bytes = Self::read(medium, offset, usize::try_from(blocks).unwrap_or(want).min(left))?;
+        }
+        self.offset = offset;
+        Ok(self.bytes.slice(..want.min(self.bytes.len())))
+    }
+
+    fn read<M: Medium + ?Sized>(medium: &M, offset: u64, length: usize) -> io::Result<Bytes> {
+        let mut read = vec![0; length];
         let there = medium.read(offset, &mut read)?;
         read.truncate(there);
-        *self = Self { offset, bytes: read.into() };
-        Ok(self.bytes.slice(..want.min(there)))
+        Ok(read.into())
     }
+}
+
+/// What bytes are that the medium does not give back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// An error: they may be asked for again.
+    Error,
+    /// Damage, like bytes that do not check.
+    Damage,
 }
 
 /// One segment, from an offset on.
@@ -105,6 +135,7 @@ pub struct Scan<'a, M: ?Sized> {
     /// Numbers only grow.
     least: u64,
     window: Window,
+    unreadable: Unreadable,
 }
 
 enum At {
@@ -122,9 +153,9 @@ enum At {
 
 impl<'a, M: Medium + ?Sized> Scan<'a, M> {
     /// `end` is where the segment ends, as far as it may be read.
-    pub fn new(medium: &'a M, instance: Uuid, segment: SegmentId, end: u64) -> Self {
+    pub fn new(medium: &'a M, instance: Uuid, segment: SegmentId, end: u64, unreadable: Unreadable) -> Self {
         let seal = Seal::of(instance, segment);
-        Self { medium, instance, segment, seal, end, offset: 0, least: 1, window: Window::default() }
+        Self { medium, instance, segment, seal, end, offset: 0, least: 1, window: Window::default(), unreadable }
     }
 
     /// Goes on where an earlier scan was, with what that one had read ahead.
@@ -148,9 +179,9 @@ impl<'a, M: Medium + ?Sized> Scan<'a, M> {
             return Ok(Found::End);
         }
         if self.offset == 0 {
-            let header = self.window.get(self.medium, 0, SEGMENT_HEADER, self.end)?;
+            let header = self.bytes(0, SEGMENT_HEADER)?;
             self.offset = self.end.min(SEGMENT_HEADER as u64);
-            if !self.is_ours(&header) {
+            if !header.is_some_and(|header| self.is_ours(&header)) {
                 return Ok(Found::Damage { offset: 0, bytes: self.offset, number: None });
             }
             return self.step();
@@ -170,11 +201,25 @@ impl<'a, M: Medium + ?Sized> Scan<'a, M> {
         Ok(Found::Damage { offset: start, bytes: after - start, number })
     }
 
-    /// Passes over bytes that the disk does not give back.
-    pub(super) fn pass_over(&mut self, bytes: u64) -> Found {
-        let start = self.offset;
-        self.offset = start.saturating_add(bytes).max(SEGMENT_HEADER as u64).min(self.end);
-        Found::Damage { offset: start, bytes: self.offset - start, number: None }
+    /// As many bytes as wanted, or as there are; none where they cannot be read and that is damage.
+    fn bytes(&mut self, offset: u64, want: usize) -> io::Result<Option<Bytes>> {
+        match self.window.get(self.medium, offset, want, self.end) {
+            Err(_) if self.unreadable == Unreadable::Damage => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    /// The entries from here on, whatever lies between them; up to what cannot be read.
+    pub(super) fn entries(mut self) -> impl Iterator<Item = Entry> {
+        iter::from_fn(move || {
+            loop {
+                match self.step().ok()? {
+                    Found::Entry(entry) => return Some(entry),
+                    Found::Damage { .. } => {}
+                    Found::End => return None,
+                }
+            }
+        })
     }
 
     fn is_ours(&self, header: &[u8]) -> bool {
@@ -182,17 +227,13 @@ impl<'a, M: Medium + ?Sized> Scan<'a, M> {
     }
 
     fn look(&mut self, offset: u64) -> io::Result<At> {
-        let bytes = self.window.get(self.medium, offset, ENTRY_HEADER, self.end)?;
-        let Some(EntryHeader { length, number, at, class, payload_check }) = EntryHeader::decode(&bytes, self.seal, offset, self.least)
-        else {
-            return Ok(At::Nothing);
-        };
+        let header = self.bytes(offset, ENTRY_HEADER)?;
+        let header = header.and_then(|bytes| EntryHeader::decode(&bytes, self.seal, offset, self.least));
+        let Some(EntryHeader { length, number, at, class, payload_check }) = header else { return Ok(At::Nothing) };
         let size = ENTRY_HEADER.saturating_add(usize::try_from(length).unwrap_or(PAYLOAD_LIMIT));
         let after = offset.saturating_add(size as u64);
-        let whole = self.window.get(self.medium, offset, size, self.end)?;
-        if whole.len() < size {
-            return Ok(At::Hollow { number, after });
-        }
+        let whole = self.bytes(offset, size)?.filter(|whole| whole.len() == size);
+        let Some(whole) = whole else { return Ok(At::Hollow { number, after }) };
         let payload = whole.slice(ENTRY_HEADER..);
         let is_sound = crc32fast::hash(&payload) == payload_check;
         Ok(if is_sound { At::Entry { entry: Entry { number, at, class, payload }, after } } else { At::Hollow { number, after } })
@@ -203,7 +244,10 @@ impl<'a, M: Medium + ?Sized> Scan<'a, M> {
         let mut offset = damaged + 1;
         // An entry's header must fit, and so must the file: one that was cut short under us has nothing more to give.
         while offset + ENTRY_HEADER as u64 <= self.end {
-            let bytes = self.window.get(self.medium, offset, ENTRY_HEADER, self.end)?;
+            let Some(bytes) = self.bytes(offset, ENTRY_HEADER)? else {
+                offset = (offset + 1).next_multiple_of(BLOCK as u64);
+                continue;
+            };
             if bytes.len() < ENTRY_HEADER {
                 break;
             }
@@ -215,6 +259,16 @@ impl<'a, M: Medium + ?Sized> Scan<'a, M> {
         }
         Ok(self.end)
     }
+}
+
+/// Whether something can be read behind the first block that cannot.
+pub(super) fn reads_on<M: Medium + ?Sized>(medium: &M, offset: u64, end: u64) -> bool {
+    let is_readable = |at: u64| medium.read(at, &mut [0; BLOCK]).is_ok();
+    let block = BLOCK as u64;
+    let Some(bad) = (offset / block * block..end).step_by(BLOCK).find(|at| !is_readable(*at)) else { return false };
+    // A disk that is dying takes its time for each: the next one is asked, and then always twice as far away.
+    let further = iter::successors(Some(block), |step| step.checked_mul(2)).map(|step| bad.saturating_add(step));
+    further.take_while(|at| *at < end).any(is_readable)
 }
 
 /// The number a segment begins with, and whether it is for us to read.
@@ -231,12 +285,43 @@ pub(super) fn first_number<M: Medium + ?Sized>(
         Err(HeaderFault::Newer(version)) => return Ok(Err(HeaderFault::Newer(version))),
         Ok(_) | Err(HeaderFault::Damaged) => {}
     }
-    let mut scan = Scan::new(medium, instance, segment, end);
-    loop {
-        match scan.step()? {
-            Found::Entry(entry) => return Ok(Ok(entry.number)),
-            Found::Damage { .. } => {}
-            Found::End => return Ok(Err(HeaderFault::Damaged)),
+    let first = Scan::new(medium, instance, segment, end, Unreadable::Error).entries().next();
+    Ok(first.map(|entry| entry.number).ok_or(HeaderFault::Damaged))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of so many blocks, those that are named cannot be read.
+    struct Disk<'a>(u64, &'a [u64]);
+
+    impl Medium for Disk<'_> {
+        fn read(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+            let block = BLOCK as u64;
+            let end = offset.saturating_add(into.len() as u64).min(self.0 * block);
+            let is_bad = (offset / block..end.div_ceil(block)).any(|at| self.1.contains(&at));
+            if is_bad { Err(io::Error::other("bad")) } else { Ok(usize::try_from(end - offset).unwrap()) }
         }
+    }
+
+    #[test]
+    fn a_disk_works_that_gives_back_what_comes_later() {
+        let reads_on = |disk: &Disk<'_>, offset: u64| super::reads_on(disk, offset, disk.0 * BLOCK as u64);
+        assert!(reads_on(&Disk(20, &[3]), 0));
+        assert!(reads_on(&Disk(20, &[3, 4, 5, 6]), 3 * BLOCK as u64 + 17), "also behind several that are bad");
+        assert!(!reads_on(&Disk(20, &(3..20).collect::<Vec<_>>()), 0), "nothing comes later");
+        assert!(!reads_on(&Disk(20, &[19]), 0), "nor behind the last");
+        assert!(!reads_on(&Disk(20, &[3]), 4 * BLOCK as u64), "all of it can be read by now");
+        let asked = std::cell::Cell::new(0);
+        struct Dead<'a>(&'a std::cell::Cell<u32>);
+        impl Medium for Dead<'_> {
+            fn read(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+                self.0.set(self.0.get() + 1);
+                Err(io::Error::other("dead"))
+            }
+        }
+        assert!(!super::reads_on(&Dead(&asked), 0, 1 << 24));
+        assert!(asked.get() < 20, "{} reads of a disk that is dead", asked.get());
     }
 }

@@ -128,6 +128,14 @@ impl Syncer {
     }
 }
 
+#[cfg(test)]
+impl super::Journal {
+    /// Nothing is brought to the disk as long as this is held.
+    pub fn hold_syncs(&self) -> std::sync::MutexGuard<'_, ()> {
+        locked(&self.shared.syncer.one_at_a_time)
+    }
+}
+
 fn run(shared: &Weak<Shared>, syncing: Syncing) {
     while let Some(journal) = shared.upgrade() {
         let was_busy = journal.syncer.sync(&journal);

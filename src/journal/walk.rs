@@ -9,10 +9,7 @@ use super::cursor::Cursor;
 use super::format::SegmentId;
 use super::home::{Extent, Home};
 use super::reader::{Batch, Lost, Spot, Why};
-use super::scan::{Found, Scan, Window};
-
-/// Passed over where the disk gives an error instead of bytes.
-const UNREADABLE: u64 = 4096;
+use super::scan::{self, Found, Scan, Unreadable, Window};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
@@ -42,9 +39,8 @@ impl Walk {
         Self { cursor, damage: None, seen: 0, window: Window::default() }
     }
 
-    /// Reads on, on a thread that may wait for the disk. After an error nothing is changed but this walk, which is thrown away; with `pass_over`
-    /// unreadable bytes are damage instead.
-    pub fn gather(&mut self, home: &Home, bounds: Bounds, pass_over: bool) -> io::Result<Batch> {
+    /// Reads on, on a thread that may wait for the disk, up to what cannot be read. An error if that comes first: nothing is changed then.
+    pub fn gather(&mut self, home: &Home, bounds: Bounds, unreadable: Unreadable) -> io::Result<Batch> {
         let mut batch = Batch::at(self.cursor);
         let mut bytes = 0;
         loop {
@@ -58,9 +54,14 @@ impl Walk {
                 self.miss(home, extent.segment.id);
                 continue;
             }
-            match self.read(home, &extent, bounds, &mut bytes, pass_over, &mut batch)? {
-                Stop::Full => break,
-                Stop::Drained => {}
+            match self.read(home, &extent, bounds, &mut bytes, unreadable, &mut batch) {
+                Ok(Stop::Drained) => {}
+                Ok(Stop::Full) => {
+                    batch.is_full = true;
+                    break;
+                }
+                Err(_) if self.cursor > batch.from => break,
+                Err(error) => return Err(error),
             }
             match self.next_segment(home, &extent) {
                 Some(next) => self.go_to(next),
@@ -72,6 +73,12 @@ impl Walk {
         }
         batch.to = self.cursor;
         Ok(batch)
+    }
+
+    /// Whether what cannot be read here is all that is wrong: the disk gives back what comes after it.
+    pub fn is_disk_well(&self, home: &Home) -> bool {
+        let Some(extent) = home.extent(self.cursor.segment) else { return false };
+        File::open(home.file(extent.segment.id)).is_ok_and(|file| scan::reads_on(&file, self.cursor.offset, extent.end))
     }
 
     fn next_segment(&self, home: &Home, extent: &Extent) -> Option<SegmentId> {
@@ -99,7 +106,7 @@ impl Walk {
         extent: &Extent,
         bounds: Bounds,
         bytes: &mut usize,
-        pass_over: bool,
+        unreadable: Unreadable,
         batch: &mut Batch,
     ) -> io::Result<Stop> {
         if self.cursor.offset >= extent.end {
@@ -115,16 +122,10 @@ impl Walk {
         };
         let window = std::mem::take(&mut self.window);
         let least = self.cursor.number.saturating_add(1);
-        let mut scan = Scan::new(&file, home.instance, extent.segment.id, extent.end).resume(self.cursor.offset, least, window);
+        let scan = Scan::new(&file, home.instance, extent.segment.id, extent.end, unreadable);
+        let mut scan = scan.resume(self.cursor.offset, least, window);
         loop {
-            let found = match scan.step() {
-                Err(error) if pass_over => {
-                    tracing::error!(%error, "{} cannot be read: passed over", path.display());
-                    scan.pass_over(UNREADABLE)
-                }
-                found => found?,
-            };
-            match found {
+            match scan.step()? {
                 Found::End => return Ok(Stop::Drained),
                 Found::Entry(entry) => {
                     self.account(home, entry.number.saturating_sub(1), Why::Damaged, batch);

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Version};
+use http::{HeaderMap, Method, Version};
 use http_body_util::Full;
 
-use super::{Arriving, Pipeline, Purpose};
-use crate::call::{Envelope, Head};
+use super::{Call, Direct, Form, Pipeline, Purpose};
+use crate::call::{Address, Brought, Contents, Envelope, Head, Reading, SqlText};
 use crate::gates::authenticate::Assumed;
-use crate::identity::{Action, CallId, Caller, Endpoint, Place, SourceName, TargetName};
+use crate::identity::{CallId, Caller, CertificateName, Endpoint, PeerCertificate, Place, SourceName, TargetName};
 use crate::live::Snapshot;
 use crate::policy::Policy;
 use crate::record::{Notes, SchemaNote, Trail};
@@ -24,9 +24,44 @@ use crate::wording::{SqlLine, window_words, words};
 pub struct Question {
     pub source: Option<Arc<str>>,
     pub assumed: Assumed,
+    /// What its connection would have verified.
+    pub certificate: Option<CertificateName>,
     pub peer: IpAddr,
-    /// The envelope, as it would be sent.
-    pub body: Bytes,
+    pub call: Asked,
+}
+
+/// The call itself, as it would be sent.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    Envelope(Bytes),
+    Direct {
+        method: Method,
+        /// Path and query.
+        address: String,
+        body: Bytes,
+    },
+}
+
+impl Asked {
+    fn form(&self) -> Form<'_> {
+        match self {
+            Self::Envelope(_) => Form::Envelope,
+            Self::Direct { method, address, .. } => Form::Direct(Direct { method, address, upgrade: None }),
+        }
+    }
+
+    fn body(&self) -> &Bytes {
+        match self {
+            Self::Envelope(body) | Self::Direct { body, .. } => body,
+        }
+    }
+
+    fn method(&self) -> Option<&Method> {
+        match self {
+            Self::Envelope(_) => None,
+            Self::Direct { method, .. } => Some(method),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -93,17 +128,20 @@ impl Pipeline {
         let (id, at) = (CallId::new(), self.clock.now());
         let headers = HeaderMap::new();
         // HTTP/2, for a request without headers is a whole one there.
-        let mut head = match Head::parse(&headers, Version::HTTP_2, id, at, question.peer) {
+        let certificate = question.certificate.clone().map(|name| Arc::new(PeerCertificate::imagined(name)));
+        let mut head = match Head::parse(&headers, Version::HTTP_2, id, at, question.peer, certificate) {
             Ok(head) => head,
             Err(failure) => return Explanation { refusal: Some(failure.into()), enforced: true, steps: Vec::new() },
         };
         head.credentials.eliza_source.clone_from(&question.source);
         let mut trail = Trail::of_nothing(Notes::new(id, at, question.peer, "explain"), self.recorder.clone());
+        trail.note().method = question.call.method().cloned();
         let mut standings = Standings::default();
-        let mut body = Full::new(question.body.clone());
-        let call = Arriving { head: &head, headers: &headers, body: &mut body, purpose: Purpose::Explain(question.assumed.clone()) };
+        let mut body = Some(Full::new(question.call.body().clone()));
+        let purpose = Purpose::Explain(question.assumed.clone());
+        let call = Call { head: &head, headers: &headers, form: question.call.form(), body: &mut body, purpose };
         let refusal = match self.admit(call, &snapshot, &mut trail, &mut standings).await {
-            Ok(admitted) => self.upstream.would_refuse(&admitted.route.target).map(Refusal::Failed),
+            Ok(admitted) => self.upstream.would_refuse(&admitted.target).map(Refusal::Failed),
             Err(refusal) => Some(refusal),
         };
         let seen = Seen { snapshot: &snapshot, notes: trail.notes(), standings, refusal: refusal.as_ref(), question: &question };
@@ -167,7 +205,7 @@ impl Seen<'_> {
     fn saw(&self, gate: GateName) -> String {
         match gate {
             GateName::Authenticate => match &self.notes.caller {
-                Some(Caller::Source { name, key }) => format!("source {name} with the key {key}"),
+                Some(Caller::Source { name, proof }) => format!("source {name} with {proof}"),
                 Some(Caller::ServiceRole { .. }) => "the service role key".into(),
                 Some(Caller::Stranger { .. }) | None => match &self.question.source {
                     Some(claimed) => format!("somebody who says it is {claimed}"),
@@ -187,9 +225,18 @@ impl Seen<'_> {
     }
 
     fn sql(&self) -> String {
-        let envelope = Envelope::parse(self.question.body.clone(), &self.snapshot.policy.sql.fields);
-        let pointers: Vec<String> =
-            envelope.map(|envelope| envelope.sql_fields().map(|sql| sql.pointer.clone()).collect()).unwrap_or_default();
+        let fields = &self.snapshot.policy.sql.fields;
+        let texts: Vec<SqlText> = match &self.question.call {
+            Asked::Envelope(body) => Envelope::parse(body.clone(), fields).map(|envelope| envelope.sql).unwrap_or_default(),
+            Asked::Direct { address, body, .. } => Address::parse(address)
+                .and_then(|address| {
+                    let brought = Brought { body, is_form: false, query: address.query() };
+                    Contents::read(brought, address.target, fields)
+                })
+                .map(|contents| contents.sql)
+                .unwrap_or_default(),
+        };
+        let pointers: Vec<String> = texts.into_iter().filter(|text| text.reading == Reading::Sql).map(|text| text.pointer).collect();
         match pointers.as_slice() {
             [] => "no SQL".into(),
             [one] => format!("SQL at {one}"),
@@ -202,7 +249,12 @@ impl Seen<'_> {
             Some(Caller::Source { name, .. }) => Some(name),
             _ => None,
         };
-        line(&self.snapshot.policy, gate, source, self.notes.target.as_ref(), self.notes.action.as_ref())
+        let target = self.notes.target.as_ref();
+        let endpoint = target.map(|target| match &self.notes.method {
+            Some(method) => Endpoint::direct(target, method.as_str()),
+            None => Endpoint::of(target, self.notes.action.as_ref()),
+        });
+        line(&self.snapshot.policy, gate, source, target, endpoint.as_ref())
     }
 }
 
@@ -212,7 +264,7 @@ pub(super) fn line(
     gate: GateName,
     source: Option<&SourceName>,
     target: Option<&TargetName>,
-    action: Option<&Action>,
+    endpoint: Option<&Endpoint>,
 ) -> Option<Place> {
     let source = || policy.sources.find(source?);
     let target = || policy.targets.find(target?.as_str());
@@ -220,7 +272,7 @@ pub(super) fn line(
         GateName::Authenticate => Some(source()?.place.clone()),
         GateName::SourceLimit => Some(source()?.total.place.clone()),
         GateName::Authorize => Some(target()?.place.clone()),
-        GateName::EndpointLimit => Some(source()?.allowance_of(Endpoint::of(&target()?.name, action).as_str()).place.clone()),
+        GateName::EndpointLimit => Some(source()?.allowance_of(endpoint?.as_str()).place.clone()),
         GateName::Blocklist | GateName::SqlFilter | GateName::SchemaCheck => None,
     }
 }

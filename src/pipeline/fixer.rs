@@ -164,8 +164,14 @@ mod tests {
     use crate::record::Recorder;
 
     fn rejected(statement: &str) -> Rejected {
-        let head =
-            Head::parse(&HeaderMap::new(), http::Version::HTTP_2, crate::identity::CallId::new(), Timestamp::default(), [0; 4].into());
+        let head = Head::parse(
+            &HeaderMap::new(),
+            http::Version::HTTP_2,
+            crate::identity::CallId::new(),
+            Timestamp::default(),
+            [0; 4].into(),
+            None,
+        );
         Rejected {
             fixer: Arc::new(fixer()),
             cooldown: Duration::from_secs(600),
@@ -185,6 +191,7 @@ mod tests {
             name: TargetName::parse("fixer").unwrap(),
             url: None,
             shape: BodyShape::Payload,
+            inspect: crate::policy::Inspect::Required,
             defaults: serde_json::Map::new(),
             timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
@@ -192,6 +199,7 @@ mod tests {
             pass_authorization: false,
             callers: Vec::new(),
             breaker: BreakerPolicy { failures: std::num::NonZeroU32::MIN, open_for: Duration::from_secs(1) },
+            link: crate::policy::Link::default(),
             health: None,
             place: crate::identity::Place::new("own.toml:1"),
         }

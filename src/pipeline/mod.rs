@@ -4,18 +4,18 @@
 
 mod explain;
 pub mod fixer;
+mod forward;
 mod retrace;
+mod route;
 mod schema;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, Method};
-use http_body::Body;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use http::HeaderMap;
+use tokio::sync::Semaphore;
 
-use crate::call::{CUT, Envelope, Head};
+use crate::call::{CUT, Head};
 use crate::clock::Clock;
 use crate::gates::authenticate::{Assumed, Authenticated, assume, authenticate};
 use crate::gates::authorize::{Authorized, authorize};
@@ -24,27 +24,23 @@ use crate::gates::rate_limit::strangers::{Fold, Strangers};
 use crate::gates::rate_limit::{EndpointTicket, RateLimiter, SourceTicket, Subject};
 use crate::gates::schema_check::SchemaChecked;
 use crate::gates::sql_filter::{SqlJudged, sql_filter};
-use crate::identity::{Action, Caller, Endpoint, KeyHash, Secret};
-use crate::intake::{Encoded, Taken, read_encoded};
+use crate::identity::{Caller, CertificateName, Secret};
 use crate::live::{Live, Snapshot};
-use crate::policy::WhenFull;
-use crate::policy::{Policy, Target};
+use crate::policy::{Target, WhenFull};
 use crate::record::{Recorder, Trail};
-use crate::upstream::{Order, Outgoing, Settled, Towards, Upstream, settle, shape};
+use crate::upstream::{Settled, Towards, Tunnels, Upstream};
 use crate::verdict::{AuthFault, Denial, Failure, GateName, Refusal, Standings, Verdict};
 
 use fixer::Fixer;
+use route::{Onward, Route, Unread};
 use schema::Checking;
 
-pub use explain::{Decision, Explanation, Question, Step};
+pub use explain::{Asked, Decision, Explanation, Question, Step};
 pub use retrace::{judged_by, retrace};
+pub use route::{Arriving, Direct, Form};
 
 /// Judging SQL of this size takes a few milliseconds at the most.
 const LONG: usize = 16 * 1024;
-/// Parsing is so much faster than judging.
-const PARSED_FASTER: usize = 32;
-/// Taking an encoding off takes a millisecond for so much of a body.
-const UNFOLDED: usize = 128 * 1024;
 
 /// Stands in records for what is, or may be, a key. No source can have this name.
 const A_KEY: &str = "(a key)";
@@ -55,10 +51,11 @@ pub struct Pipeline {
     pub limiter: RateLimiter,
     pub strangers: Strangers,
     pub upstream: Upstream,
+    /// Connections that have gone on in another protocol.
+    pub tunnels: Tunnels,
     pub fixer: Fixer,
     pub recorder: Recorder,
     pub clock: Clock,
-    pub service_role: Option<KeyHash>,
     /// What callers that failed authentication go on with while enforcement is off.
     pub strangers_towards: Towards,
     /// Calls under way.
@@ -70,10 +67,12 @@ pub struct Pipeline {
 }
 
 /// A call on its way in: its head is judged, its body is not read yet. What is left of the body stays with the door.
-pub struct Arriving<'a, B> {
+pub struct Call<'a, B> {
     pub head: &'a Head,
     pub headers: &'a HeaderMap,
-    pub body: &'a mut B,
+    pub form: Form<'a>,
+    /// Taken where it goes on as it arrives.
+    pub body: &'a mut Option<B>,
     pub purpose: Purpose,
 }
 
@@ -86,30 +85,16 @@ pub enum Purpose {
     Explain(Assumed),
 }
 
-/// Where a call is going, once its body has named it.
-struct Route {
-    target: Arc<Target>,
-    envelope: Arc<Envelope>,
-}
-
-impl Route {
-    /// The action that the target will execute, which may stand in the payload.
-    fn action(&self) -> Option<&Action> {
-        shape::executed_action(&self.target, &self.envelope)
-    }
-}
-
 /// All that a call must show before it is sent on.
-struct Admitted {
+struct Admitted<'a> {
     caller: Authenticated,
-    route: Route,
+    target: Arc<Target>,
+    onward: Onward<'a>,
     _not_blocked: NotBlocked,
     _authorized: Authorized,
     _within_limits: EndpointTicket,
     _sql: SqlJudged,
     _schema: SchemaChecked,
-    /// Held until the call has been sent on.
-    _memory: Option<OwnedSemaphorePermit>,
 }
 
 /// How a call came out, and where its caller stands with its limits.
@@ -119,14 +104,14 @@ pub struct Outcome {
 }
 
 impl Pipeline {
-    /// The whole way of a call from the envelope door.
-    pub async fn admit_and_forward<B: Body + Unpin>(&self, call: Arriving<'_, B>, trail: &mut Trail) -> Outcome {
+    /// The whole way of a call, whichever door it came through.
+    pub async fn admit_and_forward<B: Arriving>(&self, call: Call<'_, B>, trail: &mut Trail) -> Outcome {
         let mut standings = Standings::default();
         let result = self.pass(call, trail, &mut standings).await;
         Outcome { result, standings }
     }
 
-    async fn pass<B: Body + Unpin>(&self, call: Arriving<'_, B>, trail: &mut Trail, standings: &mut Standings) -> Result<Settled, Refusal> {
+    async fn pass<B: Arriving>(&self, call: Call<'_, B>, trail: &mut Trail, standings: &mut Standings) -> Result<Settled, Refusal> {
         let (head, headers) = (call.head, call.headers);
         let snapshot = self.live.snapshot();
         let admitted = self.admit(call, &snapshot, trail, standings).await?;
@@ -134,14 +119,14 @@ impl Pipeline {
     }
 
     /// The gates, in order.
-    async fn admit<B: Body + Unpin>(
+    async fn admit<'a, B: Arriving>(
         &self,
-        call: Arriving<'_, B>,
+        call: Call<'a, B>,
         snapshot: &Snapshot,
         trail: &mut Trail,
         standings: &mut Standings,
-    ) -> Result<Admitted, Refusal> {
-        let Arriving { head, headers, body, purpose } = call;
+    ) -> Result<Admitted<'a>, Refusal> {
+        let Call { head, headers, form, body, purpose } = call;
         let policy = &snapshot.policy;
         trail.note().enforced = snapshot.modes(head.at).is_on();
         trail.note().policy = Some(Arc::clone(&policy.fingerprint));
@@ -154,15 +139,7 @@ impl Pipeline {
         if head.hops >= policy.body.max_hops {
             return Err(Failure::LoopDetected.into());
         }
-
-        let began = self.clock.monotonic_nanos();
-        let encoded = read_encoded(headers, body, policy.body.max_bytes, policy.body.read_timeout, &self.body_memory).await;
-        trail.note().reading = self.since(began);
-        let encoded = encoded?;
-        trail.note().request_bytes = encoded.taken.bytes.len() as u64;
-        let Taken { bytes, memory } = self.decode(encoded, policy.body.max_bytes).await?;
-        let envelope = self.parse(bytes, policy).await?;
-        let route = find_route(envelope, &caller, snapshot, trail)?;
+        let (route, onward) = self.find_route(Unread { form, headers, body, caller: &caller, snapshot }, trail).await?;
 
         let authorized = weigh(snapshot, trail, GateName::Authorize, authorize(&caller, &route.target, route.action()))?;
         let within_limits = self.limit_endpoint(ticket, &route, snapshot, trail, standings)?;
@@ -177,9 +154,9 @@ impl Pipeline {
             _within_limits: within_limits,
             _sql: sql,
             _schema: schema,
-            _memory: memory,
+            target: route.target,
             caller,
-            route,
+            onward,
         })
     }
 
@@ -187,19 +164,21 @@ impl Pipeline {
     fn identify(&self, head: &Head, purpose: &Purpose, snapshot: &Snapshot, trail: &mut Trail) -> Result<Authenticated, Refusal> {
         trail.note().trace = Some(head.trace);
         let verdict = match purpose {
-            Purpose::Make => authenticate(head, &snapshot.policy, &snapshot.keys, self.service_role.as_ref()),
+            Purpose::Make => authenticate(head, &snapshot.policy, &snapshot.keys, snapshot.service_role.as_ref()),
             Purpose::Explain(assumed) => assume(assumed, head, &snapshot.policy, &snapshot.keys),
         };
         match weigh(snapshot, trail, GateName::Authenticate, verdict) {
             Ok(authenticated) => {
                 if let Caller::ServiceRole { claimed } | Caller::Stranger { claimed } = authenticated.caller() {
                     trail.note().claimed = self.without_keys(claimed.as_ref(), head, snapshot);
+                    trail.note().shown_certificate = shown_certificate(head);
                 }
                 trail.note().caller = Some(authenticated.caller().clone());
                 Ok(authenticated)
             }
             Err(refusal) => {
                 trail.note().claimed = self.without_keys(head.credentials.eliza_source.as_ref(), head, snapshot);
+                trail.note().shown_certificate = shown_certificate(head);
                 if matches!(purpose, Purpose::Make) {
                     self.turn_away(snapshot, trail);
                 }
@@ -213,7 +192,7 @@ impl Pipeline {
         let claimed = claimed?;
         let secret = Secret::new(claimed);
         let on_the_ring = !matches!(snapshot.keys.find(&secret, head.at), Err(AuthFault::WrongKey));
-        let is_key = on_the_ring || self.service_role.is_some_and(|hash| hash == secret.hash());
+        let is_key = on_the_ring || snapshot.service_role.is_some_and(|hash| hash == secret.hash());
         // What was too long for a name was cut, and may be the better part of a key.
         let is_cut = claimed.ends_with(CUT);
         Some(if is_key || is_cut { A_KEY.into() } else { Arc::clone(claimed) })
@@ -232,7 +211,7 @@ impl Pipeline {
         if matches!(purpose, Purpose::Explain(_)) {
             return Ok(());
         }
-        if snapshot.policy.journal.when_full == WhenFull::Refuse && !self.recorder.has_room() {
+        if snapshot.policy.journal.when_full == WhenFull::Refuse && !self.recorder.has_room(trail.class()) {
             return Err(Failure::NotRecordable.into());
         }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Failure::Overloaded)?;
@@ -267,54 +246,29 @@ impl Pipeline {
     fn limit_endpoint(
         &self,
         ticket: SourceTicket<'_>,
-        route: &Route,
+        route: &Route<'_>,
         snapshot: &Snapshot,
         trail: &mut Trail,
         standings: &mut Standings,
     ) -> Result<EndpointTicket, Refusal> {
-        let endpoint = Endpoint::of(&route.target.name, route.action());
-        let verdict = self.limiter.limit_endpoint(ticket, &endpoint);
+        let verdict = self.limiter.limit_endpoint(ticket, &route.endpoint());
         let ticket = verdict.proof();
         *standings = ticket.standings();
         trail.note().counted = ticket.count().cloned();
         weigh(snapshot, trail, GateName::EndpointLimit, verdict)
     }
 
-    /// The body itself, whatever it came in.
-    async fn decode(&self, encoded: Encoded, max_bytes: usize) -> Result<Taken, Failure> {
-        let Encoded { taken, encodings } = encoded;
-        if encodings.is_empty() {
-            return Ok(taken);
-        }
-        if taken.bytes.len() <= LONG {
-            // What becomes of few bytes is mostly short, too; where it is not, that shows only now.
-            let bound = max_bytes.min(UNFOLDED);
-            match encodings.take_off(taken.bytes.clone(), bound, &self.body_memory) {
-                Err(Failure::BodyTooLarge { .. }) if bound < max_bytes => {}
-                decoded => return decoded,
-            }
-        }
-        let memory = Arc::clone(&self.body_memory);
-        self.apart(move || encodings.take_off(taken.bytes, max_bytes, &memory)).await?
-    }
-
-    async fn parse(&self, bytes: Bytes, policy: &Arc<Policy>) -> Result<Arc<Envelope>, Failure> {
-        let policy = Arc::clone(policy);
-        let envelope = self.apart_if_long(bytes.len() / PARSED_FASTER, move || Envelope::parse(bytes, &policy.sql.fields)).await??;
-        Ok(Arc::new(envelope))
-    }
-
     async fn filter_sql(
         &self,
         caller: &Authenticated,
-        route: &Route,
+        route: &Route<'_>,
         snapshot: &Snapshot,
         trail: &mut Trail,
     ) -> Result<SqlJudged, Refusal> {
-        let length = route.envelope.sql.iter().map(|sql| sql.text.len()).sum();
-        let (caller, envelope, policy) = (caller.caller().clone(), Arc::clone(&route.envelope), Arc::clone(&snapshot.policy));
+        let length = route.content.sql().iter().map(|sql| sql.text.len()).sum();
+        let (caller, content, policy) = (caller.caller().clone(), route.content.clone(), Arc::clone(&snapshot.policy));
         let (target, at) = (route.target.name.clone(), trail.notes().at);
-        let verdict = self.apart_if_long(length, move || sql_filter(&caller, &target, &envelope, &policy.sql, at)).await?;
+        let verdict = self.apart_if_long(length, move || sql_filter(&caller, &target, content.sql(), &policy.sql, at)).await?;
         trail.note().excepted = verdict.proof().excepted().to_vec();
         // Rules that only observe leave their mark and nothing else.
         for finding in verdict.proof().observed() {
@@ -339,51 +293,14 @@ impl Pipeline {
         done.await.map_err(|_| Failure::Internal)
     }
 
-    async fn forward(&self, admitted: Admitted, head: &Head, headers: &HeaderMap, trail: &mut Trail) -> Result<Settled, Refusal> {
-        let route = &admitted.route;
-        let (towards, timeout) = (self.towards(&admitted.caller, head), route.target.timeout);
-        let body = Outgoing::Shaped(shape::body(&route.target, &route.envelope));
-        let order = Order { head, target: &route.target, method: Method::POST, rest: "", headers, body, towards, timeout };
-        let began = self.clock.monotonic_nanos();
-        let settled = match self.upstream.forward(order).await {
-            Ok(answer) => Ok(settle(answer, &route.target, head.id).await),
-            Err(failure) => Err(failure.into()),
-        };
-        trail.note().upstream = Some(self.since(began));
-        settled
-    }
-
-    /// Whose credentials a target is shown on this caller's behalf.
-    fn towards(&self, caller: &Authenticated, head: &Head) -> Towards {
-        let shown = [&head.credentials.bearer, &head.credentials.apikey];
-        let service_key = shown.iter().any(|token| token.as_ref().is_some_and(|token| self.service_role == Some(token.hash())));
-        match caller.caller() {
-            Caller::Source { .. } | Caller::ServiceRole { .. } if service_key => Towards::InjectedAlone,
-            Caller::Source { .. } | Caller::ServiceRole { .. } => Towards::Injected,
-            Caller::Stranger { .. } => self.strangers_towards,
-        }
-    }
-
     fn since(&self, began: u64) -> Duration {
         Duration::from_nanos(self.clock.monotonic_nanos().saturating_sub(began))
     }
 }
 
-/// 404 here; from now on target and action are known.
-fn find_route(envelope: Arc<Envelope>, caller: &Authenticated, snapshot: &Snapshot, trail: &mut Trail) -> Result<Route, Refusal> {
-    trail.note().action = envelope.action.clone();
-    let Some(target) = snapshot.policy.targets.find(&envelope.target) else {
-        trail.note().asked_target = Some(envelope.target.clone());
-        return Err(Failure::UnknownTarget { name: envelope.target.clone() }.into());
-    };
-    let route = Route { target: Arc::clone(target), envelope };
-    trail.note().target = Some(target.name.clone());
-    trail.note().action = route.action().cloned();
-    // Enforcement has no say in it: a target that was switched off is not called.
-    if snapshot.switches.against(target.name.as_str(), caller.caller().recorded_as()).is_some() {
-        return Err(Failure::TargetDisabled { target: target.name.clone() }.into());
-    }
-    Ok(route)
+/// What to call the certificate of somebody who is not known by it.
+fn shown_certificate(head: &Head) -> Option<CertificateName> {
+    head.certificate.as_ref()?.name().cloned()
 }
 
 /// What enforcement makes of a verdict.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::explain::{Decision, Step, line};
-use crate::identity::{Action, Place, SERVICE_ROLE, SourceName, TargetName, UNAUTHENTICATED};
+use crate::identity::{Action, Endpoint, Place, SERVICE_ROLE, SourceName, TargetName, UNAUTHENTICATED};
 use crate::policy::Policy;
 use crate::record::compose::FINGERPRINT_SHOWN;
 use crate::verdict::GateName;
@@ -52,6 +52,9 @@ impl End {
             "invalid_json"
             | "invalid_envelope"
             | "ambiguous_body"
+            | "unjudgeable_body"
+            | "bad_target"
+            | "upgrade_not_allowed"
             | "body_too_large"
             | "body_too_slow"
             | "body_broken"
@@ -189,8 +192,11 @@ impl Kept<'_> {
 
     fn place(&self, gate: GateName) -> Option<Place> {
         let (source, target) = (self.text("source").and_then(SourceName::parse), self.text("target").and_then(TargetName::parse));
-        let action = self.text("action").and_then(Action::parse);
-        line(self.policy?, gate, source.as_ref(), target.as_ref(), action.as_ref())
+        let endpoint = target.as_ref().map(|target| match self.text("method") {
+            Some(method) => Endpoint::direct(target, method),
+            None => Endpoint::of(target, self.text("action").and_then(Action::parse).as_ref()),
+        });
+        line(self.policy?, gate, source.as_ref(), target.as_ref(), endpoint.as_ref())
     }
 }
 
@@ -219,7 +225,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Timestamp;
-    use crate::identity::{CallId, Caller, KeyId};
+    use crate::identity::{CallId, Caller, KeyId, Proof};
     use crate::record::compose::compose;
     use crate::record::{Ending, Notes, SchemaNote, WouldDeny};
     use crate::verdict::{
@@ -229,7 +235,7 @@ mod tests {
 
     fn notes() -> Notes {
         Notes {
-            caller: Some(Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), key: KeyId::new("env:current") }),
+            caller: Some(Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), proof: Proof::Key(KeyId::new("env:current")) }),
             target: TargetName::parse("brain"),
             action: Action::parse("think"),
             ..Notes::new(CallId::new(), Timestamp::from_secs(60), [192, 0, 2, 7].into(), "envelope")
@@ -323,6 +329,9 @@ mod tests {
             Failure::InvalidJson { what: String::new() },
             Failure::InvalidEnvelope { what: "no target".into() },
             Failure::AmbiguousBody { what: String::new() },
+            Failure::UnjudgeableBody { what: String::new() },
+            Failure::BadTarget { what: "" },
+            Failure::UpgradeNotAllowed { target: target() },
             Failure::BodyTooLarge { limit: 1 },
             Failure::BodyTooSlow,
             Failure::BodyBroken,

@@ -22,7 +22,7 @@ use crate::verdict::{Denial, GateName, NoAnswer, Opinion, Refusal, SchemaRejecti
 /// A call at this step.
 pub(super) struct Checking<'a> {
     pub caller: &'a Authenticated,
-    pub route: &'a Route,
+    pub route: &'a Route<'a>,
     pub sql: &'a SqlJudged,
     pub head: &'a Head,
     pub headers: &'a HeaderMap,
@@ -31,8 +31,8 @@ pub(super) struct Checking<'a> {
 
 impl Pipeline {
     pub(super) async fn check_schema(&self, call: Checking<'_>, snapshot: &Snapshot, trail: &mut Trail) -> Result<SchemaChecked, Refusal> {
-        let Route { target, envelope } = call.route;
-        let question = match inquire(target, envelope, call.sql, &snapshot.policy.schema) {
+        let Route { target, content, .. } = call.route;
+        let question = match inquire(target, content, call.sql, &snapshot.policy.schema) {
             Inquiry::Nothing(proof) => return Ok(proof),
             Inquiry::Ask(question) => question,
         };
@@ -70,7 +70,7 @@ impl Pipeline {
             let ask = Ask {
                 head: call.head,
                 shown: &credentials_of(call.headers),
-                towards: self.towards(call.caller, call.head),
+                towards: self.towards(call.caller),
                 target: validator,
                 timeout: policy.timeout,
                 body: ask::question(policy.action.as_str(), &question.sql, source, call.route.target.name.as_str()),

@@ -4,7 +4,9 @@ mod blocks;
 mod credentials;
 mod exceptions;
 mod glob;
+mod identities;
 mod limits;
+mod link;
 mod patterns;
 mod reach;
 mod retention;
@@ -45,7 +47,7 @@ pub fn compile(files: &[File], shipped: &[File], variables: Variables<'_>, crede
 
     let target_names = targets::names(&own.targets, &mut report);
     let tiers = if own.tiers.is_empty() { shipped_sections.tiers } else { own.tiers };
-    let sources = sources::compile(&own.sources, &tiers, &own.overrides, &target_names, &mut report);
+    let sources = sources::compile(&own.sources, &tiers, &own.overrides, &target_names, variables, &mut report);
     let listed: Vec<&str> =
         own.sources.iter().flat_map(|entry| entry.get_ref().names.get_ref()).map(|name| name.get_ref().as_str()).collect();
     let defaults = layered(own.target_defaults, shipped_sections.target_defaults, targets::layer);

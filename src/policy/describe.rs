@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 
 use super::values::{in_words, size_in_words};
 use super::{
-    Allowance, BodyShape, Counted, Credentials, Fail, ObjectPattern, Policy, RuleSetting, SchemaPolicy, Shown, Source, SqlException,
-    SqlPattern, SqlPolicy, Target,
+    Allowance, BodyShape, Counted, Credentials, Fail, Inspect, ObjectPattern, Policy, RuleSetting, SchemaPolicy, Shown, Source,
+    SqlException, SqlPattern, SqlPolicy, Target,
 };
 use crate::blocklist::{Block, Subject};
 use crate::call::Path;
@@ -40,7 +41,7 @@ pub fn describe(policy: &Policy) -> Value {
         "schema": of_schema(schema),
         "blocks": blocks.iter().map(block).collect::<Vec<_>>(),
         "body": {
-            "max": size_in_words(body.max_bytes),
+            "max": size_in_words(u64::try_from(body.max_bytes).unwrap_or(u64::MAX)),
             "read_timeout": in_words(body.read_timeout),
             "max_hops": body.max_hops,
         },
@@ -50,7 +51,7 @@ pub fn describe(policy: &Policy) -> Value {
                 Syncing::Always => "always".to_owned(),
                 Syncing::Interval(interval) => in_words(interval),
             },
-            "size": size_in_words(usize::try_from(journal.limits.bytes).unwrap_or(usize::MAX)),
+            "size": size_in_words(journal.limits.bytes),
             "when_full": journal.when_full.as_str(),
         },
         "retention": of_retention(retention),
@@ -114,6 +115,8 @@ fn source(source: &Source) -> Value {
     json!({
         "name": source.pattern.as_str(),
         "together": source.counted == Counted::Together,
+        "certificates": source.certificates.as_ref().map(|known| known.names.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        "require_certificate": source.needs_certificate(),
         "total": allowance(&source.total),
         "endpoint": allowance(&source.endpoint),
         "overrides": overrides.collect::<Vec<_>>(),
@@ -145,17 +148,26 @@ fn target(target: &Target) -> Value {
         Credentials::ServiceRole(_) => "service-role",
         Credentials::Bearer(_) => "bearer",
     };
+    let trust = &target.link.trust;
     json!({
         "name": target.name.as_str(),
         "url": target.url.as_ref().map(address),
         "health": target.health.as_ref().map(address),
         "shape": shape,
+        "inspect": match target.inspect {
+            Inspect::Required => "required",
+            Inspect::Skip => "skip",
+        },
         "defaults": target.defaults,
         "timeout": in_words(target.timeout),
         "idle_timeout": in_words(target.idle_timeout),
         "credentials": credentials,
         "callers": if target.callers.is_empty() { vec!["*"] } else { patterns(&target.callers) },
         "breaker": { "failures": target.breaker.failures, "open": in_words(target.breaker.open_for) },
+        "protocol": target.link.protocol.as_str(),
+        "ca": trust.ca.as_ref().map(|ca| ca.file.display().to_string()),
+        "client_cert": trust.client.as_ref().map(|client| client.certificate.display().to_string()),
+        "server_name": trust.server_name.as_ref().map(ServerName::to_str),
         "place": target.place.as_str(),
     })
 }

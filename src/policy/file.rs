@@ -42,6 +42,7 @@ section! {
         names: List,
         url: Text,
         shape: Spanned<Shape>,
+        inspect: Spanned<Inspect>,
         defaults: Spanned<BTreeMap<Text, toml::Value>>,
         timeout: Text,
         idle_timeout: Text,
@@ -51,6 +52,11 @@ section! {
         callers: List,
         breaker: Breaker,
         health: Text,
+        protocol: Spanned<Protocol>,
+        ca: Text,
+        client_cert: Text,
+        client_key: Text,
+        server_name: Text,
     }
 }
 
@@ -133,6 +139,8 @@ pub struct Source {
     pub total_burst: Option<Text>,
     #[serde(default)]
     pub together: bool,
+    pub certificates: Option<List>,
+    pub require_certificate: Option<Spanned<bool>>,
 }
 
 /// `[tiers.NAME]`
@@ -257,6 +265,21 @@ pub enum Shape {
     Payload,
     ActionData,
     Envelope,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Inspect {
+    Required,
+    Skip,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    Http1,
+    Http2,
+    Auto,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -65,20 +65,22 @@ pub enum Stamp {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileStamp {
-    name: String,
+    path: PathBuf,
     length: u64,
     inode: (u64, u64),
     /// Of the last change to its content, and to anything about it, in seconds and nanoseconds.
     changed: [(i64, i64); 2],
 }
 
-pub fn stamp(origin: &Origin) -> Stamp {
+/// `beside`: what the policy in force names of files elsewhere.
+pub fn stamp(origin: &Origin, beside: &[PathBuf]) -> Stamp {
     let Origin::Directory(directory) = origin else { return Stamp::Nothing };
     let Ok(names) = policy_files(directory) else { return Stamp::Nothing };
-    let stamps = names.into_iter().filter_map(|name| {
-        let found = fs::metadata(directory.join(&name)).ok()?;
+    let files = names.iter().map(|name| directory.join(name)).chain(beside.iter().cloned());
+    let stamps = files.filter_map(|path| {
+        let found = fs::metadata(&path).ok()?;
         let changed = [(found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec())];
-        Some(FileStamp { name, length: found.len(), inode: (found.dev(), found.ino()), changed })
+        Some(FileStamp { path, length: found.len(), inode: (found.dev(), found.ino()), changed })
     });
     Stamp::Files(stamps.collect())
 }

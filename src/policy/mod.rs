@@ -4,6 +4,8 @@
 pub mod compile;
 pub mod describe;
 pub mod file;
+mod identities;
+mod link;
 pub mod load;
 mod objects;
 pub mod problems;
@@ -24,6 +26,8 @@ use crate::identity::{Action, NamePattern, Place, Secret, SourceName, TargetName
 use crate::journal::Syncing;
 use crate::retention::Keep;
 
+pub use identities::{CertificateNeed, Certified, SourceCertificates};
+pub use link::{Authorities, ClientPair, Link, Protocol, Trust};
 pub use objects::ObjectPattern;
 pub use sql::{Mode, ModeOverride, Reach, RuleSetting, Shown, SqlException, SqlPattern, SqlPolicy};
 
@@ -57,7 +61,7 @@ impl Policy {
         let exceptions = self.sql.exceptions.iter().map(|exception| (&exception.place, exception.until));
         let ended = blocks.chain(exceptions).filter_map(|(place, until)| Some((place, until.filter(|until| *until <= now)?)));
         let ended = ended.map(|(place, until)| format!("{place}: this ended on {until} and counts for nothing: take it out"));
-        self.warnings.iter().cloned().chain(ended).collect()
+        self.warnings.iter().cloned().chain(ended).chain(self.certificates_ending(now)).collect()
     }
 }
 
@@ -66,6 +70,7 @@ impl Policy {
 pub struct Sources {
     pub named: HashMap<Arc<str>, Arc<Source>>,
     pub patterns: Vec<Arc<Source>>,
+    pub certified: Certified,
 }
 
 #[derive(Debug)]
@@ -78,6 +83,8 @@ pub struct Source {
     /// Endpoints with an allowance of their own, in file order; the first match counts.
     pub overrides: Vec<EndpointOverride>,
     pub counted: Counted,
+    /// `None`: it is known by its key alone.
+    pub certificates: Option<Arc<SourceCertificates>>,
     /// Where its name stands.
     pub place: Place,
 }
@@ -207,6 +214,8 @@ pub struct Target {
     /// `None` while the address depends on a variable that is not set: calls answer `target_not_configured`.
     pub url: Option<Uri>,
     pub shape: BodyShape,
+    /// Of calls through the direct door.
+    pub inspect: Inspect,
     /// Members the shaped body gets at its top level unless the payload brings them.
     pub defaults: serde_json::Map<String, serde_json::Value>,
     /// From the first byte sent until the answer's head has arrived.
@@ -219,6 +228,7 @@ pub struct Target {
     /// Who may call it; empty means every listed source.
     pub callers: Vec<NamePattern>,
     pub breaker: BreakerPolicy,
+    pub link: Link,
     /// Where it says how it is; asked without credentials, and never a call.
     pub health: Option<Uri>,
     /// Where its name stands.
@@ -229,6 +239,16 @@ impl Target {
     pub fn admits(&self, source: &str) -> bool {
         self.callers.is_empty() || self.callers.iter().any(|pattern| pattern.matches(source))
     }
+}
+
+/// Whether what a direct call carries is judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inspect {
+    /// Bodies are read whole and judged before the target sees a byte.
+    #[default]
+    Required,
+    /// Bodies stream, and so does whatever another protocol carries: nothing of it is judged.
+    Skip,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

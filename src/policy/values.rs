@@ -37,16 +37,30 @@ pub fn duration_up_to(longest: Duration) -> impl Fn(&str) -> Result<Duration, St
 
 /// `512B`, `64KiB`, `10MiB`; above nothing and at most 1 GiB, for it is held in memory.
 pub fn size(text: &str) -> Result<usize, String> {
-    let wrong = || format!("`{text}` is no size: write a whole number above 0 and B, KiB or MiB, as in \"10MiB\", at most \"1024MiB\"");
+    let bytes = bytes_up_to(text, 1 << 30)?;
+    usize::try_from(bytes).map_err(|error| error.to_string())
+}
+
+/// The same of what lies on a disk.
+pub fn disk_size(text: &str) -> Result<u64, String> {
+    bytes_up_to(text, 16 << 40)
+}
+
+fn bytes_up_to(text: &str, most: u64) -> Result<u64, String> {
+    let wrong = || {
+        let most = size_in_words(most);
+        format!("`{text}` is no size: write a whole number above 0 and B, KiB, MiB, GiB or TiB, as in \"10MiB\", at most \"{most}\" here")
+    };
     let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
     let bytes_per: u64 = match unit {
         "B" => 1,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
         _ => return Err(wrong()),
     };
-    let bytes = number.checked_mul(bytes_per).filter(|bytes| (1..=1 << 30).contains(bytes)).ok_or_else(wrong)?;
-    usize::try_from(bytes).map_err(|_| wrong())
+    number.checked_mul(bytes_per).filter(|bytes| (1..=most).contains(bytes)).ok_or_else(wrong)
 }
 
 /// `100/1m`: so many calls in each window of that length, which must be whole minutes that divide a day.
@@ -100,8 +114,9 @@ pub fn in_words(duration: Duration) -> String {
 }
 
 /// As an operator would write it.
-pub fn size_in_words(bytes: usize) -> String {
-    let fitting = [("MiB", 1 << 20), ("KiB", 1 << 10)].into_iter().find(|(_, per)| bytes >= *per && bytes.is_multiple_of(*per));
+pub fn size_in_words(bytes: u64) -> String {
+    let units = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let fitting = units.into_iter().find(|(_, per)| bytes >= *per && bytes.is_multiple_of(*per));
     fitting.map_or_else(|| format!("{bytes}B"), |(unit, per)| format!("{}{unit}", bytes / per))
 }
 
@@ -138,9 +153,13 @@ mod tests {
     fn sizes_are_bounded() {
         assert_eq!(size("10MiB"), Ok(10 << 20));
         assert_eq!(size("64KiB"), Ok(64 << 10));
-        assert_eq!(size("1024MiB"), Ok(1 << 30));
+        assert_eq!((size("1024MiB"), size("1GiB")), (Ok(1 << 30), Ok(1 << 30)));
         for bad in ["0B", "10", "10MB", "1025MiB", "2GiB", "MiB", "-1B"] {
             assert!(size(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!((disk_size("200GiB"), disk_size("16TiB")), (Ok(200 << 30), Ok(16 << 40)));
+        for bad in ["0B", "17TiB", "1PiB", "18446744073709551615TiB"] {
+            assert!(disk_size(bad).is_err(), "{bad:?}");
         }
     }
 
@@ -190,9 +209,10 @@ mod tests {
         fn what_is_said_is_read_back(millis in 1_u64..10_000_000_000) {
             let length = Duration::from_millis(millis);
             prop_assert_eq!(duration(&in_words(length)), Ok(length));
-            let bytes = 1 + usize::try_from(millis % (1 << 30)).unwrap();
-            prop_assert_eq!(size(&size_in_words(bytes)), Ok(bytes));
-            prop_assert_eq!(size(&size_in_words((bytes >> 10).max(1) << 10)), Ok((bytes >> 10).max(1) << 10));
+            for bytes in [millis, millis << 10, millis % 10_000 << 20, (1 + millis % 10_000) << 30, (1 + millis % 16) << 40] {
+                let bytes = bytes.clamp(1, 16 << 40);
+                prop_assert_eq!(disk_size(&size_in_words(bytes)), Ok(bytes));
+            }
         }
     }
 }

@@ -52,6 +52,9 @@ impl ErrorClass {
             | Failure::InvalidJson { .. }
             | Failure::InvalidEnvelope { .. }
             | Failure::AmbiguousBody { .. }
+            | Failure::UnjudgeableBody { .. }
+            | Failure::BadTarget { .. }
+            | Failure::UpgradeNotAllowed { .. }
             | Failure::BodyTooLarge { .. }
             | Failure::BodyTooSlow
             | Failure::BodyBroken

@@ -14,13 +14,21 @@ pub struct Metadata<'a> {
     pub execution_time_ms: i32,
     pub success: bool,
     pub door: &'static str,
+    /// Of a direct call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<&'a str>,
     pub network: String,
     pub request_bytes: u64,
     pub response_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<&'a str>,
+    /// With `key`: how a source was known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed_source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown_certificate: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -45,11 +46,14 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         execution_time_ms: millis,
         success: kind.stats == StatsOutcome::Successful,
         door: notes.door,
+        method: notes.method.as_ref().map(Method::as_str),
         network: notes.network.to_string(),
         request_bytes: notes.request_bytes,
         response_bytes: notes.response_bytes,
         key: notes.key().map(KeyId::as_str),
+        certificate: notes.certificate().map(ToString::to_string),
         claimed_source: notes.claimed.as_deref(),
+        shown_certificate: notes.shown_certificate.as_ref().map(ToString::to_string),
         trace_id: notes.trace.map(|trace| format!("{:032x}", trace.trace_id)),
         upstream_ms: notes.upstream.map(|upstream| upstream.as_millis()),
         validator_ms: notes.asking.map(|asking| asking.as_millis()),
@@ -204,6 +208,9 @@ fn classify(ending: &Ending) -> Kind {
             | Failure::InvalidJson { .. }
             | Failure::InvalidEnvelope { .. }
             | Failure::AmbiguousBody { .. }
+            | Failure::UnjudgeableBody { .. }
+            | Failure::BadTarget { .. }
+            | Failure::UpgradeNotAllowed { .. }
             | Failure::BodyTooLarge { .. }
             | Failure::BodyTooSlow
             | Failure::BodyBroken
@@ -253,7 +260,7 @@ fn headline(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{KeyId, SourceName, TargetName};
+    use crate::identity::{KeyId, Proof, SourceName, TargetName};
     use crate::verdict::{AuthFault, SqlFinding};
     use serde_json::Value;
 
@@ -261,7 +268,7 @@ mod tests {
 
     fn notes() -> Notes {
         Notes {
-            caller: Some(Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), key: KeyId::new("env:current") }),
+            caller: Some(Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), proof: Proof::Key(KeyId::new("env:current")) }),
             target: TargetName::parse("brain"),
             action: Action::parse("think"),
             upstream: Some(Duration::from_millis(7)),

@@ -7,7 +7,9 @@ mod columns;
 pub mod compose;
 pub mod entries;
 pub mod notes;
+pub mod orphans;
 pub mod page;
+mod refused;
 pub mod trail;
 pub mod writer;
 
@@ -43,7 +45,7 @@ impl Recorder {
 
     /// The same of a call that never began: it gets none of the room that is kept for those which did.
     pub fn record_turned_away(&self, class: Class, record: &CallRecord) -> Option<Durable> {
-        if self.journal.is_full(self.under_way()) {
+        if self.journal.is_full(class, self.under_way()) {
             self.drop_record(Refused::Full, record.times);
             return None;
         }
@@ -77,8 +79,8 @@ impl Recorder {
     }
 
     /// Whether a call that begins now will find room for its record.
-    pub fn has_room(&self) -> bool {
-        self.journal.has_room(self.under_way())
+    pub fn has_room(&self, class: Class) -> bool {
+        self.journal.has_room(class, self.under_way())
     }
 
     fn under_way(&self) -> u64 {

@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
+
 use crate::call::{Count, TraceContext};
 use crate::clock::Timestamp;
-use crate::identity::{Action, CallId, Caller, KeyId, Network, TargetName};
+use crate::identity::{Action, CallId, Caller, CertificateName, KeyId, Network, TargetName};
 use crate::verdict::{Denial, ExceptedSql, GateName, NoAnswer, Refusal};
 
 #[derive(Clone, Debug)]
@@ -15,9 +17,13 @@ pub struct Notes {
     pub at: Timestamp,
     pub network: Network,
     pub door: &'static str,
+    /// Of a direct call.
+    pub method: Option<Method>,
     pub caller: Option<Caller>,
     /// What a caller without valid credentials said it was.
     pub claimed: Option<Arc<str>>,
+    /// The certificate that such a caller's connection had verified.
+    pub shown_certificate: Option<CertificateName>,
     pub trace: Option<TraceContext>,
     /// The target once it is found.
     pub target: Option<TargetName>,
@@ -100,8 +106,10 @@ impl Notes {
             at,
             network: Network::of(peer),
             door,
+            method: None,
             caller: None,
             claimed: None,
+            shown_certificate: None,
             trace: None,
             target: None,
             asked_target: None,
@@ -124,7 +132,15 @@ impl Notes {
 
     pub fn key(&self) -> Option<&KeyId> {
         match &self.caller {
-            Some(Caller::Source { key, .. }) => Some(key),
+            Some(Caller::Source { proof, .. }) => proof.key(),
+            Some(Caller::ServiceRole { .. } | Caller::Stranger { .. }) | None => None,
+        }
+    }
+
+    /// The certificate that a source was known by.
+    pub fn certificate(&self) -> Option<&CertificateName> {
+        match &self.caller {
+            Some(Caller::Source { proof, .. }) => proof.certificate(),
             Some(Caller::ServiceRole { .. } | Caller::Stranger { .. }) | None => None,
         }
     }

@@ -18,9 +18,10 @@ use tokio::time::timeout;
 use super::Recorder;
 use super::compose::compose;
 use super::notes::{Ending, Notes, WouldDeny};
+use crate::call::Traffic;
 use crate::identity::{Caller, TargetName};
 use crate::journal::{Class, Durable};
-use crate::telemetry::metrics::{GateLabel, Metrics, OutcomeLabel};
+use crate::telemetry::metrics::{DoorLabel, GateLabel, Metrics, OutcomeLabel};
 use crate::verdict::{Denial, Failure, GateName, Refusal, SqlFinding};
 
 /// How long an answer waits for the disk at most.
@@ -34,6 +35,8 @@ pub struct Trail {
     keep: Keep,
     /// The call's place among those under way; given back when the call ends.
     place: Option<OwnedSemaphorePermit>,
+    /// What streams while nobody takes notes.
+    traffic: Option<Arc<Traffic>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +50,12 @@ enum Keep {
 impl Trail {
     pub fn new(notes: Notes, recorder: Recorder) -> Self {
         recorder.metrics().in_flight.inc();
-        Self { notes, recorder, started: Instant::now(), keep: Keep::Record, place: None }
+        Self { notes, recorder, started: Instant::now(), keep: Keep::Record, place: None, traffic: None }
     }
 
     /// Of a call that is not made: takes notes, and leaves neither record nor metric.
     pub fn of_nothing(notes: Notes, recorder: Recorder) -> Self {
-        Self { notes, recorder, started: Instant::now(), keep: Keep::Done, place: None }
+        Self { notes, recorder, started: Instant::now(), keep: Keep::Done, place: None, traffic: None }
     }
 
     pub fn notes(&self) -> &Notes {
@@ -75,6 +78,18 @@ impl Trail {
         self.place = Some(place);
     }
 
+    /// Counts what streams past the notes among the call's bytes.
+    pub fn follow(&mut self, traffic: Arc<Traffic>) {
+        self.traffic = Some(traffic);
+    }
+
+    /// The answer can go out. Returns what of the call's time was the gatekeeper's own.
+    pub fn answer_begins(&mut self) -> Duration {
+        let others = [self.notes.asking, self.notes.upstream].into_iter().flatten().sum::<Duration>() + self.notes.reading;
+        let overhead = self.started.elapsed().saturating_sub(others);
+        *self.notes.overhead.get_or_insert(overhead)
+    }
+
     /// Leaves no record of its own: the call is one of a counted many.
     pub fn fold(&mut self) {
         self.keep = Keep::Folded;
@@ -88,6 +103,10 @@ impl Trail {
             return None;
         }
         let took = self.started.elapsed();
+        if let Some(traffic) = self.traffic.take() {
+            self.notes.request_bytes += traffic.up();
+            self.notes.response_bytes += traffic.down();
+        }
         let ending = self.notes.ending.take().unwrap_or_else(|| {
             if std::thread::panicking() { Ending::Refused(Refusal::Failed(Failure::Internal)) } else { Ending::Abandoned { status: None } }
         });
@@ -95,6 +114,7 @@ impl Trail {
         let metrics = self.recorder.metrics();
         metrics.in_flight.dec();
         metrics.calls.get_or_create(&OutcomeLabel { outcome: ending.label() }).inc();
+        metrics.calls_by_door.get_or_create(&DoorLabel { door: self.notes.door }).inc();
         metrics.call_seconds.observe(took.as_secs_f64());
         if let Some(upstream) = self.notes.upstream {
             metrics.target_seconds.observe(upstream.as_secs_f64());
@@ -120,7 +140,7 @@ impl Trail {
     }
 
     /// Calls of those who failed authentication cannot take the room of the others.
-    fn class(&self) -> Class {
+    pub fn class(&self) -> Class {
         match &self.notes.caller {
             None | Some(Caller::Stranger { .. }) => Class::Stranger,
             Some(Caller::Source { .. } | Caller::ServiceRole { .. }) => Class::Ordinary,
@@ -178,8 +198,7 @@ struct Held<B: Body> {
 impl<B: Body> Recorded<B> {
     /// Waits where the answer has no body to hold back.
     pub async fn new(body: B, mut trail: Trail, status: u16) -> Self {
-        let others = [trail.notes.asking, trail.notes.upstream].into_iter().flatten().sum::<Duration>() + trail.notes.reading;
-        trail.notes.overhead = Some(trail.started.elapsed().saturating_sub(others));
+        trail.answer_begins();
         let empty = body.is_end_stream();
         if trail.notes.ending.is_none() {
             // Until the last byte is out, dropping the body means that the caller went away.
@@ -221,8 +240,8 @@ where
                 if let Some(data) = frame.data_ref() {
                     notes.response_bytes += data.remaining() as u64;
                 }
-                // hyper does not ask again once a body says it has ended, or all of its length is there.
-                this.body.is_end_stream() || this.body.size_hint().upper() == Some(0)
+                // hyper does not ask again once a body says it has ended, all of its length is there, or its trailers are.
+                frame.is_trailers() || this.body.is_end_stream() || this.body.size_hint().upper() == Some(0)
             }
             Some(Err(_)) => {
                 notes.ending = Some(Ending::AnswerBroken { status: *this.status });
@@ -255,9 +274,50 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures_util::stream::iter;
+    use futures_util::task::noop_waker;
+    use http_body_util::{BodyExt, Full, StreamBody};
+
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::clock::{Clock, Timestamp};
     use crate::identity::CallId;
+    use crate::journal::{Journal, Limits, Syncing};
+
+    fn notes() -> Notes {
+        Notes::new(CallId::new(), Timestamp::default(), [192, 0, 2, 7].into(), "envelope")
+    }
+
+    /// What a body gives now, without waiting.
+    fn poll<B: Body<Data = Bytes, Error = Infallible> + Unpin>(body: &mut Recorded<B>) -> Poll<Option<Bytes>> {
+        let frame = Pin::new(body).poll_frame(&mut Context::from_waker(&noop_waker()));
+        frame.map(|frame| frame.map(|frame| frame.unwrap().into_data().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn the_last_of_an_answer_leaves_once_the_disk_has_its_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, _reader) = Journal::open(directory.path(), Limits::default(), Syncing::Always, Clock::system()).unwrap();
+        let recorder = Recorder::new(journal.clone(), Arc::default());
+        let trail = || Trail::new(notes(), recorder.clone());
+        let [one, two] = ["one", "two"].map(Bytes::from);
+        let mut whole = Recorded::new(Full::new(one.clone()), trail(), 200).await;
+        let frames = [one.clone(), two.clone()].map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
+        let mut stream = Recorded::new(StreamBody::new(iter(frames)), trail(), 200).await;
+        {
+            let _held = journal.hold_syncs();
+            assert_eq!(poll(&mut whole), Poll::Pending);
+            assert_eq!((poll(&mut stream), poll(&mut stream)), (Poll::Ready(Some(one.clone())), Poll::Ready(Some(two))));
+            assert_eq!(poll(&mut stream), Poll::Pending, "only the end waits");
+            assert_eq!(journal.standing().waiting, 2, "both are in the journal");
+            assert_eq!((poll(&mut whole), poll(&mut stream)), (Poll::Pending, Poll::Pending));
+        }
+        assert_eq!(whole.frame().await.unwrap().unwrap().into_data().unwrap(), one);
+        assert!(stream.frame().await.is_none() && whole.frame().await.is_none());
+        assert_eq!((journal.standing().waiting, recorder.metrics().journal_unconfirmed.get()), (2, 0));
+    }
 
     #[test]
     fn a_call_whose_body_was_read_counts_in_the_sizes_of_bodies() {
@@ -265,8 +325,7 @@ mod tests {
         let recorder = Recorder::within(directory.path());
         let metrics = Arc::clone(&recorder.metrics);
         for request_bytes in [0, 496] {
-            let notes = Notes::new(CallId::new(), Timestamp::default(), [192, 0, 2, 7].into(), "envelope");
-            drop(Trail::new(Notes { request_bytes, ..notes }, recorder.clone()));
+            drop(Trail::new(Notes { request_bytes, ..notes() }, recorder.clone()));
         }
         let text = metrics.render();
         assert!(text.contains("gatekeeper_request_bytes_count 1\n"), "{text}");

@@ -1,14 +1,14 @@
 //! From the journal to the store, off every call's path: in batches, one transaction each, in order, exactly once. While the database is
-//! away it waits and tries again, and what waits lies in the journal. Journals that dead processes left are carried over first.
+//! away it waits and tries again, and what waits lies in the journal.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use super::page::{self, Page};
+use super::refused::Refusal;
 use crate::clock::Clock;
 use crate::identity::Origin;
 use crate::journal::{Batch, Journal, Reader, Why};
@@ -18,14 +18,12 @@ use crate::store::{CallRecord, Store, StoreError};
 use crate::telemetry::metrics::Metrics;
 
 /// Records in one transaction, and what of them is in memory at once.
-const BATCH: usize = 2048;
-const BATCH_BYTES: usize = 4 << 20;
+pub(super) const BATCH: usize = 2048;
+pub(super) const BATCH_BYTES: usize = 4 << 20;
 /// Between two transactions that are not full: a few large ones cost the database less than many small ones.
 const GATHER: Duration = Duration::from_millis(100);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
-/// How often somebody looks for journals of processes that have ended since.
-const ADOPTION: Duration = Duration::from_secs(30);
 
 /// What carries records over.
 #[derive(Clone)]
@@ -34,11 +32,15 @@ pub struct Writer {
     pub journal: Journal,
     pub metrics: Arc<Metrics>,
     pub clock: Clock,
+    /// Told of calls of dead processes that were not in the database yet: nobody here has counted them.
+    pub carried: Arc<Carried>,
 }
+
+pub type Carried = dyn Fn(&[&CallRecord]) + Send + Sync;
 
 /// The records of a batch, as the store takes them.
 #[derive(Default)]
-struct Pages {
+pub(super) struct Pages {
     calls: Vec<CallRecord>,
     entries: Vec<ActivityEntry>,
     losses: Vec<Loss>,
@@ -55,67 +57,26 @@ impl Writer {
     pub async fn write_own(self, mut journal: Reader) {
         let instance = journal.instance();
         self.persist(|| self.store.announce(instance, self.clock.now())).await;
-        let last = self.drain(&mut journal).await;
-        self.persist(|| self.store.ended(instance, last, self.clock.now())).await;
-        leave(journal).await;
-    }
-
-    /// What dead processes left, as far as it can be carried over while the database is there; the rest stays for the next time.
-    pub async fn write_orphans(&self, patience: Duration) {
-        let orphans = match tokio::task::spawn_blocking({
-            let journal = self.journal.clone();
-            move || journal.adopt()
-        })
-        .await
-        {
-            Ok(Ok(orphans)) => orphans,
-            Ok(Err(error)) => return tracing::error!(%error, "journals that dead processes may have left cannot be looked for"),
-            Err(_) => return,
-        };
-        for mut orphan in orphans {
-            let instance = orphan.instance();
-            if orphan.has_more() {
-                tracing::warn!(%instance, "another process ended before its records were in the database: they are carried over");
-            }
-            let carried = async {
-                let last = self.drain(&mut orphan).await;
-                self.persist(|| self.store.ended(instance, last, self.clock.now())).await;
-            };
-            match timeout(patience, carried).await {
-                Ok(()) => leave(orphan).await,
-                Err(_) => tracing::warn!(%instance, "its records are carried over later"),
-            }
-        }
-    }
-
-    /// Now and then: another process may have ended since.
-    pub async fn keep_adopting(self, mut stop: watch::Receiver<bool>) {
-        while timeout(ADOPTION, stop.wait_for(|stop| *stop)).await.is_err() {
-            self.write_orphans(ADOPTION).await;
-        }
-    }
-
-    /// To the journal's end; the last number in it.
-    async fn drain(&self, journal: &mut Reader) -> u64 {
-        let instance = journal.instance();
-        let mut last = journal.through();
         let mut next = Instant::now();
         while let Some(batch) = journal.next(BATCH, BATCH_BYTES).await {
             let pages = self.pages(instance, &batch);
             self.write(&pages).await;
-            last = last.max(batch.through());
             journal.written(&batch);
-            self.metrics.journal_batches.inc();
-            // A full batch has another behind it.
-            if batch.entries.len() < BATCH && self.journal.is_open() {
+            if !batch.is_full && self.journal.is_open() {
                 sleep_until(next).await;
                 next = Instant::now() + GATHER;
             }
         }
-        last
+        self.ended(&journal).await;
+        leave(journal).await;
     }
 
-    fn pages(&self, instance: Uuid, batch: &Batch) -> Pages {
+    /// That there is nothing more to come from an instance.
+    pub(super) async fn ended(&self, journal: &Reader) {
+        self.persist(|| self.store.ended(journal.instance(), journal.through(), self.clock.now())).await;
+    }
+
+    pub(super) fn pages(&self, instance: Uuid, batch: &Batch) -> Pages {
         let at = self.clock.now();
         let mut pages = Pages::default();
         for entry in &batch.entries {
@@ -145,51 +106,45 @@ impl Writer {
     }
 
     /// Writes a batch, however long the database is away. A record that it refuses is set apart from the others, so one bad row loses one row.
-    async fn write(&self, pages: &Pages) {
-        let mut refused = Vec::new();
+    /// Those of the calls that were not there yet.
+    pub(super) async fn write<'p>(&'p self, pages: &'p Pages) -> Vec<&'p CallRecord> {
+        let (mut fresh, mut refused) = (Vec::new(), Vec::new());
         let mut pending = vec![pages.all()];
         while let Some(part) = pending.pop() {
             match self.persistently(part).await {
-                Ok(()) => {
+                Ok(new) => {
                     self.metrics.records_written.inc_by((part.calls.len() + part.entries.len()) as u64);
+                    fresh.extend(new);
                 }
                 Err(why) => match halves(part) {
                     Some((first, second)) => pending.extend([second, first]),
                     // Asked once more: what was in the way, such as a partition being attached, may be gone.
-                    None if self.persistently(part).await.is_ok() => {
-                        self.metrics.records_written.inc();
-                    }
-                    None => refused.extend(self.refused(part, &why)),
+                    None => match self.persistently(part).await {
+                        Ok(new) => {
+                            self.metrics.records_written.inc();
+                            fresh.extend(new);
+                        }
+                        Err(_) => refused.push(Refusal { part, why }),
+                    },
                 },
             }
         }
-        if !refused.is_empty() && self.persistently(ledger::Batch { losses: &refused, ..ledger::Batch::default() }).await.is_err() {
-            tracing::error!(losses = refused.len(), "that these records are lost is in the log alone");
-        }
-    }
-
-    /// What is told of the one record that the database will not have.
-    fn refused(&self, part: ledger::Batch<'_>, why: &str) -> Option<Loss> {
-        let (id, times, origin) = match part {
-            ledger::Batch { calls: [call], .. } => (call.id, call.times, call.origin),
-            ledger::Batch { entries: [entry], .. } => (entry.id, 1, entry.origin),
-            _ => {
-                tracing::error!(why, "the database refuses to note which records are lost");
-                return None;
+        self.metrics.journal_batches.inc();
+        if !refused.is_empty() {
+            let losses = self.set_aside(&refused).await;
+            if self.persistently(ledger::Batch { losses: &losses, ..ledger::Batch::default() }).await.is_err() {
+                tracing::error!(losses = losses.len(), "that these records are lost is in the log alone");
             }
-        };
-        self.metrics.records_dropped.inc_by(u64::from(times));
-        tracing::error!(why, call_id = %id, "the database refuses this record: it is lost");
-        let Origin { instance, seq } = origin?;
-        Some(Loss { instance, first: seq, last: seq, reason: LossReason::Refused, at: self.clock.now() })
+        }
+        fresh
     }
 
     /// Until the database has it or refuses it.
-    async fn persistently(&self, part: ledger::Batch<'_>) -> Result<(), String> {
+    async fn persistently<'p>(&'p self, part: ledger::Batch<'p>) -> Result<Vec<&'p CallRecord>, String> {
         let mut pause = FIRST_RETRY;
         loop {
             match self.store.write_batch(part).await {
-                Ok(()) => return Ok(()),
+                Ok(fresh) => return Ok(fresh),
                 Err(StoreError::Refused(why)) => return Err(why),
                 Err(StoreError::Away(why)) => {
                     self.metrics.journal_failures.inc();
@@ -220,7 +175,7 @@ impl Writer {
     }
 }
 
-async fn leave(journal: Reader) {
+pub(super) async fn leave(journal: Reader) {
     let instance = journal.instance();
     if let Err(error) = journal.leave().await {
         tracing::warn!(%instance, %error, "the directory of a journal that is carried over is still there");

@@ -79,19 +79,13 @@ pub fn state_key(state: &Path) -> Result<StateKey, KeyTrouble> {
     }
 }
 
-/// Never over another key. An empty file is none: it is what a crash leaves of a key that nothing was sealed with yet.
+/// Never over another key, and never half of one: whoever finds the file finds all of it.
 pub fn keep_key(state: &Path, text: &Secret) -> io::Result<()> {
-    let path = key_path(state);
     DirBuilder::new().recursive(true).mode(0o700).create(state)?;
-    if fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() == 0) {
-        fs::remove_file(&path)?;
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    let written = file.write_all(format!("{}\n", text.reveal()).as_bytes()).and_then(|()| file.sync_all());
-    if written.is_err() {
-        let _gone = fs::remove_file(&path);
-    }
-    written?;
+    let beside = state.join(format!(".{KEY}.{}", Uuid::now_v7()));
+    let kept = write_new(&beside, format!("{}\n", text.reveal()).as_bytes()).and_then(|()| fs::hard_link(&beside, key_path(state)));
+    let _gone = fs::remove_file(&beside);
+    kept?;
     File::open(state)?.sync_all()
 }
 
@@ -99,9 +93,6 @@ pub fn keep_key(state: &Path, text: &Secret) -> io::Result<()> {
 pub fn read_key(path: &Path) -> io::Result<AuditKey> {
     let mut text = String::new();
     File::open(path)?.take(KEY_LIMIT).read_to_string(&mut text)?;
-    if text.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "it is empty"));
-    }
     AuditKey::parse(text.trim()).map_err(io::Error::other)
 }
 
@@ -245,18 +236,29 @@ mod tests {
     #[test]
     fn a_key_that_cannot_be_read_is_not_made_anew() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(key_path(folder.path()), "short").unwrap();
-        assert!(state_key(folder.path()).is_err());
-        assert!(keep_key(folder.path(), &generate().unwrap()).is_err());
-        assert_eq!(fs::read_to_string(key_path(folder.path())).unwrap(), "short");
+        for broken in ["short", ""] {
+            fs::write(key_path(folder.path()), broken).unwrap();
+            assert!(state_key(folder.path()).is_err());
+            assert!(keep_key(folder.path(), &generate().unwrap()).is_err());
+            assert_eq!(fs::read_to_string(key_path(folder.path())).unwrap(), broken);
+        }
     }
 
     #[test]
-    fn a_key_that_a_crash_left_empty_is_made_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(key_path(folder.path()), "").unwrap();
-        assert!(matches!(state_key(folder.path()).unwrap(), StateKey::Made(_)));
-        assert!(matches!(state_key(folder.path()).unwrap(), StateKey::Found(_)));
+    fn of_many_who_begin_at_once_all_have_one_key() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let keys: Vec<AuditKey> = std::thread::scope(|scope| {
+                let begin = || match state_key(folder.path()).unwrap() {
+                    StateKey::Found(key) | StateKey::Made(key) => key,
+                    unkept @ StateKey::Unkept { .. } => panic!("{unkept:?}"),
+                };
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(begin)).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            assert!(keys.iter().all(|key| *key == keys[0]));
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 
 pub use key::{AuditKey, AuditKeys};
-pub use sealer::{Followed, MOST_SEEN, Sealer, Turn, seen};
+pub use sealer::{CHAINS, Followed, LAST_ROWS, Sealer, Turn, seen};
 
 /// HMAC-SHA256 of a row, or of the row before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

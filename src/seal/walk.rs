@@ -50,6 +50,10 @@ pub enum Wrong {
     Replaced,
     /// The row of the call, or of the entry, says something else today.
     Log { table: &'static str },
+    /// The entry is not in its table any more.
+    Gone { table: &'static str },
+    /// A call that must have been sealed with its record, and has no seal. `n` is the number of the record.
+    Unsealed,
 }
 
 impl Wrong {
@@ -63,6 +67,8 @@ impl Wrong {
             Self::Cut { .. } => "cut",
             Self::Replaced => "replaced",
             Self::Log { .. } => "log_changed",
+            Self::Gone { .. } => "gone",
+            Self::Unsealed => "unsealed",
         }
     }
 }
@@ -70,7 +76,8 @@ impl Wrong {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { instance, n, id, wrong } = self;
-        write!(f, "chain {instance}, row {n}")?;
+        let place = if *wrong == Wrong::Unsealed { "record" } else { "row" };
+        write!(f, "chain {instance}, {place} {n}")?;
         if let Some(id) = id {
             write!(f, " ({id})")?;
         }
@@ -84,6 +91,8 @@ impl fmt::Display for Finding {
             Wrong::Cut { last: Some(last) } => write!(f, ": missing; the chain is cut off behind row {last}"),
             Wrong::Replaced => write!(f, ": not the row that was published"),
             Wrong::Log { table } => write!(f, ": its row in {table} was changed afterwards"),
+            Wrong::Gone { table } => write!(f, ": its row in {table} is gone"),
+            Wrong::Unsealed => write!(f, ": a call that was blocked, without its seal"),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! One connection: bounded in what it may send before it is a call, in how long it may stand still, and in what it may open at once.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +9,15 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::Watcher;
 use tokio::net::TcpStream;
 
 use super::cut::Cut;
+use super::leaving::Guest;
 use super::patience::{Patience, Watched};
-use super::planes::{Caller, Planes, Serving};
+use super::planes::{Caller, Planes};
 use super::presence::Presence;
 use super::seats::Seat;
+use super::tls::{Greeted, greet};
 
 /// The idle time is longer than any call should take: a call that waits for its target moves no byte.
 const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
@@ -31,33 +31,39 @@ const MAX_AT_FAULT: usize = 100;
 /// An HTTP/2 peer that is gone without a word is found out by asking; on HTTP/1.1 it is found out when it is answered.
 const ASK_EVERY: Duration = Duration::from_secs(60);
 
-pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, serving: Serving, planes: Arc<Planes>, watcher: Watcher, seat: Seat) {
+pub(super) async fn serve(stream: TcpStream, caller: Caller, planes: Arc<Planes>, guest: Guest, seat: Seat) {
     // Small answers must not wait for company; a socket that cannot be told so still works.
     let _slower = stream.set_nodelay(true);
-    let presence = Presence::begin();
-    let caller = Caller { address: peer, serving, manner: seat.manner };
+    let metrics = &planes.gatekeeper.metrics;
+    let greeted = tokio::select! {
+        greeted = greet(stream, planes.lock(caller.serving), planes.limits.head, metrics) => greeted,
+        () = guest.cut() => None,
+    };
+    let Some(Greeted { stream, certificate }) = greeted else { return };
+    let (presence, heard, end) = (Presence::begin(), guest.clone(), guest.clone());
     let service = {
         let (planes, presence) = (Arc::clone(&planes), presence.clone());
         service_fn(move |request: Request<Incoming>| {
-            let (planes, under_way) = (Arc::clone(&planes), presence.call(request.version()));
-            async move { Ok::<_, Infallible>(planes.answer(request, caller).await.map(|body| under_way.until_the_end_of(body))) }
+            heard.heard(request.version());
+            let under_way = presence.call(request.version());
+            let (planes, certificate) = (Arc::clone(&planes), certificate.clone());
+            async move { Ok::<_, Infallible>(planes.answer(request, caller, certificate).await.map(|body| under_way.until_the_end_of(body))) }
         })
     };
     let stream = TokioIo::new(Watched::new(stream, presence.clone(), PATIENCE, seat));
-    let connection = builder().serve_connection(stream, service).into_owned();
-    let mut drained = planes.cut.subscribe();
+    let connection = builder().serve_connection_with_upgrades(stream, service).into_owned();
     let cut = tokio::select! {
-        served = watcher.watch(connection) => served.err().and_then(|error| {
-            tracing::debug!(%error, %peer, "a connection ended early");
+        served = guest.watch(connection) => served.err().and_then(|error| {
+            tracing::debug!(%error, peer = %caller.address, "a connection ended early");
             Cut::why(&*error)
         }),
         cut = presence.overdue(planes.limits) => Some(cut),
         // Dropping the connection drops its calls, and with them their trails: what was cut off is recorded.
-        _ = drained.wait_for(|cut| *cut) => Some(Cut::Drained),
+        () = end.cut() => Some(Cut::Drained),
     };
     if let Some(cut) = cut {
-        tracing::debug!(?cut, %peer, "a connection is cut");
-        cut.count(&planes.gatekeeper.metrics);
+        tracing::debug!(?cut, peer = %caller.address, "a connection is cut");
+        cut.count(metrics);
     }
 }
 

@@ -6,21 +6,27 @@
 mod admission;
 mod connection;
 mod cut;
+mod handover;
+mod leaving;
 mod listeners;
+mod opening;
 mod pace;
 mod patience;
 mod planes;
 mod presence;
 mod proxies;
 mod seats;
+mod systemd;
+mod tls;
 
+use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admin;
@@ -30,16 +36,38 @@ use crate::settings::Bounds;
 
 use admission::Admission;
 use cut::Cut;
+pub use handover::{Predecessor, Successors, TakeoverError};
+use leaving::Exit;
 pub use listeners::Listeners;
-use planes::{Planes, Serving, panicked};
+pub use opening::{Beginning, OpenError, Opened, open};
+use planes::{Caller, Planes, Serving, panicked};
 use presence::Limits;
 use seats::Seats;
+pub use systemd::{Inherited, Supervisor};
 
 /// Out of descriptors or the like: accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Operators must get in when callers fill every seat.
+const OPS_CONNECTIONS: usize = 256;
 
-/// Serves until `stop` says so, then lets the calls under way end, at most `bounds.drain` long.
-pub async fn serve(gatekeeper: Arc<Gatekeeper>, listeners: Listeners, bounds: Bounds, mut stop: watch::Receiver<bool>) {
+/// Whether the server is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    NotYet,
+    /// Calls are taken for a while after `/readyz` has said that none should be sent.
+    Announced,
+    /// Nothing new is taken from now on.
+    Unannounced,
+}
+
+/// Serves until `stop` says so, or a successor has taken over. Then calls under way end, at most `bounds.drain` long.
+pub async fn serve(
+    gatekeeper: Arc<Gatekeeper>,
+    listeners: Listeners,
+    successors: Option<Successors>,
+    bounds: Bounds,
+    stop: watch::Receiver<Stop>,
+) {
     let planes = Arc::new(Planes {
         data: doors::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         ops: admin::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
@@ -47,48 +75,97 @@ pub async fn serve(gatekeeper: Arc<Gatekeeper>, listeners: Listeners, bounds: Bo
         admission: Admission::start(bounds.longest_wait, Arc::clone(&gatekeeper.metrics)),
         limits: Limits { head: bounds.head, idle: bounds.idle },
         pace: bounds.pace,
-        cut: watch::Sender::new(false),
+        exit: Exit::new(),
     });
-    let connections = GracefulShutdown::new();
-    let open = gatekeeper.metrics.connections.clone();
-    let seats = Seats::public(bounds.connections, bounds.of_one_network, gatekeeper.trusted_proxies.clone(), open);
-    // Operators must get in when callers fill every seat.
-    let ops_seats = Seats::reserved(256);
-    let data_serving = if listeners.ops.is_some() { Serving::Data } else { Serving::Both };
     gatekeeper.health.started();
-    tokio::select! {
-        () = accept(&listeners.data, data_serving, &planes, &seats, &connections) => {}
-        () = accept_ops(listeners.ops.as_ref(), &planes, &ops_seats, &connections) => {}
-        _ = stop.wait_for(|stop| *stop) => {}
-    }
-    gatekeeper.health.draining();
-    drop(listeners);
-    let ended = connections.shutdown();
-    tokio::pin!(ended);
-    if timeout(bounds.drain, &mut ended).await.is_err() {
+    let leaving = match take_calls(&listeners, successors.as_ref(), bounds, stop, &planes).await {
+        // They had that time while new ones were still taken.
+        Ended::Stopped => Duration::ZERO,
+        Ended::HandedOver => bounds.lame_duck,
+    };
+    drop((listeners, successors));
+    let tunnels = &gatekeeper.pipeline.tunnels;
+    let end = Instant::now() + leaving + bounds.drain;
+    if !planes.exit.close(leaving, bounds.drain).await || timeout_at(end, tunnels.ended()).await.is_err() {
         tracing::warn!("calls were still under way when the time to drain was over: they are cut off, and recorded so");
-        planes.cut.send_replace(true);
-        ended.await;
+        tunnels.cut();
+        planes.exit.cut().await;
+        tunnels.ended().await;
     }
 }
 
-async fn accept_ops(listener: Option<&TcpListener>, planes: &Arc<Planes>, seats: &Seats, connections: &GracefulShutdown) {
-    match listener {
-        Some(listener) => accept(listener, Serving::Ops, planes, seats, connections).await,
+/// Why no more connections are taken.
+enum Ended {
+    Stopped,
+    HandedOver,
+}
+
+async fn take_calls(
+    listeners: &Listeners,
+    successors: Option<&Successors>,
+    bounds: Bounds,
+    stop: watch::Receiver<Stop>,
+    planes: &Arc<Planes>,
+) -> Ended {
+    let gatekeeper = &planes.gatekeeper;
+    let open = gatekeeper.metrics.connections.clone();
+    let seats = Seats::public(bounds.connections, bounds.of_one_network, gatekeeper.trusted_proxies.clone(), open);
+    let ops_seats = Seats::reserved(OPS_CONNECTIONS);
+    let data_serving = if listeners.ops.is_some() { Serving::Data } else { Serving::Both };
+    let mut stopped = pin!(stopped(stop, bounds.lame_duck, planes));
+    loop {
+        let successor = tokio::select! {
+            never = accept(&listeners.data, data_serving, planes, &seats) => match never {},
+            never = accept_ops(listeners.ops.as_ref(), planes, &ops_seats) => match never {},
+            () = &mut stopped => return Ended::Stopped,
+            successor = successor(successors, listeners) => successor,
+        };
+        // Nothing is accepted while it is handed over: who connects now waits in the queues, for one process or the other.
+        let pipeline = &planes.gatekeeper.pipeline;
+        match successor.hand_over(pipeline.limiter.held(pipeline.clock.now())).await {
+            Ok(()) => return Ended::HandedOver,
+            Err(why) => tracing::error!(why, "a new process did not take over: this one serves on"),
+        }
+    }
+}
+
+/// Ends when no more connections are to be taken.
+async fn stopped(mut stop: watch::Receiver<Stop>, lame_duck: Duration, planes: &Planes) {
+    // Whoever could say so being gone says so too.
+    let told = stop.wait_for(|stop| *stop != Stop::NotYet).await.map_or(Stop::Unannounced, |stop| *stop);
+    planes.gatekeeper.health.draining();
+    planes.exit.leave();
+    if told == Stop::Announced {
+        sleep(lame_duck).await;
+    }
+}
+
+async fn successor(successors: Option<&Successors>, listeners: &Listeners) -> handover::Ready {
+    match successors {
+        Some(successors) => successors.ready(listeners).await,
         None => std::future::pending().await,
     }
 }
 
-async fn accept(listener: &TcpListener, serving: Serving, planes: &Arc<Planes>, seats: &Seats, connections: &GracefulShutdown) {
+async fn accept_ops(listener: Option<&TcpListener>, planes: &Arc<Planes>, seats: &Seats) -> Infallible {
+    match listener {
+        Some(listener) => accept(listener, Serving::Ops, planes, seats).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn accept(listener: &TcpListener, serving: Serving, planes: &Arc<Planes>, seats: &Seats) -> Infallible {
     loop {
-        let Some(room) = seats.room().await else { return };
+        // It is never closed.
+        let Some(room) = seats.room().await else { return std::future::pending().await };
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let Some(seat) = seats.take(room, peer.ip()) else {
                     Cut::NetworkFull.count(&planes.gatekeeper.metrics);
                     continue;
                 };
-                tokio::spawn(connection::serve(stream, peer, serving, Arc::clone(planes), connections.watcher(), seat));
+                let caller = Caller { address: peer, serving, manner: seat.manner };
+                tokio::spawn(connection::serve(stream, caller, Arc::clone(planes), planes.exit.guest(), seat));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

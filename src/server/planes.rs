@@ -10,25 +10,27 @@ use axum::body::Body;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, HeaderValue, ORIGIN, VARY,
 };
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::admission::{Admission, Admitted};
 use super::cut::Cut;
+use super::leaving::Exit;
 use super::pace::Paced;
 use super::presence::Limits;
 use super::proxies;
 use super::seats::Manner;
 use crate::admin;
+use crate::call::Scheme;
 use crate::doors::overloaded::{is_call, overloaded};
 use crate::doors::{self, Arrival};
 use crate::gatekeeper::Gatekeeper;
-use crate::identity::CallId;
+use crate::identity::{CallId, PeerCertificate};
 use crate::policy::Cors;
 use crate::reply::{self, X_CALL_ID};
 use crate::settings::Pace;
+use crate::tls::Lock;
 use crate::verdict::Failure;
 
 const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
@@ -46,8 +48,7 @@ pub(super) struct Planes {
     pub limits: Limits,
     /// How fast bodies must come.
     pub pace: Option<Pace>,
-    /// Turns true when the connections that are left must end at once.
-    pub cut: watch::Sender<bool>,
+    pub exit: Exit,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,26 +76,42 @@ pub(super) struct Caller {
 }
 
 impl Planes {
-    pub async fn answer(&self, request: Request<Incoming>, caller: Caller) -> Response<Body> {
+    /// Of the listeners that share an address, the data listener's is for both.
+    pub fn lock(&self, serving: Serving) -> Option<&Lock> {
+        match serving {
+            Serving::Data | Serving::Both => self.gatekeeper.locks.data.as_ref(),
+            Serving::Ops => self.gatekeeper.locks.ops.as_ref(),
+        }
+    }
+
+    pub async fn answer(
+        &self,
+        request: Request<Incoming>,
+        Caller { address, serving, manner }: Caller,
+        certificate: Option<Arc<PeerCertificate>>,
+    ) -> Response<Body> {
         let id = CallId::new();
         let at = self.gatekeeper.pipeline.clock.now();
         let mut request = request.map(|body| self.paced(body));
-        let for_ops = match caller.serving {
+        let for_ops = match serving {
             Serving::Data => false,
             Serving::Ops => true,
             Serving::Both => admin::is_ops(request.method(), request.uri().path()),
         };
         let trusted = if for_ops { &[] } else { self.gatekeeper.trusted_proxies.as_slice() };
-        let peer = proxies::caller(caller.address.ip(), request.headers(), trusted);
-        let arrival = Arrival { id, at, peer };
+        let proxy = proxies::trusted(address.ip(), trusted);
+        let peer = proxies::caller(address.ip(), request.headers(), trusted);
+        let scheme = if self.lock(serving).is_some() { Scheme::Https } else { Scheme::Http };
+        let arrival = Arrival { proxy, scheme, ..Arrival::new(id, at, peer) };
         request.extensions_mut().insert(arrival);
+        if let Some(certificate) = certificate {
+            request.extensions_mut().insert(certificate);
+        }
         let origin = request.headers().get(ORIGIN).cloned();
-        let mut response = match self.welcome(&request, caller.manner, for_ops) {
-            Welcome::Sorry => {
-                let mut response = overloaded(&self.gatekeeper, arrival, request, ready(())).await;
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                response
-            }
+        let version = request.version();
+        let welcome = if for_ops { Welcome::Yes } else { self.welcome(&request, manner) };
+        let mut response = match welcome {
+            Welcome::Sorry => overloaded(&self.gatekeeper, arrival, request, ready(())).await,
             Welcome::NotNow(long) => overloaded(&self.gatekeeper, arrival, request, self.admission.keep(long)).await,
             Welcome::Yes => {
                 let router = if for_ops { &self.ops } else { &self.data };
@@ -109,6 +126,11 @@ impl Planes {
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
             response.headers_mut().insert(X_CALL_ID, value);
         }
+        // An upgrade has ended the connection as HTTP, and needs that header itself.
+        let is_http1 = version < Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS;
+        if is_http1 && (self.exit.is_leaving() || matches!(welcome, Welcome::Sorry)) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         if !for_ops {
             allow_origin(&mut response, &self.gatekeeper.pipeline.live.current().policy.cors, origin);
         }
@@ -116,8 +138,8 @@ impl Planes {
     }
 
     /// Calls alone can be too many; whoever asks how the gatekeeper is must be told.
-    fn welcome(&self, request: &Request<Body>, manner: Manner, for_ops: bool) -> Welcome {
-        if for_ops || !is_call(request) {
+    fn welcome(&self, request: &Request<Body>, manner: Manner) -> Welcome {
+        if !is_call(request) {
             return Welcome::Yes;
         }
         match (manner, self.admission.judge()) {

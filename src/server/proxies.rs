@@ -9,6 +9,12 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// More proxies than stand in any row.
 const HOPS: usize = 32;
 
+/// The other end of a connection, if that is a trusted proxy.
+pub fn trusted(peer: IpAddr, trusted: &[IpNet]) -> Option<IpAddr> {
+    let peer = peer.to_canonical();
+    trusted.iter().any(|network| network.contains(&peer)).then_some(peer)
+}
+
 /// Each proxy adds at the right whom it heard. Read from there, the first address that is no trusted proxy's is the caller's: what stands
 /// further left is that caller's own word. Where something unreadable stands, it is the proxy that wrote it.
 pub fn caller(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {

@@ -4,7 +4,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use super::environment::{Environment, Problems};
-use super::number;
+use super::{number, seconds};
 
 /// Longer than any honest client takes over a head; shorter than what would let idle connections fill every place.
 const HEAD: Duration = Duration::from_secs(30);
@@ -28,6 +28,8 @@ pub struct Bounds {
     pub idle: Duration,
     /// How fast bodies must come; none: as slowly as they like.
     pub pace: Option<Pace>,
+    /// How long calls are still taken, and connections left open, after the end was announced.
+    pub lame_duck: Duration,
     pub drain: Duration,
 }
 
@@ -43,12 +45,10 @@ impl Bounds {
     pub(super) fn collect(environment: &Environment<'_>, p: &mut Problems) -> Self {
         let mut bound = |name, least, most| environment.parsed(p, name, |text| number(text, least, most)).unwrap_or(least);
         let connections = bound("GATEKEEPER_MAX_CONNECTIONS", 1, 1_000_000);
-        let seconds = |count: usize| Duration::from_secs(count as u64);
         let (in_flight, body_memory) =
             (bound("GATEKEEPER_MAX_IN_FLIGHT", 1, 1_000_000), bound("GATEKEEPER_BODY_MEMORY_MIB", 16, 1_000_000) << 20);
         let longest_wait = Duration::from_millis(bound("GATEKEEPER_LONGEST_WAIT_MS", 0, 60_000) as u64);
-        let idle = seconds(bound("GATEKEEPER_IDLE_SECONDS", 1, 3600));
-        let drain = seconds(bound("GATEKEEPER_DRAIN_SECONDS", 0, 3600));
+        let idle = Duration::from_secs(bound("GATEKEEPER_IDLE_SECONDS", 1, 3600) as u64);
         let pace = u32::try_from(bound("GATEKEEPER_MIN_BODY_RATE", 0, 1_000_000)).ok().and_then(NonZeroU32::new);
         let of_one_network = environment.parsed(p, "GATEKEEPER_MAX_CONNECTIONS_PER_NETWORK", |text| number(text, 1, 1_000_000));
         Self {
@@ -60,7 +60,8 @@ impl Bounds {
             head: HEAD,
             idle,
             pace: pace.map(|bytes_a_second| Pace { grace: BODY_GRACE, bytes_a_second }),
-            drain,
+            lame_duck: seconds(environment, p, "GATEKEEPER_LAME_DUCK_SECONDS"),
+            drain: seconds(environment, p, "GATEKEEPER_DRAIN_SECONDS"),
         }
     }
 }

@@ -28,7 +28,7 @@ impl<'a> Environment<'a> {
 
     /// The value of a variable, its file's, or its default. An empty value is no value.
     pub fn value(&self, problems: &mut Problems, name: &str) -> Option<String> {
-        let direct = (self.lookup)(name).filter(|value| !value.trim().is_empty());
+        let direct = (self.lookup)(name).filter(|_| self.holds(name));
         let file_name = format!("{name}_FILE");
         let file = (self.lookup)(&file_name).filter(|value| !value.trim().is_empty());
         match (direct, file) {
@@ -65,6 +65,18 @@ impl<'a> Environment<'a> {
             return None;
         }
         Some(Secret::new(&value))
+    }
+
+    /// The same, and an empty file is no secret: what may come and go must have a place while it is not there.
+    pub(super) fn secret_or_empty(&self, problems: &mut Problems, name: &str) -> Option<Secret> {
+        let path = (self.lookup)(&format!("{name}_FILE")).filter(|path| !path.trim().is_empty());
+        let is_empty = path.is_some_and(|path| std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0));
+        if is_empty && !self.holds(name) { None } else { self.secret(problems, name) }
+    }
+
+    /// Whether the variable itself is set, and no file in its place.
+    pub(super) fn holds(&self, name: &str) -> bool {
+        (self.lookup)(name).is_some_and(|value| !value.trim().is_empty())
     }
 
     pub(super) fn parsed<T>(&self, problems: &mut Problems, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {

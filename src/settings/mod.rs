@@ -5,42 +5,37 @@
 
 mod bounds;
 pub mod environment;
+mod secrets;
 pub mod table;
+mod tls;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 pub use bounds::{Bounds, Pace};
 pub use environment::{Environment, Problem, Problems};
+pub use secrets::Secrets;
+pub use tls::{PairFiles, TlsSettings};
 
 use crate::blocklist::network;
-use crate::identity::{KeyHash, Secret};
 use crate::seal::AuditKey;
 use crate::telemetry::logging::{Format, Level};
-
-/// The key that the original's clients carried in their source code, known to everyone: refused wherever it appears.
-/// Kept as its hash, so that the house holds no default key at all.
-const PUBLISHED_KEY: [u8; 32] = [
-    0x05, 0x46, 0xb9, 0x41, 0x94, 0x52, 0xbc, 0x7f, 0x7f, 0x42, 0x8a, 0x7b, 0x8c, 0xbd, 0x62, 0x59, 0x08, 0xff, 0xd1, 0x4f, 0x4c, 0xc9,
-    0x81, 0x3f, 0x60, 0x6e, 0x5e, 0xd8, 0x60, 0x1c, 0xf2, 0x2d,
-];
 
 /// Everything `serve` needs.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub listen: SocketAddr,
     pub ops_listen: SocketAddr,
-    pub eliza_key: Secret,
-    pub eliza_key_previous: Option<Secret>,
-    pub service_role_key: Option<Secret>,
+    pub tls: TlsSettings,
+    pub secrets: Secrets,
     /// The platform behind the shipped targets, if it is set.
     pub platform: Option<PlatformAddress>,
     pub enforce: Enforce,
     pub off_credentials: OffCredentials,
-    pub admin_token: Option<Secret>,
     pub bounds: Bounds,
     /// Where proxies call from that are believed.
     pub trusted_proxies: Vec<IpNet>,
@@ -137,7 +132,6 @@ impl fmt::Debug for DatabaseUrl {
 #[derive(Clone, Debug)]
 pub struct PolicySettings {
     pub directory: Option<PathBuf>,
-    pub service_role_key: Option<Secret>,
 }
 
 /// What proves the audit log.
@@ -171,24 +165,10 @@ impl Settings {
             }
         }
 
-        let eliza_key = environment.secret(p, "INTERNAL_ELIZA_KEY");
-        if eliza_key.is_none() && !p.name("INTERNAL_ELIZA_KEY") {
-            p.add("INTERNAL_ELIZA_KEY", "is not set, and there is no default: make one with `openssl rand -hex 32`");
-        }
-        let eliza_key_previous = environment.secret(p, "INTERNAL_ELIZA_KEY_PREVIOUS");
-        for (name, key) in [("INTERNAL_ELIZA_KEY", &eliza_key), ("INTERNAL_ELIZA_KEY_PREVIOUS", &eliza_key_previous)] {
-            let Some(key) = key else { continue };
-            if is_published(key) {
-                p.add(name, "is the key that was published with the original's clients: everyone knows it; make a new one");
-            } else if key.reveal().len() < 20 {
-                warnings.push(format!("{name} is shorter than 20 characters: a key must not be guessable (`openssl rand -hex 32`)"));
-            }
-        }
+        let shared = listen.zip(ops_listen).is_some_and(|(data, ops)| data == ops && data.port() != 0);
+        let tls = TlsSettings::collect(environment, p, shared);
 
-        let service_role_key = environment.secret(p, "SUPABASE_SERVICE_ROLE_KEY");
-        if service_role_key.is_some() && (service_role_key == eliza_key || service_role_key == eliza_key_previous) {
-            p.add("SUPABASE_SERVICE_ROLE_KEY", "is the same as INTERNAL_ELIZA_KEY: callers would hold the platform's own key");
-        }
+        let secrets = Secrets::collect(environment, p, &mut warnings);
         let platform = environment.parsed(p, "SUPABASE_URL", platform);
         let enforce = enforcement(environment, p, &mut warnings);
         let off_credentials = environment.parsed(p, "GATEKEEPER_ENFORCE_OFF_CREDENTIALS", |text| match text {
@@ -196,7 +176,6 @@ impl Settings {
             "all" => Ok(OffCredentials::All),
             _ => Err("must be own or all".into()),
         });
-        let admin_token = environment.secret(p, "GATEKEEPER_ADMIN_TOKEN").or_else(|| environment.secret(p, "ADMIN_TOKEN"));
         if environment.value(p, "REDIS_URL").is_some() {
             p.add("REDIS_URL", "is set, but limits shared between instances are not available yet: unset it");
         }
@@ -204,32 +183,28 @@ impl Settings {
         let bounds = Bounds::collect(environment, p);
         let trusted_proxies = environment.parsed(p, "GATEKEEPER_TRUSTED_PROXIES", networks).unwrap_or_default();
         let database = DatabaseSettings::collect(environment, p);
-        let policies = PolicySettings {
-            directory: environment.value(p, "GATEKEEPER_POLICIES").map(PathBuf::from),
-            service_role_key: service_role_key.clone(),
-        };
+        let policies = PolicySettings { directory: environment.value(p, "GATEKEEPER_POLICIES").map(PathBuf::from) };
         let AuditSettings { key: audit_key, state } = AuditSettings::collect(environment, p);
-        if audit_key.is_some()
-            && [&eliza_key, &eliza_key_previous].into_iter().flatten().any(|key| AuditKey::parse(key.reveal()).ok() == audit_key)
-        {
+        let is_shared = |key: &AuditKey| {
+            secrets.iter().flat_map(Secrets::callers).any(|shared| AuditKey::parse(shared.reveal()).ok().as_ref() == Some(key))
+        };
+        if audit_key.as_ref().is_some_and(is_shared) {
             p.add("GATEKEEPER_AUDIT_KEY", "is the same as INTERNAL_ELIZA_KEY: every caller could seal rows");
         }
         let log = LogSettings::collect(environment, p);
 
-        match (listen, ops_listen, eliza_key, enforce, off_credentials, database, log) {
-            (Some(listen), Some(ops_listen), Some(eliza_key), Some(enforce), Some(off_credentials), Some(database), Some(log))
+        match (listen, ops_listen, secrets, enforce, off_credentials, database, log) {
+            (Some(listen), Some(ops_listen), Some(secrets), Some(enforce), Some(off_credentials), Some(database), Some(log))
                 if p.is_empty() =>
             {
                 Ok(Self {
                     listen,
                     ops_listen,
-                    eliza_key,
-                    eliza_key_previous,
-                    service_role_key,
+                    tls,
+                    secrets,
                     platform,
                     enforce,
                     off_credentials,
-                    admin_token,
                     bounds,
                     trusted_proxies,
                     database,
@@ -247,21 +222,18 @@ impl Settings {
 }
 
 /// What of all this is read again at SIGHUP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Changeable {
     pub enforce: Enforce,
     pub level: Level,
+    pub secrets: Secrets,
 }
 
 impl Changeable {
+    /// With everything else, so that nothing comes into force that would not let the gatekeeper start.
     pub fn read(environment: &Environment<'_>) -> Result<Self, Problems> {
-        let mut problems = Problems::default();
-        let enforce = enforcement(environment, &mut problems, &mut Vec::new());
-        let level = environment.parsed(&mut problems, "LOG_LEVEL", level);
-        match (enforce, level) {
-            (Some(enforce), Some(level)) if problems.is_empty() => Ok(Self { enforce, level }),
-            _ => Err(problems),
-        }
+        let Settings { enforce, log, secrets, .. } = Settings::read(environment)?;
+        Ok(Self { enforce, level: log.level, secrets })
     }
 }
 
@@ -337,10 +309,6 @@ fn enforcement(environment: &Environment<'_>, p: &mut Problems, warnings: &mut V
     Some(Enforce::On)
 }
 
-fn is_published(key: &Secret) -> bool {
-    KeyHash::from_bytes(&PUBLISHED_KEY) == Some(key.hash())
-}
-
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:8080".into())
 }
@@ -379,6 +347,11 @@ fn truth(text: &str) -> Result<bool, String> {
         "false" => Ok(false),
         _ => Err("must be true or false".into()),
     }
+}
+
+/// Up to an hour.
+fn seconds(environment: &Environment<'_>, p: &mut Problems, name: &str) -> Duration {
+    Duration::from_secs(environment.parsed(p, name, |text| number(text, 0, 3600)).unwrap_or(0) as u64)
 }
 
 fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {

@@ -21,6 +21,8 @@ use crate::seal::{Head, Item, Kind, Sealer};
 pub(super) const PAGE: usize = 200;
 /// Entries sealed in one transaction.
 pub(super) const ENTRIES: usize = 100;
+/// Calls without a seal that are told of.
+pub(super) const UNSEALED: i64 = 1000;
 
 pub trait AuditLog {
     /// What seals here, if anything does.
@@ -39,7 +41,24 @@ pub trait AuditLog {
     fn logged<'a>(&'a self, table: Table, ids: &'a [Uuid]) -> StoreFuture<'a, Vec<Logged>>;
 
     /// Entries of `security_audit` that nobody has sealed yet.
-    fn unsealed_entries(&self) -> StoreFuture<'_, u64>;
+    fn unsealed_entries(&self) -> StoreFuture<'_, UnsealedEntries>;
+
+    /// Blocked calls of the activity log and its archive that a gatekeeper recorded, for it numbered them, and that have no seal. There
+    /// can be none: both are one transaction.
+    fn unsealed_calls(&self) -> StoreFuture<'_, Vec<UnsealedCall>>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnsealedEntries {
+    pub count: u64,
+    pub oldest: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct UnsealedCall {
+    pub instance: String,
+    pub seq: i64,
+    pub id: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

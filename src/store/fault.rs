@@ -114,8 +114,8 @@ fn of_postgres(code: &str) -> Fault {
         _ => match code.get(..2) {
             // Connection; rolled back for another's sake; out of resources; operator intervention; the machine's own faults.
             Some("08" | "40" | "53" | "57" | "58") => Fault::Passing,
-            // Data; constraints; beyond what a row or an index can hold.
-            Some("22" | "23" | "54") => Fault::Values,
+            // Data; constraints; beyond what a row or an index can hold; what an operator's own trigger raises.
+            Some("22" | "23" | "54" | "P0") => Fault::Values,
             _ => Fault::Setup,
         },
     }
@@ -126,7 +126,7 @@ fn of_sqlite(code: &str) -> Fault {
     match code.parse::<u32>().unwrap_or_default() & 0xff {
         // busy, locked, out of memory, read-only, interrupted, disk error, full, cannot open, lock protocol
         5 | 6 | 7 | 8 | 9 | 10 | 13 | 14 | 15 => Fault::Passing,
-        // too big, constraint, mismatch
+        // too big, constraint (what a trigger raises too), mismatch
         18..=20 => Fault::Values,
         _ => Fault::Setup,
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::StoreError;
+use super::{StoreError, fault};
 use crate::audit::{Actor, AuditAction, AuditEntry};
 use crate::clock::Timestamp;
 use crate::retention::{Keep, days_before};
@@ -38,7 +38,7 @@ pub struct Retained {
     /// Single rows, likewise.
     pub rows_archived: u64,
     pub rows_deleted: u64,
-    /// Somebody reads what should go: there is another round.
+    /// Somebody reads what should go, or lets go of it: there is another round.
     pub busy: bool,
     /// Why something could not go.
     pub trouble: Option<String>,
@@ -50,6 +50,11 @@ const NO_NEWS: [&str; 2] = ["signals", "instances"];
 impl Maintained {
     pub fn troubles(&self) -> impl Iterator<Item = (&str, &str)> {
         self.tables.iter().filter_map(|retained| Some((retained.table.as_str(), retained.trouble.as_deref()?)))
+    }
+
+    /// Nothing is left that should have gone.
+    pub fn is_done(&self) -> bool {
+        self.tables.iter().all(|retained| retained.trouble.is_none() && !retained.busy)
     }
 
     /// For the audit: this is gone, or elsewhere. None if nothing is.
@@ -83,12 +88,39 @@ impl Retained {
     }
 
     /// One trouble does not keep the next step from being tried; the first is told.
-    pub(super) fn note<T>(&mut self, done: Result<T, sqlx::Error>) -> Option<T> {
-        done.map_err(|error| self.troubled(StoreError::from(error).to_string())).ok()
+    pub(super) fn note<T>(&mut self, done: Result<T, impl Into<Halt>>) -> Option<T> {
+        match done.map_err(Into::into) {
+            Ok(done) => return Some(done),
+            Err(Halt::Busy) => self.busy = true,
+            Err(Halt::Trouble(why)) => self.troubled(why),
+        }
+        None
     }
 
     pub(super) fn troubled(&mut self, why: String) {
         self.trouble.get_or_insert(why);
+    }
+}
+
+/// Why a step was not done: nothing of it was.
+#[derive(Debug)]
+pub(super) enum Halt {
+    /// Somebody holds what it needs, and will let go of it.
+    Busy,
+    Trouble(String),
+}
+
+impl Halt {
+    pub(super) fn unequal(found: u64, archived: u64, deleted: u64) -> Self {
+        Self::Trouble(format!(
+            "of {found} rows {archived} came to the archive and {deleted} left the table: all stay (is there a trigger?)"
+        ))
+    }
+}
+
+impl From<sqlx::Error> for Halt {
+    fn from(error: sqlx::Error) -> Self {
+        if fault::is_lock_missed(&error) { Self::Busy } else { Self::Trouble(StoreError::from(error).to_string()) }
     }
 }
 

@@ -17,7 +17,7 @@ pub mod verify;
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -83,10 +83,10 @@ pub trait Store: AuditLog + Send + Sync + 'static {
     fn pool(&self) -> PoolState;
 
     /// One transaction for the whole batch: log rows, stats and counts, losses and how far each instance has come, or none of them. A
-    /// record that is already there changes nothing.
-    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()>;
+    /// record that is already there changes nothing. Those of the calls that were not there yet.
+    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, Vec<&'a CallRecord>>;
     fn write<'a>(&'a self, calls: &'a [CallRecord]) -> StoreFuture<'a, ()> {
-        self.write_batch(Batch { calls, ..Batch::default() })
+        self.write_batch(Batch { calls, ..Batch::default() }).map_ok(drop).boxed()
     }
 
     /// Notes a run of a gatekeeper, so that its numbers are watched from the first on.
@@ -95,7 +95,7 @@ pub trait Store: AuditLog + Send + Sync + 'static {
     fn ended(&self, instance: Uuid, last: u64, at: Timestamp) -> StoreFuture<'_, ()>;
     /// Notes numbers that will never have a row, and why.
     fn lost<'a>(&'a self, losses: &'a [Loss]) -> StoreFuture<'a, ()> {
-        self.write_batch(Batch { losses, ..Batch::default() })
+        self.write_batch(Batch { losses, ..Batch::default() }).map_ok(drop).boxed()
     }
     /// Numbers without a row, explained or not, of the newest instances first.
     fn gaps(&self, most: u32) -> StoreFuture<'_, Vec<Gap>>;
@@ -149,7 +149,7 @@ pub trait Store: AuditLog + Send + Sync + 'static {
 
     /// Writes rows of the activity log that are no calls; one that is there already changes nothing.
     fn add_entries<'a>(&'a self, entries: &'a [ActivityEntry]) -> StoreFuture<'a, ()> {
-        self.write_batch(Batch { entries, ..Batch::default() })
+        self.write_batch(Batch { entries, ..Batch::default() }).map_ok(drop).boxed()
     }
     /// Writes a bypass, and keeps the entry about it: both or neither.
     fn log_bypass<'a>(&'a self, bypass: &'a ActivityEntry, entry: &'a AuditEntry) -> StoreFuture<'a, ()>;

@@ -29,11 +29,20 @@ pub struct Verified {
     pub heads: u64,
     /// Calls and entries that were held against their rows in the tables.
     pub compared: u64,
-    /// Sealed calls that the activity log has let go of, and entries that are not in `security_audit` any more.
+    /// Sealed calls that the logs have let go of, and entries that `security_audit` has, where policy says so.
     pub calls_gone: u64,
     pub entries_gone: u64,
     /// Entries that no gatekeeper has sealed yet.
     pub unsealed: u64,
+    /// The moment of the oldest of them.
+    pub unsealed_since: Option<Timestamp>,
+}
+
+/// Whether entries of `security_audit` stay for ever, or policy lets go of old ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entries {
+    Stay,
+    MayGo,
 }
 
 /// `heads`: what was published, read before this is called.
@@ -41,9 +50,10 @@ pub async fn verify(
     store: &dyn Store,
     keys: &AuditKeys,
     heads: &HashMap<Uuid, Head>,
+    entries: Entries,
     tell: &mut (dyn FnMut(Finding) + Send),
 ) -> Result<Verified, StoreError> {
-    let mut proof = Proof { store, tell, done: Verified::default(), cut: HashSet::new() };
+    let mut proof = Proof { store, entries, tell, done: Verified::default(), cut: HashSet::new() };
     let mut walk = Walk::new(keys);
     let mut place: Option<Place> = None;
     loop {
@@ -69,12 +79,18 @@ pub async fn verify(
     for heads in heads.chunks(HEADS) {
         proof.look_for(heads).await?;
     }
-    proof.done.unsealed = store.unsealed_entries().await?;
+    for call in store.unsealed_calls().await? {
+        let id = Uuid::try_parse(&call.id).ok();
+        proof.breaks(Finding { instance: call.instance, n: call.seq, id, wrong: Wrong::Unsealed });
+    }
+    let unsealed = store.unsealed_entries().await?;
+    (proof.done.unsealed, proof.done.unsealed_since) = (unsealed.count, unsealed.oldest);
     Ok(proof.done)
 }
 
 struct Proof<'a> {
     store: &'a dyn Store,
+    entries: Entries,
     tell: &'a mut (dyn FnMut(Finding) + Send),
     done: Verified,
     /// Chains that were told to be shorter than they were, or others.
@@ -117,7 +133,7 @@ impl Proof<'_> {
     /// Only rows that hold can say what was recorded.
     async fn hold_against_tables(&mut self, sealed: &[(&StoredRow, &SealedRow)]) -> Result<(), StoreError> {
         for table in [Table::Activity, Table::SecurityAudit] {
-            let is_there = |row: &&SealedRow| Kind::parse(&row.kind).and_then(Table::of) == Some(table);
+            let is_there = |row: &SealedRow| Kind::parse(&row.kind).and_then(Table::of) == Some(table);
             let rows: HashMap<Uuid, (&Place, Timestamp, &str)> = sealed
                 .iter()
                 .filter(|(_, row)| is_there(row))
@@ -129,10 +145,17 @@ impl Proof<'_> {
             let ids: Vec<Uuid> = rows.keys().copied().collect();
             let logged = self.store.logged(table, &ids).await?;
             let found: HashSet<Uuid> = logged.iter().map(|logged| logged.id).collect();
-            let gone = ids.iter().filter(|id| !found.contains(id)).count() as u64;
-            match table {
-                Table::Activity => self.done.calls_gone += gone,
-                Table::SecurityAudit => self.done.entries_gone += gone,
+            for (StoredRow { place, .. }, SealedRow { id, .. }) in
+                sealed.iter().filter(|(_, row)| is_there(row) && !found.contains(&row.id))
+            {
+                match (table, self.entries) {
+                    (Table::Activity, _) => self.done.calls_gone += 1,
+                    (Table::SecurityAudit, Entries::MayGo) => self.done.entries_gone += 1,
+                    (Table::SecurityAudit, Entries::Stay) => {
+                        let wrong = Wrong::Gone { table: table.as_str() };
+                        self.breaks(Finding { instance: place.instance.clone(), n: place.n, id: Some(*id), wrong });
+                    }
+                }
             }
             self.done.compared += found.len() as u64;
             for logged in logged {

@@ -45,9 +45,35 @@ pub struct CutLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ListenerLabel {
+    /// `data` or `ops`.
+    pub listener: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct HandshakeLabel {
+    pub listener: &'static str,
+    /// `done`, `failed`, `too_slow`, or `not_tls`.
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct CertificateReloadLabel {
+    pub listener: &'static str,
+    /// `loaded` or `refused`.
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct RoundLabel {
     /// `done` or `failed`.
     pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct DoorLabel {
+    /// `envelope` or `direct`.
+    pub door: &'static str,
 }
 
 macro_rules! metrics {
@@ -77,6 +103,7 @@ const BYTES: [f64; 8] = [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1
 
 metrics! {
     calls: Family<OutcomeLabel, Counter> = Family::default(), "calls", "Calls by how they ended: answered by their target, or the code of the refusal";
+    calls_by_door: Family<DoorLabel, Counter> = Family::default(), "calls_by_door", "Calls by the door they came through: envelope or direct";
     would_deny: Family<GateLabel, Counter> = Family::default(), "would_deny", "Denials that did not stand because the gate only observes";
     call_seconds: Histogram = Histogram::new(SECONDS), "call_seconds", "From a call's arrival to the last byte of its answer";
     target_seconds: Histogram = Histogram::new(SECONDS), "target_seconds", "What of it was spent waiting for the target's head";
@@ -89,11 +116,11 @@ metrics! {
     in_flight: Gauge = Gauge::default(), "in_flight", "Calls under way";
     records_written: Counter<u64, AtomicU64> = Counter::default(), "records_written", "Records that are in the database";
     records_dropped: Counter<u64, AtomicU64> = Counter::default(), "records_dropped", "Records lost: there was no room for them, they were damaged, or the database refused them";
-    records_waiting: Gauge = Gauge::default(), "records_waiting", "Records on their way to the database";
-    journal_bytes: Gauge = Gauge::default(), "journal_bytes", "What records take up on the local disk until they are in the database";
+    records_waiting: Gauge = Gauge::default(), "records_waiting", "Records on their way to the database, those that dead processes left included";
+    journal_bytes: Gauge = Gauge::default(), "journal_bytes", "What records take up on the local disk until they are in the database, those that dead processes left included";
     journal_limit: Gauge = Gauge::default(), "journal_limit_bytes", "What they may take up";
     journal_oldest: Gauge<f64, AtomicU64> = Gauge::default(), "journal_oldest_seconds", "How long the oldest record that is not in the database has waited";
-    journal_adopted: Gauge = Gauge::default(), "journal_adopted", "Journals of dead processes that are being carried over";
+    journal_adopted: Gauge = Gauge::default(), "journal_adopted", "Journals of dead processes that are adopted and not yet carried over";
     journal_trouble: Gauge = Gauge::default(), "journal_trouble", "1 while the journal does not work as it should; the log and /health say why";
     journal_batches: Counter<u64, AtomicU64> = Counter::default(), "journal_batches", "Batches of records carried to the database";
     journal_failures: Counter<u64, AtomicU64> = Counter::default(), "journal_failures", "Batches that the database was not there for; they are tried again";
@@ -115,9 +142,13 @@ metrics! {
     policy_problems: Gauge = Gauge::default(), "policy_problems", "What is wrong with the policy files that should be in force; 0 while they are";
     audit_dropped: Counter<u64, AtomicU64> = Counter::default(), "audit_dropped", "Entries about operators' changes that are in the log but will not be in the database";
     audit_rows: Gauge = Gauge::default(), "audit_rows", "Rows that this process has sealed in the audit log: the number of its chain's head";
-    audit_tampered: Gauge = Gauge::default(), "audit_tampered", "How often the last of them was found changed or removed: never 0 again until a restart";
+    audit_tampered: Gauge = Gauge::default(), "audit_tampered", "How often the last of them, or of another chain, was found changed, removed or forged: never 0 again until a restart";
     state_unkept: Gauge = Gauge::default(), "state_unkept", "1 while GATEKEEPER_STATE cannot be written: a restart without the database would forget what operators said";
     auto_fixes: Family<FixLabel, Counter> = Family::default(), "auto_fixes", "Fixes of rejected schema operations: triggered, succeeded, failed, or not triggered for want of room";
+    tls_handshakes: Family<HandshakeLabel, Counter> = Family::default(), "tls_handshakes", "Per listener with TLS: how connections to it began; done, failed, too slow, or not TLS at all";
+    tls_reloads: Family<CertificateReloadLabel, Counter> = Family::default(), "tls_reloads", "Per listener with TLS: how often changed certificates were put in force, or refused because something is wrong with them";
+    tls_trouble: Family<ListenerLabel, Gauge> = Family::default(), "tls_trouble", "Per listener with TLS: 1 while its files hold something that cannot be used, so that what was loaded before stays in force";
+    tls_certificate_days_left: Family<ListenerLabel, Gauge> = Family::default(), "tls_certificate_days_left", "Per listener with TLS: whole days until the certificate in force ends; below 0 once it has";
     limit_buckets: Gauge = Gauge::default(), "limit_buckets", "Buckets the limiter holds";
     breaker_state: Family<TargetLabel, Gauge> = Family::default(), "breaker_state", "Per target: 0 closed, 1 open, 2 trying";
     breaker_opened: Family<TargetLabel, Gauge> = Family::default(), "breaker_opened", "Per target: how often its breaker has opened";

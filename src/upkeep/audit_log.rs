@@ -12,14 +12,16 @@ use super::told_to_stop;
 use crate::clock::Timestamp;
 use crate::gatekeeper::Gatekeeper;
 use crate::seal::Head;
-use crate::store::SignalCursor;
+use crate::store::{SignalCursor, StoreError};
 
 const LOOK: Duration = Duration::from_secs(2);
 const PUBLISH: Duration = Duration::from_secs(10);
-/// Longer than a transaction lasts, and than clocks differ.
+/// Longer than most transactions last, and than clocks differ.
 const LOOK_BACK: Duration = Duration::from_secs(3600);
+/// How often everything is looked at: what was written while no gatekeeper was there, and what was committed later than that.
+const LOOK_AT_ALL: Duration = Duration::from_secs(3600);
 
-/// Seals what others wrote. The first look is at everything, for what was written while no gatekeeper was there.
+/// Seals what others wrote.
 pub(super) async fn seal_entries(
     gatekeeper: Arc<Gatekeeper>,
     mut is_up: watch::Receiver<Option<SignalCursor>>,
@@ -30,21 +32,52 @@ pub(super) async fn seal_entries(
     }
     let mut tick = interval(LOOK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut since = Timestamp::from_micros(i64::MIN);
+    let (mut looks, mut is_trouble) = (Looks::default(), false);
     loop {
         tokio::select! {
             () = told_to_stop(&mut stopping) => return,
             _ = tick.tick() => {}
         }
         let now = gatekeeper.pipeline.clock.now();
+        let since = looks.since(now);
         match gatekeeper.store.seal_entries(since).await {
             Ok(sealed) => {
                 if sealed > 0 {
                     tracing::info!(entries = sealed, "entries that others wrote are sealed");
                 }
-                since = now.minus(LOOK_BACK);
+                looks.looked(since, now);
+                is_trouble = false;
+            }
+            Err(StoreError::Refused(why)) if !is_trouble => {
+                is_trouble = true;
+                tracing::error!(why, "entries that others wrote cannot be sealed; trying again all the time");
             }
             Err(error) => tracing::debug!(%error, "entries that others wrote are not sealed yet"),
+        }
+    }
+}
+
+const EVER: Timestamp = Timestamp::from_micros(i64::MIN);
+
+/// When was looked last, and when at everything.
+#[derive(Default)]
+struct Looks {
+    last: Option<Timestamp>,
+    all: Option<Timestamp>,
+}
+
+impl Looks {
+    fn since(&self, now: Timestamp) -> Timestamp {
+        match (self.last, self.all) {
+            (Some(last), Some(all)) if now.since(all) < LOOK_AT_ALL => last.minus(LOOK_BACK),
+            _ => EVER,
+        }
+    }
+
+    fn looked(&mut self, since: Timestamp, at: Timestamp) {
+        self.last = Some(at);
+        if since == EVER {
+            self.all = Some(at);
         }
     }
 }
@@ -60,6 +93,10 @@ pub(super) struct Told {
 /// Tells how far the chain has come: at once when it has, but not all the time. In the log, as a metric, and in the state directory.
 pub(super) async fn publish_heads(gatekeeper: Arc<Gatekeeper>, mut stopping: watch::Receiver<bool>) {
     let Some(mut heads) = gatekeeper.store.sealer().map(|sealer| sealer.follow()) else { return };
+    // What was carried over at the start was sealed before anybody followed.
+    if heads.borrow().n > 0 {
+        heads.mark_changed();
+    }
     let mut told = Told::default();
     loop {
         tokio::select! {
@@ -80,7 +117,7 @@ pub(super) async fn publish(gatekeeper: &Gatekeeper, told: &mut Told) {
     let Some(sealer) = gatekeeper.store.sealer() else { return };
     let head = sealer.head();
     gatekeeper.metrics.audit_rows.set(i64::try_from(head.n).unwrap_or(i64::MAX));
-    gatekeeper.metrics.audit_tampered.set(i64::try_from(sealer.times_gone()).unwrap_or(i64::MAX));
+    gatekeeper.metrics.audit_tampered.set(i64::try_from(sealer.times_tampered()).unwrap_or(i64::MAX));
     if head.n == told.n {
         return;
     }
@@ -96,5 +133,27 @@ pub(super) async fn publish(gatekeeper: &Gatekeeper, told: &mut Told) {
                 tracing::error!(%error, "{path} cannot be written: how far the audit log has come is in the log alone");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_looked_at_first_and_once_an_hour() {
+        let mut looks = Looks::default();
+        let at = |secs: i64| Timestamp::from_secs(1_000_000 + secs);
+        let mut look = |secs| {
+            let since = looks.since(at(secs));
+            looks.looked(since, at(secs));
+            since
+        };
+        assert_eq!(look(0), EVER);
+        assert_eq!(look(2), at(-3600), "what was committed late is found again");
+        assert_eq!(look(3599), at(2 - 3600), "however long the last one took");
+        assert_eq!((look(3600), look(3602)), (EVER, at(0)));
+        let looks = Looks::default();
+        assert_eq!((looks.since(at(0)), looks.since(at(9))), (EVER, EVER), "what failed is looked at again");
     }
 }

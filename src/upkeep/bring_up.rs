@@ -1,20 +1,24 @@
-//! Getting the database ready, at start and for as long as it takes: its schema, then what was counted, then all that operators have said.
+//! Getting the database ready, at start and for as long as it takes: its schema, then all that operators have said, then what was counted.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
+use super::counts;
 use super::duties::reread;
 use super::told_to_stop;
 use crate::gatekeeper::Gatekeeper;
+use crate::pipeline::Pipeline;
+use crate::record::orphans::Orphans;
+use crate::record::writer::Writer;
 use crate::settings::Migrate;
-use crate::store::{SignalCursor, StoreError};
+use crate::store::{CallRecord, SignalCursor, StoreError};
 
 const RETRY: Duration = Duration::from_secs(1);
-/// How long one journal that a dead process left may take before the rest of it waits.
-const ORPHANS: Duration = Duration::from_secs(10);
+/// How long what dead processes left may keep a start waiting: mostly it is little, and then its counts are there for the first call.
+const ORPHANS: Duration = Duration::from_secs(2);
 
 /// The schema is not what this binary needs, and it may or can not change it.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +43,13 @@ impl From<StoreError> for BringUpError {
     }
 }
 
-/// Schema, then a cursor, then what was counted and what operators have said: a change made in between is heard of twice rather than never.
-/// (Counts deleted in that moment are taken back twice: whoever is unblocked then may get a few calls more.)
+/// Schema, then a cursor, then what operators have said and what was counted: a change made in between is heard of twice rather than never.
+/// (Counts deleted in that moment are taken back twice: whoever is unblocked then may get a few calls more.) What dead processes left comes
+/// last, and may come later: what of it was not in the database when counts were loaded is counted when it is carried there.
 ///
 /// Counts are added, so nothing that can fail comes after them. What operators have said and cannot be read is asked for again later: that
 /// one row is broken must keep neither records from being written nor other changes from being heard.
-async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCursor, BringUpError> {
+async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate, writer: &Writer, orphans: &mut Orphans) -> Result<SignalCursor, BringUpError> {
     let store = &gatekeeper.store;
     match migrate {
         Migrate::AtStart => store.migrate().await?,
@@ -57,65 +62,62 @@ async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate) -> Result<SignalCur
         }
     }
     let cursor = store.signal_cursor().await?;
-    // What was counted before a crash counts on.
-    super::writer(gatekeeper).write_orphans(ORPHANS).await;
-    load_counts(gatekeeper).await?;
     reread(gatekeeper).await;
+    counts::load(gatekeeper).await?;
+    writer.carry_over(orphans, Instant::now() + ORPHANS).await;
     Ok(cursor)
 }
 
-/// All of them, or none.
-async fn load_counts(gatekeeper: &Gatekeeper) -> Result<(), BringUpError> {
-    let pipeline = &gatekeeper.pipeline;
+/// Counts calls of the windows that now run, which were made through another process, and are in the database by now.
+pub(super) fn count_in(pipeline: &Pipeline, calls: &[&CallRecord]) {
     let now = pipeline.clock.now();
     let policy = Arc::clone(&pipeline.live.current().policy);
-    let mut loaded = Vec::new();
     for secs in &policy.limits.window_lengths {
         let start = now.floor(*secs);
-        loaded.push((*secs, start, gatekeeper.store.counts_since(start).await?));
+        let counted = calls.iter().filter_map(|call| Some((call.counted.as_ref()?, u64::from(call.times))));
+        let running = counted.filter(|(count, _)| count.minute >= start);
+        let rows = running.map(|(count, times)| (count.identifier.as_ref(), count.endpoint.as_ref(), times));
+        pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, start, rows);
     }
-    for (secs, start, rows) in &loaded {
-        let rows = rows.iter().map(|row| (row.identifier.as_str(), row.endpoint.as_str(), row.count));
-        pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, *start, rows);
-    }
-    Ok(())
 }
 
-/// Tries until the database is as needed. How the first try went is told to whoever waits for the start.
+/// Tries until the database is as needed, and goes on with what dead processes leave. How the first try went is told to whoever waits
+/// for the start.
 pub(super) async fn keep_bringing_up(
     gatekeeper: Arc<Gatekeeper>,
     migrate: Migrate,
+    mut orphans: Orphans,
     up: watch::Sender<Option<SignalCursor>>,
     first: oneshot::Sender<Result<(), BringUpError>>,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let writer = super::writer(&gatekeeper);
     let mut first = Some(first);
     loop {
         let tried = tokio::select! {
             () = told_to_stop(&mut stopping) => return,
-            tried = bring_up(&gatekeeper, migrate) => tried,
+            tried = bring_up(&gatekeeper, migrate, &writer, &mut orphans) => tried,
         };
-        let tried = match tried {
-            Ok(cursor) => {
+        match (first.take(), tried) {
+            (first, Ok(cursor)) => {
                 tracing::info!("the database is ready: counts are loaded, and what operators have said");
                 up.send_replace(Some(cursor));
-                Ok(())
+                // Whoever waited may have gone on; then the log is the only reader.
+                let _told = first.map(|first| first.send(Ok(())));
+                break;
             }
-            Err(error) => Err(error),
-        };
-        let is_up = tried.is_ok();
-        match (first.take(), tried) {
-            // Whoever waited may have gone on; then the log is the only reader.
-            (Some(first), tried) => drop(first.send(tried)),
+            (Some(first), Err(error)) => drop(first.send(Err(error))),
             (None, Err(BringUpError::Away(why))) => tracing::debug!(why, "still waiting for the database"),
             (None, Err(BringUpError::Start(error))) => tracing::error!(%error, "the database is there, but not as needed"),
-            (None, Ok(())) => {}
         }
-        // The channel stays open for those who wait on it.
-        let pause = if is_up { Duration::MAX } else { RETRY };
         tokio::select! {
             () = told_to_stop(&mut stopping) => return,
-            () = sleep(pause) => {}
+            () = sleep(RETRY) => {}
         }
+        writer.adopt(&mut orphans).await;
+    }
+    tokio::select! {
+        () = told_to_stop(&mut stopping) => {}
+        () = writer.keep_adopting(orphans) => {}
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::gatekeeper::Gatekeeper;
 use crate::health::{Platform, Probe, TargetsSeen};
 use crate::identity::TargetName;
-use crate::policy::Policy;
+use crate::policy::{Link, Policy};
 
 /// A platform that takes longer to take a connection counts as away.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -48,10 +48,10 @@ pub(super) async fn look_for_targets(gatekeeper: &Gatekeeper) {
     let mut asked: JoinSet<(Vec<TargetName>, Probe)> = JoinSet::new();
     let mut seen = TargetsSeen::new();
     loop {
-        for (address, targets) in waiting.by_ref().take(AT_ONCE.saturating_sub(asked.len())) {
+        for ((address, link), targets) in waiting.by_ref().take(AT_ONCE.saturating_sub(asked.len())) {
             let pipeline = Arc::clone(&gatekeeper.pipeline);
             asked.spawn(async move {
-                let is_up = pipeline.upstream.is_up(&address).await;
+                let is_up = pipeline.upstream.is_up(&link, &address).await;
                 (targets, if is_up { Probe::Up } else { Probe::Down })
             });
         }
@@ -72,12 +72,12 @@ pub(super) async fn look_for_targets(gatekeeper: &Gatekeeper) {
     gatekeeper.health.saw_targets(seen);
 }
 
-/// Each address once, with all the targets that name it.
-fn addresses(policy: &Policy) -> HashMap<Uri, Vec<TargetName>> {
-    let mut addresses: HashMap<Uri, Vec<TargetName>> = HashMap::new();
+/// Each address once for each way there, with all the targets that name it.
+fn addresses(policy: &Policy) -> HashMap<(Uri, Link), Vec<TargetName>> {
+    let mut addresses: HashMap<(Uri, Link), Vec<TargetName>> = HashMap::new();
     for target in policy.targets.by_name.values() {
         if let Some(address) = &target.health {
-            addresses.entry(address.clone()).or_default().push(target.name.clone());
+            addresses.entry((address.clone(), target.link.clone())).or_default().push(target.name.clone());
         }
     }
     addresses

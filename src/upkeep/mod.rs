@@ -4,6 +4,7 @@
 
 mod audit_log;
 mod bring_up;
+pub mod counts;
 mod duties;
 mod housekeeping;
 mod lookout;
@@ -19,11 +20,13 @@ pub use bring_up::StartError;
 
 use crate::gatekeeper::{Gatekeeper, Queues};
 use crate::record::compose::Folding;
+use crate::record::orphans::Orphans;
 use crate::record::writer::Writer;
 use crate::settings::Migrate;
 use crate::store::SignalCursor;
+use crate::tls::Look;
 use audit_log::{Told, publish, publish_heads, seal_entries};
-use bring_up::{BringUpError, keep_bringing_up};
+use bring_up::{BringUpError, count_in, keep_bringing_up};
 use duties::{follow_signals, record_folded, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
 use housekeeping::keep_house;
 use lookout::{look_for_platform, look_for_targets};
@@ -38,6 +41,7 @@ const KEY_USE: Duration = Duration::from_secs(30);
 const REREAD: Duration = Duration::from_secs(300);
 const ENFORCEMENT: Duration = Duration::from_millis(250);
 const STATE: Duration = Duration::from_secs(5);
+const CERTIFICATES: Duration = Duration::from_secs(1);
 const REMINDER: Duration = Duration::from_secs(60);
 /// How long a start waits for the database before it serves without: its limits begin at nothing then, until the counts are loaded.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
@@ -55,24 +59,27 @@ impl Upkeep {
     pub async fn start(gatekeeper: &Arc<Gatekeeper>, queues: Queues, migrate: Migrate) -> Result<Self, StartError> {
         // Before anything else: what operators have said holds from the first call on, whether or not the database is there.
         gatekeeper.control.restore().await;
+        // So does what dead processes left: from now on it counts as waiting.
+        let writing = writer(gatekeeper);
+        let mut orphans = Orphans::default();
+        writing.adopt(&mut orphans).await;
         let (stop, stopping) = watch::channel(false);
         let (up, is_up) = watch::channel(None::<SignalCursor>);
         let mut tasks = JoinSet::new();
 
         // Never cut off half-way: a migration that takes longer than the wait goes on while calls are served.
         let (first, first_try) = oneshot::channel();
-        tasks.spawn(keep_bringing_up(Arc::clone(gatekeeper), migrate, up, first, stopping.clone()));
+        tasks.spawn(keep_bringing_up(Arc::clone(gatekeeper), migrate, orphans, up, first, stopping.clone()));
         match timeout(FIRST_WAIT, first_try).await {
             Ok(Ok(Err(BringUpError::Start(error)))) => return Err(error),
-            Ok(Ok(Err(BringUpError::Away(why)))) => away_at_start(&why),
+            Ok(Ok(Err(BringUpError::Away(why)))) => serving_without(&why),
             Ok(Ok(Ok(()))) => {}
-            Ok(Err(_)) | Err(_) => away_at_start("no answer yet"),
+            Ok(Err(_)) | Err(_) => serving_without("it takes longer than a start waits"),
         }
 
         let Queues { records, fixes } = queues;
-        let writing = writer(gatekeeper);
         let writer = {
-            let (writing, mut is_up) = (writing.clone(), is_up.clone());
+            let mut is_up = is_up.clone();
             tokio::spawn(async move {
                 if is_up.wait_for(Option::is_some).await.is_ok() {
                     writing.write_own(records).await;
@@ -82,14 +89,6 @@ impl Upkeep {
         let fixes = tokio::spawn({
             let (pipeline, stop) = (Arc::clone(&gatekeeper.pipeline), stopping.clone());
             async move { pipeline.run_fixes(fixes, stop).await }
-        });
-        tasks.spawn({
-            let (mut is_up, stop) = (is_up.clone(), stopping.clone());
-            async move {
-                if is_up.wait_for(Option::is_some).await.is_ok() {
-                    writing.keep_adopting(stop).await;
-                }
-            }
         });
         tasks.spawn(follow_signals(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
         every(&mut tasks, gatekeeper, HEALTH, &stopping, |gatekeeper| async move { refresh_health(&gatekeeper).await });
@@ -108,6 +107,9 @@ impl Upkeep {
         every(&mut tasks, gatekeeper, ENFORCEMENT, &stopping, |gatekeeper| async move { gatekeeper.control.look_at_enforcement() });
         every(&mut tasks, gatekeeper, STATE, &stopping, |gatekeeper| async move { gatekeeper.control.keep_state().await });
         every(&mut tasks, gatekeeper, REMINDER, &stopping, |gatekeeper| async move { gatekeeper.control.remind_of_enforcement() });
+        every(&mut tasks, gatekeeper, CERTIFICATES, &stopping, |gatekeeper| async move {
+            gatekeeper.locks.look_apart(Look::Regular, gatekeeper.pipeline.clock.now(), &gatekeeper.metrics).await;
+        });
         tasks.spawn(watch_policies(Arc::clone(gatekeeper), stopping.clone()));
         tasks.spawn(run_errands(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
         tasks.spawn(seal_entries(Arc::clone(gatekeeper), is_up.clone(), stopping.clone()));
@@ -123,11 +125,13 @@ impl Upkeep {
         record_folded(gatekeeper, Folding::Shed, gatekeeper.shed.drain_all());
         touch_keys(gatekeeper).await;
         self.stop.send_replace(true);
+        let journal = gatekeeper.pipeline.recorder.journal();
+        // Let go of with its task, for whoever starts next.
+        let orphaned = journal.standing().waiting_in_orphans;
         // Whatever they ask the database can be left unasked.
         self.tasks.shutdown().await;
         tell_database(gatekeeper).await;
         // What is written last is what became of the fixes that were under way.
-        let journal = gatekeeper.pipeline.recorder.journal();
         let all = async {
             let _ended = (&mut self.fixes).await;
             let closing = journal.clone();
@@ -137,10 +141,12 @@ impl Upkeep {
         if timeout(patience, all).await.is_err() {
             self.fixes.abort();
             self.writer.abort();
-            let waiting = journal.standing().waiting;
+        }
+        let records = journal.standing().waiting.saturating_add(orphaned);
+        if records > 0 {
             tracing::warn!(
-                records = waiting,
-                "the database stayed away: these records lie in the journal, and are written at the next start"
+                records,
+                "the database does not have these records yet: they lie in the journal, and are written at the next start"
             );
         }
         publish(gatekeeper, &mut Told::default()).await;
@@ -155,6 +161,10 @@ fn writer(gatekeeper: &Gatekeeper) -> Writer {
         journal: gatekeeper.pipeline.recorder.journal().clone(),
         metrics: Arc::clone(&gatekeeper.metrics),
         clock: gatekeeper.pipeline.clock.clone(),
+        carried: {
+            let pipeline = Arc::clone(&gatekeeper.pipeline);
+            Arc::new(move |calls| count_in(&pipeline, calls))
+        },
     }
 }
 
@@ -163,8 +173,11 @@ async fn told_to_stop(stopping: &mut watch::Receiver<bool>) {
     let _gone = stopping.wait_for(|stop| *stop).await;
 }
 
-fn away_at_start(why: &str) {
-    tracing::error!(why, "the database is away: serving without it; records wait in the journal, limits begin at nothing until it is back");
+fn serving_without(why: &str) {
+    tracing::error!(
+        why,
+        "the database is not ready: serving without it; records wait in the journal, limits begin at nothing until it is back"
+    );
 }
 
 fn every<F>(

@@ -2,7 +2,8 @@
 
 use http::Uri;
 use http::uri::PathAndQuery;
-use percent_encoding::percent_decode_str;
+
+use crate::call::leads_out;
 
 /// `base` with `rest` (a path, a query, or both) behind it. `None` where that would lead out of the target: a server in between may
 /// resolve dot segments, and then `brain/../admin` would reach another target than the one that was judged.
@@ -18,7 +19,7 @@ pub fn join(base: &Uri, rest: &str) -> Option<Uri> {
         "" => base.path().to_owned(),
         path => format!("{}{path}", base.path().trim_end_matches('/')),
     };
-    let queries = [base.query(), rest_query].into_iter().flatten().filter(|query| !query.is_empty());
+    let queries = [base.query().filter(|query| !query.is_empty()), rest_query].into_iter().flatten();
     for (query, mark) in queries.zip(['?', '&']) {
         text.push(mark);
         text.push_str(query);
@@ -26,15 +27,6 @@ pub fn join(base: &Uri, rest: &str) -> Option<Uri> {
     let mut parts = base.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(text).ok()?);
     Uri::from_parts(parts).ok()
-}
-
-/// Whether some server might read a step upwards into this path: encoded dots and slashes, backslashes and parameters count as well.
-fn leads_out(path: &str) -> bool {
-    let decoded: Vec<u8> = percent_decode_str(path).collect();
-    decoded.split(|byte| matches!(byte, b'/' | b'\\')).any(|segment| {
-        let name = segment.split(|byte| *byte == b';').next().unwrap_or(segment);
-        matches!(name, b"." | b"..")
-    })
 }
 
 #[cfg(test)]
@@ -47,6 +39,7 @@ mod tests {
             ("http://h/functions/v1/brain", "", Some("http://h/functions/v1/brain")),
             ("http://h/functions/v1/brain", "/", Some("http://h/functions/v1/brain/")),
             ("http://h/functions/v1/brain", "/a/b?x=1&y=..", Some("http://h/functions/v1/brain/a/b?x=1&y=..")),
+            ("http://h/functions/v1/brain", "?", Some("http://h/functions/v1/brain?")),
             ("http://h/functions/v1/brain", "?x=1", Some("http://h/functions/v1/brain?x=1")),
             ("http://h/functions/v1/brain/", "/a", Some("http://h/functions/v1/brain/a")),
             ("http://h/brain?v=2", "/a?x=1", Some("http://h/brain/a?v=2&x=1")),

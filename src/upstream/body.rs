@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
+use super::headers::fit_for_trailers;
 use super::loss::chain;
 use crate::identity::{CallId, TargetName};
 use crate::policy::Target;
@@ -76,23 +77,22 @@ impl Body for AnswerBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AnswerBroken>>> {
         let this = &mut *self;
-        while let Some(incoming) = &mut this.incoming {
-            match Pin::new(incoming).poll_frame(cx) {
-                // Trailers end with the hop, as the `Trailer` header does that would announce them.
-                Poll::Ready(Some(Ok(frame))) if !frame.is_data() => {}
-                Poll::Ready(Some(Ok(frame))) => {
-                    this.waiting = false;
-                    return Poll::Ready(Some(Ok(frame)));
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(this.broken(AnswerBroken::Reset, &chain(&error))))),
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => {
-                    ready!(this.poll_idle(cx));
-                    return Poll::Ready(Some(Err(this.broken(AnswerBroken::Idle, "idle"))));
-                }
+        let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
+        match Pin::new(incoming).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                this.waiting = false;
+                Poll::Ready(Some(Ok(match frame.into_trailers() {
+                    Ok(trailers) => Frame::trailers(fit_for_trailers(trailers)),
+                    Err(frame) => frame,
+                })))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(this.broken(AnswerBroken::Reset, &chain(&error))))),
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                ready!(this.poll_idle(cx));
+                Poll::Ready(Some(Err(this.broken(AnswerBroken::Idle, "idle"))))
             }
         }
-        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{ConfigBuilderExt, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::client::WantsClientCert;
+use rustls::sign::SingleCertAndKey;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tower::Service;
+
+use crate::policy::{Link, Protocol, Trust};
 
 /// TCP and TLS together. A call's own timeout may be shorter; this one also ends connections that no call waits for any more.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,35 +42,64 @@ pub(super) enum Connector {
     Memory(MemoryDial),
 }
 
-impl Connector {
-    pub(super) fn new(dial: Dial) -> Self {
+/// What all connectors begin with. Authorities of this machine are read once.
+pub(super) enum Dialler {
+    Network(ConfigBuilder<ClientConfig, WantsClientCert>),
+    Memory(MemoryDial),
+}
+
+impl Dialler {
+    pub fn new(dial: Dial) -> Self {
         match dial {
-            Dial::Network => Self::Network(network(None)),
-            Dial::NetworkTrusting(roots) => Self::Network(network(Some(roots))),
+            Dial::Network => Self::Network(trusting_this_machine()),
+            Dial::NetworkTrusting(roots) => Self::Network(ClientConfig::builder().with_root_certificates(roots)),
             Dial::Memory(memory) => Self::Memory(memory),
+        }
+    }
+
+    pub fn connector(&self, link: &Link) -> Connector {
+        match self {
+            Self::Network(usual) => Connector::Network(network(usual, link)),
+            Self::Memory(memory) => Connector::Memory(Arc::clone(memory)),
         }
     }
 }
 
-fn network(roots: Option<Arc<RootCertStore>>) -> HttpsConnector<HttpConnector> {
+fn network(usual: &ConfigBuilder<ClientConfig, WantsClientCert>, link: &Link) -> HttpsConnector<HttpConnector> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     // Shared out among the addresses of a name, so one that swallows everything does not use up the time of the rest.
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    HttpsConnectorBuilder::new().with_tls_config(tls(roots)).https_or_http().enable_http1().wrap_connector(tcp)
+    let over_tls = HttpsConnectorBuilder::new().with_tls_config(tls(usual, &link.trust)).https_or_http();
+    let over_tls = match &link.trust.server_name {
+        Some(name) => over_tls.with_server_name_resolver(FixedServerNameResolver::new(name.clone())),
+        None => over_tls,
+    };
+    match link.protocol {
+        Protocol::Http1 => over_tls.enable_http1().wrap_connector(tcp),
+        Protocol::Http2 => over_tls.enable_http2().wrap_connector(tcp),
+        Protocol::Auto => over_tls.enable_all_versions().wrap_connector(tcp),
+    }
+}
+
+fn tls(usual: &ConfigBuilder<ClientConfig, WantsClientCert>, trust: &Trust) -> ClientConfig {
+    let trusting = match &trust.ca {
+        Some(ca) => ClientConfig::builder().with_root_certificates(Arc::clone(&ca.roots)),
+        None => usual.clone(),
+    };
+    match &trust.client {
+        Some(client) => trusting.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&client.pair.certified)))),
+        None => trusting.with_no_client_auth(),
+    }
 }
 
 /// Where no authority is known, every https target is unreachable, and http ones still work: a fresh machine can run the demo.
-fn tls(roots: Option<Arc<RootCertStore>>) -> ClientConfig {
-    let trusting = match roots {
-        Some(roots) => ClientConfig::builder().with_root_certificates(roots),
-        None => ClientConfig::builder().with_native_roots().unwrap_or_else(|why| {
-            tracing::warn!(error = %why, "no certificate authorities on this machine: targets over https are unreachable");
-            ClientConfig::builder().with_root_certificates(RootCertStore::empty())
-        }),
-    };
-    trusting.with_no_client_auth()
+fn trusting_this_machine() -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    ClientConfig::builder().with_native_roots().unwrap_or_else(|why| {
+        tracing::warn!(error = %why, "no certificate authorities on this machine: targets over https are unreachable");
+        ClientConfig::builder().with_root_certificates(RootCertStore::empty())
+    })
 }
 
 impl Service<Uri> for Connector {

@@ -1,10 +1,13 @@
 //! Which headers travel. Towards a target: what the caller says about its request, never what it showed us to be let in, and our own
 //! words about who calls. Back: what the target says, except where the gatekeeper speaks for itself.
 
+use http::Version;
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
+use super::forwarded;
 use crate::call::Head;
 use crate::identity::Secret;
 use crate::policy::{Credentials, Target};
@@ -14,7 +17,6 @@ const ELIZA_HOPS: HeaderName = HeaderName::from_static("x-eliza-hops");
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Whose credentials a target is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,13 +30,19 @@ pub enum Towards {
     InjectedAlone,
 }
 
-/// Whether the body is of the gatekeeper's making.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the body is, as far as headers speak of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
     /// JSON that the gatekeeper shaped.
     Shaped,
     /// The caller's own bytes, any content encoding taken off.
     AsSent,
+    /// The same, and trailers behind it.
+    WithTrailers,
+    /// The caller's own bytes as they arrive, in whatever encoding.
+    Streaming,
+    /// Nothing: another protocol is asked for.
+    Upgrade(HeaderValue),
 }
 
 /// A credential of policy that no header can carry.
@@ -55,13 +63,33 @@ pub fn towards_target(
             out.append(name, value.clone());
         }
     }
-    if form == Form::Shaped {
-        out.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        // The envelope door reads error bodies, and it reads them plain.
-        out.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    put_cookie_together(&mut out);
+    if takes_trailers(caller) {
+        out.insert(TE, HeaderValue::from_static("trailers"));
+        out.insert(CONNECTION, HeaderValue::from_static("te"));
+    }
+    match form {
+        Form::Shaped => {
+            out.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            // The envelope door reads error bodies, and it reads them plain.
+            out.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
+        Form::AsSent => {}
+        Form::WithTrailers => announce_trailers(caller, &mut out),
+        Form::Streaming => {
+            announce_trailers(caller, &mut out);
+            for encoding in caller.get_all(CONTENT_ENCODING) {
+                out.append(CONTENT_ENCODING, encoding.clone());
+            }
+        }
+        Form::Upgrade(protocol) => {
+            out.remove(TE);
+            out.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            out.insert(UPGRADE, protocol);
+        }
     }
     say(&mut out, CALL_ID, &head.id.to_string());
-    say(&mut out, FORWARDED_FOR, &head.peer.to_canonical().to_string());
+    forwarded::say(&mut out, caller, head);
     let trace = head.trace.traceparent();
     if !continues(caller, &trace) {
         // It belongs to a trace that ends here.
@@ -75,6 +103,17 @@ pub fn towards_target(
     Ok(out)
 }
 
+/// HTTP/2 may bring a cookie in crumbs; HTTP/1.1 has one line for it (RFC 9113, section 8.2.3).
+fn put_cookie_together(out: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = out.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() < 2 {
+        return;
+    }
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        out.insert(COOKIE, cookie);
+    }
+}
+
 /// Whether the trace that goes on is the one that came.
 fn continues(caller: &HeaderMap, traceparent: &str) -> bool {
     let trace_id = |text: &str| text.split('-').nth(1).map(str::to_owned);
@@ -83,16 +122,65 @@ fn continues(caller: &HeaderMap, traceparent: &str) -> bool {
 }
 
 /// Takes out of an answer's headers what concerned only our connection to the target, and what the gatekeeper says in its own name.
-pub fn towards_caller(answer: &mut HeaderMap) {
+/// `version`: that the answer came in.
+pub fn towards_caller(answer: &mut HeaderMap, version: Version) {
     // A length beside a transfer encoding is not the body's; read again further on, it would cut the answer or stretch it into the next.
     if answer.contains_key(TRANSFER_ENCODING) {
         answer.remove(CONTENT_LENGTH);
     }
+    let announced = announced_trailers(answer);
     let mut going = named_by_connection(answer);
     going.extend(answer.keys().filter(|name| is_hop_by_hop(name) || is_ours_to_say(name)).cloned());
     for name in going {
         answer.remove(name);
     }
+    // Behind a body of a stated length there are none.
+    if let Some(announced) = announced.filter(|_| !answer.contains_key(CONTENT_LENGTH)) {
+        answer.insert(TRAILER, announced);
+    }
+    forwarded::via(answer, version);
+}
+
+/// Whether whoever sent these headers reads what comes behind a body.
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|coding| {
+        let name = coding.split(|byte| *byte == b';').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"trailers")
+    })
+}
+
+fn announce_trailers(from: &HeaderMap, out: &mut HeaderMap) {
+    if let Some(announced) = announced_trailers(from) {
+        out.insert(TRAILER, announced);
+    }
+}
+
+/// Those of the trailers that a message announces that may go on.
+fn announced_trailers(headers: &HeaderMap) -> Option<HeaderValue> {
+    let names = listed(headers, &TRAILER).filter(may_trail);
+    let list = names.map(|name| name.to_string()).collect::<Vec<_>>().join(", ");
+    HeaderValue::try_from(list).ok().filter(|list| !list.is_empty())
+}
+
+/// Without what may not stand behind a body: some servers put trailers among the headers, where they would count.
+pub fn fit_for_trailers(mut trailers: HeaderMap) -> HeaderMap {
+    let going: Vec<_> = trailers.keys().filter(|name| !may_trail(name)).cloned().collect();
+    for name in going {
+        trailers.remove(name);
+    }
+    trailers
+}
+
+/// RFC 9110, section 6.5.1: nothing that frames, routes or authenticates a message, or says how to read it.
+fn may_trail(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    let is_ours = is_hop_by_hop(name) || is_about_this_hop(name) || is_ours_to_say(name) || text.contains('_');
+    let speaks_early = matches!(
+        text,
+        "authorization" | "apikey" | "cookie" | "set-cookie" | "content-type" | "content-range" | "cache-control" | "via" | "max-forwards"
+    ) || text.starts_with("www-")
+        || text.starts_with("if-");
+    !is_ours && !speaks_early
 }
 
 fn passes(name: &HeaderName, target: &Target, towards: Towards) -> bool {
@@ -103,7 +191,8 @@ fn passes(name: &HeaderName, target: &Target, towards: Towards) -> bool {
     let own_authorization = own_credentials || towards == Towards::OwnAuthorizationOnly;
     match name.as_str() {
         "authorization" => own_authorization,
-        "x-eliza-key" => false,
+        // What stands in the latter two is a proxy's word on who called it (RFC 9440), and nobody's here.
+        "x-eliza-key" | "client-cert" | "client-cert-chain" => false,
         "apikey" => own_credentials,
         eliza if eliza.starts_with("x-eliza-") => own_credentials,
         _ => true,
@@ -129,8 +218,13 @@ fn is_ours_to_say(name: &HeaderName) -> bool {
 }
 
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let tokens = headers.get_all(CONNECTION).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok()).collect()
+    listed(headers, &CONNECTION).collect()
+}
+
+/// The names that a header lists.
+fn listed(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = HeaderName> {
+    let tokens = headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
 }
 
 fn inject(out: &mut HeaderMap, credentials: &Credentials) -> Result<(), UnfitCredential> {

@@ -30,6 +30,10 @@ impl Loss {
             let timed_out = io().is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut);
             return if timed_out { Self::TooSlow } else { Self::Unreachable };
         }
+        if let Some(http2) = causes().find_map(|cause| cause.downcast_ref::<h2::Error>()) {
+            // What we ourselves object to is no HTTP/2; all else is the target's way to end a call, or its connection.
+            return if http2.is_library() { Self::Nonsense } else { Self::Reset };
+        }
         match causes().find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
             Some(http) if http.is_parse() => Self::Nonsense,
             Some(http) if http.is_incomplete_message() || http.is_canceled() || http.is_closed() => Self::Reset,

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Method, Request};
 
 use super::address;
 use super::headers::{self, Form, Towards};
+use super::upload::{Patience, RequestBody, Upload};
 use crate::call::Head;
 use crate::policy::Target;
 use crate::verdict::Failure;
@@ -34,18 +34,44 @@ pub enum Outgoing {
     Shaped(Bytes),
     /// The caller's own, any content encoding taken off.
     AsSent(Bytes),
+    /// The same, with what came behind it.
+    WithTrailers(Bytes, HeaderMap),
+    /// The caller's own as it arrives, and in whatever encoding.
+    Streaming(Upload),
+    /// None: the caller asks to go on in this protocol.
+    Upgrade(HeaderValue),
 }
 
-pub(super) fn request(order: Order<'_>) -> Result<Request<Full<Bytes>>, Failure> {
+impl Order<'_> {
+    pub(super) fn patience(&self) -> Patience {
+        let progress = match &self.body {
+            Outgoing::Streaming(upload) => Some(upload.progress()),
+            Outgoing::Shaped(_) | Outgoing::AsSent(_) | Outgoing::WithTrailers(..) | Outgoing::Upgrade(_) => None,
+        };
+        Patience { timeout: self.timeout, progress }
+    }
+
+    pub(super) fn asks_for_upgrade(&self) -> bool {
+        matches!(self.body, Outgoing::Upgrade(_))
+    }
+}
+
+pub(super) fn request(order: Order<'_>) -> Result<Request<RequestBody>, Failure> {
     let not_configured = || Failure::TargetNotConfigured { target: order.target.name.clone() };
     let base = order.target.url.as_ref().ok_or_else(not_configured)?;
-    let uri = address::join(base, order.rest).ok_or_else(|| Failure::UnknownTarget { name: order.target.name.to_string() })?;
+    let uri = address::join(base, order.rest).ok_or(Failure::BadTarget { what: "it leads out of its target" })?;
     let (form, body) = match order.body {
-        Outgoing::Shaped(body) => (Form::Shaped, body),
-        Outgoing::AsSent(body) => (Form::AsSent, body),
+        Outgoing::Shaped(body) => (Form::Shaped, RequestBody::whole(body)),
+        Outgoing::AsSent(body) => (Form::AsSent, RequestBody::whole(body)),
+        Outgoing::WithTrailers(body, trailers) => {
+            let trailers = Some(headers::fit_for_trailers(trailers));
+            (Form::WithTrailers, RequestBody::Whole { data: Some(body), trailers })
+        }
+        Outgoing::Streaming(upload) => (Form::Streaming, RequestBody::Streaming(upload)),
+        Outgoing::Upgrade(protocol) => (Form::Upgrade(protocol), RequestBody::whole(Bytes::new())),
     };
     let headers = headers::towards_target(order.headers, order.head, order.target, order.towards, form).map_err(|_| not_configured())?;
-    let mut request = Request::new(Full::new(body));
+    let mut request = Request::new(body);
     *request.method_mut() = order.method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;

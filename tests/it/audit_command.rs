@@ -4,9 +4,9 @@
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
-use crate::support::house::{ADMIN_TOKEN, KEY, SERVICE_KEY, call_at, eventually};
+use crate::support::house::{ADMIN_TOKEN, KEY, SERVICE_KEY, call_at, eventually, lay_policies};
 use crate::support::program::{Program, Ran, Serving};
 use crate::support::targets::Targets;
 use crate::support::{Database, on_each_database, postgres};
@@ -14,6 +14,7 @@ use crate::support::{Database, on_each_database, postgres};
 on_each_database!(
     what_is_sealed_holds_until_somebody_changes_it,
     what_is_cut_off_shows_by_the_file_of_heads,
+    what_is_carried_over_at_the_start_is_told_too,
     a_key_that_is_given_is_used_and_an_older_one_known,
 );
 
@@ -106,6 +107,17 @@ async fn what_is_sealed_holds_until_somebody_changes_it(database: Database) {
     let told = desk.program.run(&["calls", "verify"]).await.expect(0);
     assert!(told.out.ends_with("the audit log holds\n"), "{told:?}");
 
+    desk.runs("create table aside as select * from security_audit; delete from security_audit").await;
+    assert_eq!(wrong(&desk.verify(&[]).await.expect(1)), [("gone".to_owned(), 4)]);
+    let ages = "\n[[table]]\nname = \"security_audit\"\nby = \"created_at\"\nkeep = \"365d\"\n";
+    let service = include_str!("../../policies/service.toml").to_owned() + ages;
+    let policies = lay_policies(desk.program.folder(), &[("service.toml".to_owned(), service)]);
+    let let_go = desk.verify(&["--policies", policies.to_str().unwrap()]).await.expect(0);
+    assert_eq!(let_go.value()["entries_gone"], 1);
+    // A directory of this name would be the policies from now on.
+    std::fs::rename(&policies, desk.program.folder().join("of the test")).unwrap();
+    desk.runs("insert into security_audit select * from aside").await;
+
     desk.runs("update eliza_activity_log set description = 'nothing' where activity_type = 'schema_protection'").await;
     let ran = desk.verify(&[]).await.expect(1);
     assert_eq!(wrong(&ran), [("log_changed".to_owned(), 2), ("log_changed".to_owned(), 3)]);
@@ -136,7 +148,10 @@ async fn what_is_cut_off_shows_by_the_file_of_heads(database: Database) {
 
     desk.unguarded().await;
     desk.runs(&format!("delete from {} where n = 3", desk.log())).await;
-    assert_eq!(wrong(&desk.verify(&[]).await.expect(1)), [("cut".to_owned(), 3)]);
+    let cut = ("cut".to_owned(), 3);
+    assert_eq!(wrong(&desk.verify(&[]).await.expect(1)), [cut.clone(), ("unsealed".to_owned(), 2)], "the call misses its seal, too");
+    desk.runs("delete from eliza_activity_log where seq = 2").await;
+    assert_eq!(wrong(&desk.verify(&[]).await.expect(1)), [cut]);
     // The log of the process says so as well as the file, which somebody may have removed.
     let folder = desk.program.folder();
     std::fs::rename(folder.join("data/audit.heads"), folder.join("moved")).unwrap();
@@ -147,6 +162,43 @@ async fn what_is_cut_off_shows_by_the_file_of_heads(database: Database) {
         assert_eq!(wrong(&desk.verify(&["--heads", heads]).await.expect(1)), [("cut".to_owned(), 3)], "{heads}");
     }
     desk.verify(&["--heads", "nowhere"]).await.expect(2);
+}
+
+async fn what_is_carried_over_at_the_start_is_told_too(database: Database) {
+    let desk = Desk::open(database).await;
+    let serving = desk.program.serve().await;
+    // Nobody can write, so the call is in the journal alone when the gatekeeper is killed.
+    let held = match desk.is_sqlite() {
+        true => Held::Sqlite(SqlitePool::connect(&desk.database).await.unwrap().begin_with("begin immediate").await.unwrap()),
+        false => {
+            let mut tx = PgPool::connect(&desk.database).await.unwrap().begin().await.unwrap();
+            sqlx::query("lock table gatekeeper.audit_log").execute(&mut *tx).await.unwrap();
+            Held::Postgres(tx)
+        }
+    };
+    drop_table(&serving).await;
+    serving.running.kill().await;
+    held.let_go().await;
+
+    let serving = desk.program.serve().await;
+    let told = serving.running.log_line("the audit log has come this far").await;
+    assert_eq!(told["n"], 2, "{told}");
+    assert_eq!(desk.verify(&[]).await.expect(0).value()["heads"], 1, "in the file, too");
+    serving.stop().await.expect(0);
+}
+
+enum Held {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Held {
+    async fn let_go(self) {
+        match self {
+            Self::Sqlite(tx) => tx.rollback().await.unwrap(),
+            Self::Postgres(tx) => tx.rollback().await.unwrap(),
+        }
+    }
 }
 
 async fn a_key_that_is_given_is_used_and_an_older_one_known(database: Database) {

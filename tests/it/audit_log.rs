@@ -1,6 +1,9 @@
 //! The audit log, whichever database it is in: what must not be changed unseen is sealed with what records it, once, in order; nobody
 //! updates or deletes it; and whatever somebody does to it all the same is found and named, by the row.
 
+mod chains;
+mod waiting;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use eliza_gatekeeper::identity::{KeyHash, KeyId};
 use eliza_gatekeeper::seal::walk::Finding;
 use eliza_gatekeeper::seal::{AuditKey, AuditKeys, Head, Sealer};
 use eliza_gatekeeper::store::control::{BlockKind, FlagChange, Review, StoredBlock};
-use eliza_gatekeeper::store::verify::{Verified, verify};
+use eliza_gatekeeper::store::verify::{Entries, Verified, verify};
 use eliza_gatekeeper::store::{
     ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, StatsKey, StatsOutcome, Store, StoredKey, open, open_sealing,
 };
@@ -20,6 +23,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::store_contract::{Bench, OPTIONS, now, on_both, record};
+use crate::store_retention::archiving;
 use crate::support::postgres::url_as;
 
 on_both!(
@@ -39,6 +43,7 @@ on_both!(
     each_gatekeeper_has_a_chain,
     keys_can_be_rotated,
     a_log_that_says_something_else_is_named,
+    a_row_of_the_archive_is_held_against_its_seal_too,
     retention_takes_nothing_from_the_audit_log,
     a_long_log_is_proved_page_by_page,
 );
@@ -46,6 +51,8 @@ on_both!(
 const A: &str = "aaaaaaaa-an-audit-key-for-tests-a";
 const B: &str = "bbbbbbbb-an-audit-key-for-tests-b";
 const DAY: Duration = Duration::from_secs(86_400);
+/// For a look at everything.
+const EVER: Timestamp = Timestamp::from_micros(i64::MIN);
 
 fn key(text: &str) -> AuditKey {
     AuditKey::parse(text).unwrap()
@@ -107,7 +114,8 @@ async fn proved_with(bench: &Bench, texts: &[&str], heads: &[Head]) -> (Vec<Find
     // Whoever proves seals nothing.
     let store = open(&bench.url, OPTIONS).await.unwrap();
     let mut findings = Vec::new();
-    let verified = verify(store.as_ref(), &keys(texts), &published(heads), &mut |finding| findings.push(finding)).await.unwrap();
+    let verified =
+        verify(store.as_ref(), &keys(texts), &published(heads), Entries::Stay, &mut |finding| findings.push(finding)).await.unwrap();
     (findings, verified)
 }
 
@@ -216,11 +224,11 @@ async fn what_others_wrote_is_sealed_afterwards_by_one(bench: Bench) {
     bench.client_runs("insert into feature_flags (name, enabled) values ('target:brain', false)").await;
     let command = open(&bench.url, OPTIONS).await.unwrap();
     command.audit(&[entry("by a command")]).await.unwrap();
-    assert_eq!(command.seal_entries(Timestamp::from_micros(i64::MIN)).await.unwrap(), 0, "a command has no chain");
+    assert_eq!(command.seal_entries(EVER).await.unwrap(), 0, "a command has no chain");
     assert_eq!(holds(proved(&bench, &[]).await).unsealed, 2);
 
     let others = [gatekeeper(&bench.url, A).await, gatekeeper(&bench.url, A).await, gatekeeper(&bench.url, A).await];
-    let since = Timestamp::from_micros(i64::MIN);
+    let since = EVER;
     let sealed: u64 =
         futures_util::future::join_all(others.iter().map(|other| other.seal_entries(since))).await.into_iter().map(Result::unwrap).sum();
     assert_eq!((sealed, rows_of(&bench, "entry").await), (2, 2), "one of them seals each");
@@ -283,7 +291,7 @@ async fn keys_are_audited_whoever_changes_them(bench: Bench) {
     let whole = KeyHash::of(b"a key").as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     assert!(!format!("{:?}", actions().await).contains(&whole), "no hash is told whole");
 
-    assert_eq!(store.seal_entries(Timestamp::from_micros(i64::MIN)).await.unwrap(), 4);
+    assert_eq!(store.seal_entries(EVER).await.unwrap(), 4);
     assert_eq!(holds(proved(&bench, &[head(&bench)]).await).compared, 7);
 }
 
@@ -294,10 +302,10 @@ async fn who_is_admitted_seals_without_owning_anything() {
     let keeper = gatekeeper(&url_as("keeper", &bench.url), A).await;
     keeper.write(&[blocked()]).await.unwrap();
     bench.client_runs("insert into feature_flags (name, enabled) values ('target:brain', false)").await;
-    assert_eq!(keeper.seal_entries(Timestamp::from_micros(i64::MIN)).await.unwrap(), 1);
+    assert_eq!(keeper.seal_entries(EVER).await.unwrap(), 1);
     let mut findings = Vec::new();
     let heads = published(&[keeper.sealer().unwrap().head()]);
-    let verified = verify(keeper.as_ref(), &keys(&[A]), &heads, &mut |finding| findings.push(finding)).await.unwrap();
+    let verified = verify(keeper.as_ref(), &keys(&[A]), &heads, Entries::Stay, &mut |finding| findings.push(finding)).await.unwrap();
     assert_eq!((findings, verified.rows), (vec![], 3));
 }
 
@@ -481,7 +489,7 @@ async fn forgeries_keep_nothing_out(bench: Bench) {
     bench.store.audit(&[entry("a")]).await.unwrap();
     let sql = format!("select count(*) from {log} where n = 4 and id = '{}'", last.id);
     assert_eq!((bench.client_counts(&sql).await, head(&bench).n), (1, 5));
-    assert_eq!(bench.store.sealer().unwrap().times_gone(), 0);
+    assert_eq!(bench.store.sealer().unwrap().times_tampered(), 0);
     let (findings, verified) = proved(&bench, &[head(&bench)]).await;
     assert_eq!((findings.len(), findings[0].n, findings[0].wrong.as_str()), (1, 3, "changed"), "{findings:?}");
     // Each of the three, and the hole before the highest number.
@@ -494,7 +502,7 @@ async fn rows_taken_from_under_a_running_gatekeeper_are_told(bench: Bench) {
     unguarded(&bench).await;
     bench.client_runs(&format!("delete from {} where n = 3", bench.own("audit_log"))).await;
     bench.store.write(&[blocked()]).await.unwrap();
-    assert_eq!((bench.store.sealer().unwrap().times_gone(), head(&bench).n), (1, 4));
+    assert_eq!((bench.store.sealer().unwrap().times_tampered(), head(&bench).n), (1, 4));
     assert_eq!(wrong(&bench, &[]).await, [(3, "missing")], "the chain goes on behind the hole, which shows without anything published");
 }
 
@@ -560,8 +568,23 @@ async fn a_log_that_says_something_else_is_named(bench: Bench) {
         }
     }
     bench.client_runs("delete from security_audit").await;
-    let verified = holds(proved(&bench, &[]).await);
-    assert_eq!((verified.calls_gone, verified.entries_gone), (0, 1));
+    let (findings, verified) = proved(&bench, &[]).await;
+    assert_eq!((findings.len(), findings[0].wrong.as_str(), findings[0].id, verified.breaks), (1, "gone", Some(noted.id), 1));
+    // Unless policy lets go of them.
+    let store = open(&bench.url, OPTIONS).await.unwrap();
+    let none = HashMap::new();
+    let verified = verify(store.as_ref(), &keys(&[A]), &none, Entries::MayGo, &mut |finding| panic!("{finding}")).await.unwrap();
+    assert_eq!((verified.calls_gone, verified.entries_gone, verified.breaks), (0, 1, 0));
+}
+
+async fn a_row_of_the_archive_is_held_against_its_seal_too(bench: Bench) {
+    let bench = sealing(bench).await;
+    bench.store.write(&[CallRecord { at: now().minus(40 * DAY), ..blocked() }]).await.unwrap();
+    bench.store.maintain(now(), &archiving()).await.unwrap();
+    let verified = holds(proved(&bench, &[head(&bench)]).await);
+    assert_eq!((verified.calls_gone, verified.compared), (0, 1));
+    bench.client_runs("update eliza_activity_log_archive set description = 'nothing'").await;
+    assert_eq!(wrong(&bench, &[]).await, [(2, "log_changed")]);
 }
 
 async fn retention_takes_nothing_from_the_audit_log(bench: Bench) {

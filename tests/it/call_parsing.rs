@@ -20,7 +20,7 @@ fn head_of(version: Version, lines: Lines<'_>) -> Result<Head, Failure> {
     for (name, value) in lines {
         headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_bytes(value).unwrap());
     }
-    Head::parse(&headers, version, CallId::new(), Timestamp::from_secs(0), IpAddr::from([127, 0, 0, 1]))
+    Head::parse(&headers, version, CallId::new(), Timestamp::from_secs(0), IpAddr::from([127, 0, 0, 1]), None)
 }
 
 /// The credentials of a head that is fine otherwise: key, source, bearer, apikey.

@@ -308,7 +308,7 @@ async fn told_to_stop_it_ends_what_it_began(database: Database) {
     targets.arrival("agent-manager", 1).await;
 
     serving.running.signal("TERM");
-    serving.running.log_line("stopping: no new connections, calls under way may end").await;
+    serving.running.log_line("stopping: readiness fails, calls under way may end").await;
     eventually("nothing new is taken", || async { tokio::net::TcpStream::connect(data).await.is_err() }).await;
     gate.open();
     let reply = under_way.await.unwrap().expect(200);

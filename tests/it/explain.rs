@@ -10,7 +10,7 @@ use eliza_gatekeeper::clock::{ManualClock, Timestamp};
 use eliza_gatekeeper::enforcement::{Enforcement, GateMode, Ruling};
 use eliza_gatekeeper::gates::authenticate::Assumed;
 use eliza_gatekeeper::identity::{KeyId, Place, Secret};
-use eliza_gatekeeper::pipeline::{Decision, Explanation, Question};
+use eliza_gatekeeper::pipeline::{Asked as Call, Decision, Explanation, Question};
 use eliza_gatekeeper::store::{CallQuery, StoredKey};
 use eliza_gatekeeper::switches::{Flag, Switches};
 use eliza_gatekeeper::verdict::GateName;
@@ -96,8 +96,28 @@ fn a_call(dice: &mut Dice) -> Asked {
     let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     headers.extend(header.map(|(name, value)| (name.to_owned(), value)));
     headers.extend(source.map(|source| ("x-eliza-source".to_owned(), source.to_owned())));
-    let question = Question { source: source.map(Arc::from), assumed, peer: [127, 0, 0, 1].into(), body: a_body(dice) };
+    let call = if dice.one_in(4) { a_direct_call(dice) } else { Call::Envelope(a_body(dice)) };
+    let question = Question { source: source.map(Arc::from), assumed, certificate: None, peer: [127, 0, 0, 1].into(), call };
     Asked { headers, question }
+}
+
+fn a_direct_call(dice: &mut Dice) -> Call {
+    let targets = ["get-embedding", "agent-manager", "brain", "nowhere", "shaky", "no-such-target", "openai-chat", "..", "", "brain%2fx"];
+    let rests = ["", "", "/a/b?x=1", "?sql=DROP+TABLE+users", "?sql=select+1&sql=from+t", "/../x", "?action=think"];
+    let bodies = [
+        "",
+        "",
+        "no JSON",
+        "{\"sql\":\"TRUNCATE t\"}",
+        "{\"action\":\"list_agents\"}",
+        "{\"a\":1,\"a\":2}",
+        "{\"operation\":\"ALTER TABLE a ADD b int\"}",
+    ];
+    Call::Direct {
+        method: dice.pick(&[&Method::POST, &Method::PUT, &Method::PATCH]).clone(),
+        address: format!("/functions/v1/{}{}", dice.pick(&targets), dice.pick(&rests)),
+        body: Bytes::from_static(dice.pick(&bodies).as_bytes()),
+    }
 }
 
 fn a_body(dice: &mut Dice) -> Bytes {
@@ -209,8 +229,11 @@ async fn what_is_explained_is_what_happens() {
         something_changes(&mut dice, &house, &clock);
         let call = a_call(&mut dice);
         let said = house.gatekeeper.pipeline.explain(call.question.clone()).await;
-        let body = call.question.body.clone();
-        let reply = house.request(house.data, Method::POST, "/", &call.headers, body).await;
+        let (method, path, body) = match call.question.call.clone() {
+            Call::Envelope(body) => (Method::POST, "/".to_owned(), body),
+            Call::Direct { method, address, body } => (method, address, body),
+        };
+        let reply = house.request(house.data, method, &path, &call.headers, body).await;
         agree(number, &call, &said, &reply);
         match said.code() {
             None => forwarded += 1,
@@ -229,6 +252,7 @@ async fn what_is_explained_is_what_happens() {
         "invalid_json",
         "invalid_envelope",
         "ambiguous_body",
+        "bad_target",
         "body_too_large",
         "unknown_target",
         "target_disabled",
@@ -266,7 +290,7 @@ async fn what_is_explained_is_what_happens() {
 #[track_caller]
 fn agree(number: usize, call: &Asked, said: &Explanation, reply: &Reply) {
     let context =
-        || format!("call {number}: {:?} {:?}\nsaid {said:#?}\ngot {} {:?}", call.headers, call.question.body, reply.status, reply.body);
+        || format!("call {number}: {:?} {:?}\nsaid {said:#?}\ngot {} {:?}", call.headers, call.question.call, reply.status, reply.body);
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     match &said.refusal {
         Some(_) => {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use eliza_gatekeeper::clock::{Clock, ManualClock};
+use eliza_gatekeeper::journal::Class;
 use eliza_gatekeeper::settings::Bounds;
 use eliza_gatekeeper::store::CallRow;
 use futures_util::future::join_all;
@@ -135,6 +136,25 @@ async fn a_locked_sqlite_file_costs_no_call_and_no_record() {
     eventually("records wait", || async { house.gatekeeper.pipeline.recorder.journal().standing().waiting > 0 }).await;
     sqlx::raw_sql("rollback").execute(&mut writer).await.unwrap();
     assert_eq!(house.records().await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_let_through_unknown_is_refused_where_its_record_could_not_be_kept() {
+    let service = include_str!("../../policies/service.toml");
+    let service = service.replace("size = \"1024MiB\"", "size = \"1MiB\"").replace("when_full = \"shed\"", "when_full = \"refuse\"");
+    let plan = House::plan().policy("service.toml", &service).variable("GATEKEEPER_ENFORCE", "false");
+    let house = plan.open().await;
+    let mut writer = <sqlx::SqliteConnection as sqlx::Connection>::connect(&house.database).await.unwrap();
+    sqlx::raw_sql("begin exclusive").execute(&mut writer).await.unwrap();
+    let journal = house.gatekeeper.pipeline.recorder.journal();
+    while journal.append(Class::Stranger, &[0; 1000]).is_ok() {}
+    let stranger = || house.nameless_call().to("agent-manager").action("list_agents").send();
+    assert_eq!(stranger().await.expect(503).code(), "not_recordable");
+    // There is room for whoever is known.
+    house.call(CHAT).to("agent-manager").action("list_agents").send().await.expect(200);
+    sqlx::raw_sql("rollback").execute(&mut writer).await.unwrap();
+    house.settle().await;
+    assert_eq!(stranger().await.code(), "target_error", "it is sent on, and the target knows it as little");
 }
 
 // Targets.

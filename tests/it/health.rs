@@ -11,6 +11,7 @@ use eliza_gatekeeper::clock::{Clock, ManualClock};
 use eliza_gatekeeper::control::EnforceOrder;
 use eliza_gatekeeper::enforcement::GateMode;
 use eliza_gatekeeper::health::SecurityEvents;
+use eliza_gatekeeper::policy::Link;
 use eliza_gatekeeper::store::CallQuery;
 use eliza_gatekeeper::verdict::GateName;
 use futures_util::future::join_all;
@@ -399,9 +400,9 @@ async fn a_target_is_asked_for_its_health_without_credentials() {
     let address = house.targets.url("state-of-it");
     for (conduct, is_up) in cases {
         house.targets.let_be("state-of-it", conduct.clone());
-        assert_eq!(house.gatekeeper.pipeline.upstream.is_up(&address).await, is_up, "{conduct:?}");
+        assert_eq!(house.gatekeeper.pipeline.upstream.is_up(&Link::default(), &address).await, is_up, "{conduct:?}");
     }
-    assert!(!house.gatekeeper.pipeline.upstream.is_up(&refused).await);
+    assert!(!house.gatekeeper.pipeline.upstream.is_up(&Link::default(), &refused).await);
     for asked in house.targets.received("state-of-it") {
         let names: BTreeSet<_> = asked.headers.keys().map(http::HeaderName::as_str).collect();
         assert_eq!((asked.method, names, asked.body.len()), (http::Method::GET, BTreeSet::from(["host"]), 0));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use eliza_gatekeeper::call::{Envelope, Fields, Head, Reading, SqlText};
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::identity::{Action, CallId, NAME_LIMIT, SourceName, TargetName};
-use eliza_gatekeeper::journal::{Entry, Found, Scan, SegmentId};
+use eliza_gatekeeper::journal::{Entry, Found, Medium, Scan, SegmentId, Unreadable};
 use eliza_gatekeeper::sql::{Backslashes, Field, Judgement, examine};
 use eliza_gatekeeper::verdict::Failure;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
@@ -286,7 +286,7 @@ pub fn headers(data: &[u8]) {
     }
     let count = |name: &str| map.get_all(name).iter().count();
     let only = |name: &str| map.get(name).map(HeaderValue::as_bytes);
-    let parse = || Head::parse(&map, version, CallId::new(), Timestamp::from_secs(0), std::net::IpAddr::from([127, 0, 0, 1]));
+    let parse = || Head::parse(&map, version, CallId::new(), Timestamp::from_secs(0), std::net::IpAddr::from([127, 0, 0, 1]), None);
     let repeated = map.keys().any(|name| count(name.as_str()) > 1 && name.as_str().starts_with("x-eliza-"))
         || ["authorization", "apikey", "host"].iter().any(|name| count(name) > 1);
     let homeless = version == Version::HTTP_11 && count("host") == 0;
@@ -323,7 +323,7 @@ pub fn headers(data: &[u8]) {
     assert!(head.trace.trace_id != 0 && head.trace.span_id != 0 && head.trace.flags <= 1);
     map.remove("traceparent");
     map.insert("traceparent", head.trace.traceparent().parse().unwrap());
-    let next = Head::parse(&map, version, CallId::new(), Timestamp::from_secs(0), std::net::IpAddr::from([127, 0, 0, 1])).unwrap();
+    let next = Head::parse(&map, version, CallId::new(), Timestamp::from_secs(0), std::net::IpAddr::from([127, 0, 0, 1]), None).unwrap();
     assert_eq!((next.trace.trace_id, next.trace.flags), (head.trace.trace_id, head.trace.flags));
     assert_ne!(next.trace.span_id, head.trace.span_id);
 }
@@ -331,10 +331,14 @@ pub fn headers(data: &[u8]) {
 /// For any bytes of a journal's segment: reading ends; every byte is part of an entry or named as damaged, in order; numbers grow; and no
 /// entry is read but as it was appended. The numbers read.
 pub fn journal_segment(bytes: &[u8], instance: Uuid, segment: SegmentId, is_appended: &dyn Fn(&Entry) -> bool) -> Vec<u64> {
-    let mut scan = Scan::new(bytes, instance, segment, bytes.len() as u64);
+    journal_medium(Scan::new(bytes, instance, segment, bytes.len() as u64, Unreadable::Error), bytes.len() as u64, is_appended)
+}
+
+/// The same wherever the bytes are.
+pub fn journal_medium<M: Medium + ?Sized>(mut scan: Scan<'_, M>, end: u64, is_appended: &dyn Fn(&Entry) -> bool) -> Vec<u64> {
     let (mut numbers, mut read) = (Vec::new(), 0);
     loop {
-        let found = scan.step().expect("memory can be read");
+        let found = scan.step().expect("it can be read");
         match &found {
             Found::Entry(entry) => {
                 assert!(numbers.last().is_none_or(|last| *last < entry.number), "{} after {numbers:?}", entry.number);
@@ -343,7 +347,7 @@ pub fn journal_segment(bytes: &[u8], instance: Uuid, segment: SegmentId, is_appe
             }
             Found::Damage { offset, bytes, .. } => assert!(*offset >= read && *bytes > 0 && offset + bytes == scan.offset(), "{found:?}"),
             Found::End => {
-                assert_eq!(scan.offset(), bytes.len() as u64);
+                assert_eq!(scan.offset(), end);
                 return numbers;
             }
         }

@@ -8,8 +8,8 @@ mod away;
 mod damage;
 mod full;
 mod kills;
-mod load;
-mod rows;
+pub mod load;
+pub mod rows;
 mod sync;
 
 use std::net::SocketAddr;
@@ -25,15 +25,15 @@ use crate::support::targets::Targets;
 use crate::support::{Database, postgres};
 
 /// What one gatekeeper after the other runs with: the same database, the same journals.
-struct Site {
-    program: Program,
-    targets: Targets,
-    database: String,
-    folder: TempDir,
+pub struct Site {
+    pub program: Program,
+    pub targets: Targets,
+    pub database: String,
+    pub folder: TempDir,
 }
 
 impl Site {
-    async fn on(database: Database) -> Self {
+    pub async fn on(database: Database) -> Self {
         match database {
             Database::Sqlite => Self::with(None, &[]).await,
             Database::Postgres => Self::with(Some(postgres::database()), &[]).await,

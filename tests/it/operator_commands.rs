@@ -107,7 +107,7 @@ async fn arguments_that_make_no_sense_are_told_before_anybody_is_asked() {
         (&["enforce", "off", "--for", "1h", "--until", "2099-01-01T00:00:00Z"], "cannot be used with"),
         (&["enforce", "off", "--reason", &long], "1 to 500 characters"),
         (&["enforce", "status", "--url", "not an address"], "http://127.0.0.1:9090"),
-        (&["enforce", "status", "--url", "https://host"], "http://127.0.0.1:9090"),
+        (&["enforce", "status", "--url", "ftp://host"], "http://127.0.0.1:9090"),
         (&["explain", "--target", "brain"], "--source"),
         (&["explain", "--source", "a"], "--target"),
         (&["explain", "--source", "a", "--target", "b", "--body", "nowhere.json"], "nowhere.json"),

@@ -112,8 +112,7 @@ async fn slow_targets_are_no_overload() {
 async fn once_all_seats_are_taken_calls_are_told_so_and_probes_are_answered() {
     let house =
         House::plan().variable("GATEKEEPER_MAX_CONNECTIONS", "1").variable("GATEKEEPER_MAX_CONNECTIONS_PER_NETWORK", "9").open().await;
-    // The house's own client has asked whether it is ready, and keeps its seat.
-    assert_eq!(house.gatekeeper.metrics.connections.get(), 1);
+    let mut seated = seated(&house, 1).await;
 
     let mut standing = Line::to(house.data).await;
     standing.say("GET /readyz HTTP/1.1\r\nhost: gatekeeper\r\n\r\n").await;
@@ -128,20 +127,34 @@ async fn once_all_seats_are_taken_calls_are_told_so_and_probes_are_answered() {
 
     let row = house.record_of(&refused).await;
     assert_eq!((&row.metadata["code"], &row.metadata["status"]), (&json!("overloaded"), &json!(503)));
-    house.call(CHAT).to("agent-manager").action("list_agents").send().await.expect(200);
+    let seat = seated.pop().unwrap().call(CHAT, &json!({"target": "agent-manager", "action": "list_agents"})).await.reply().await;
+    seat.expect(200);
+}
+
+/// So many connections, and no others.
+async fn seated(house: &House, many: usize) -> Vec<Line> {
+    let sit = || house.gatekeeper.metrics.connections.get();
+    assert_eq!(sit(), 0, "the house's own client asks operators");
+    let mut all = Vec::new();
+    for _ in 0..many {
+        let mut line = Line::to(house.data).await;
+        line.say("GET /livez HTTP/1.1\r\nhost: gatekeeper\r\n\r\n").await;
+        assert_eq!(line.reply().await.status, 200);
+        all.push(line);
+    }
+    assert_eq!(sit(), i64::try_from(many).unwrap());
+    all
 }
 
 #[tokio::test]
 async fn no_network_has_more_than_its_share_of_connections() {
-    // One is the house's own.
-    let house = House::plan().variable("GATEKEEPER_MAX_CONNECTIONS_PER_NETWORK", "3").open().await;
-    let mut held = vec![Line::to(house.data).await, Line::to(house.data).await];
-    eventually("they sit", || async { house.gatekeeper.metrics.connections.get() == 3 }).await;
+    let house = House::plan().variable("GATEKEEPER_MAX_CONNECTIONS_PER_NETWORK", "2").open().await;
+    let mut held = seated(&house, 2).await;
     assert_eq!(Line::to(house.data).await.hear_the_end().await, "");
     assert_eq!(cut(&house, "network_full").await, 1);
 
     drop(held.pop());
-    eventually("one has left", || async { house.gatekeeper.metrics.connections.get() == 2 }).await;
+    eventually("one has left", || async { house.gatekeeper.metrics.connections.get() == 1 }).await;
     let mut line = Line::to(house.data).await;
     line.call(CHAT, &json!({"target": "agent-manager", "action": "list_agents"})).await.reply().await.expect(200);
 }

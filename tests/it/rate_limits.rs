@@ -2,6 +2,7 @@
 //! number at once or choice of actions; a restart changes nothing; deleting rows unblocks; memory is bounded and no running window
 //! is ever forgotten; looking changes nothing. And: a flood of strangers is folded, not recorded call by call.
 
+mod handover;
 mod look;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -121,6 +122,7 @@ fn source(pattern: &str, total: Arc<Allowance>, endpoint: Arc<Allowance>) -> Sou
         endpoint,
         overrides: vec![],
         counted: Counted::Apart,
+        certificates: None,
         place: Place::new("sources.toml:1"),
     }
 }

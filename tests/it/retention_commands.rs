@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use eliza_gatekeeper::store::{CallRecord, OpenOptions, open};
-use serde_json::json;
+use serde_json::{Value, json};
+use sqlx::PgPool;
 
 use crate::store_contract::{now, record};
 use crate::support::house::eventually;
@@ -87,6 +88,23 @@ async fn tables_of_the_runbook_are_cleaned_when_somebody_says_so(database: Datab
     assert!(refused.err.contains("webhook_logs: ") && refused.err.contains("created_at"), "{refused:?}");
     let unseen = program.run(&["retention", "check"]).await.expect(1);
     assert!(unseen.err.contains("cannot be looked at: webhook_logs"), "{unseen:?}");
+}
+
+#[tokio::test]
+async fn whoever_comes_second_says_so() {
+    let (program, url) = beside(Database::Postgres);
+    write_old(&url).await;
+    let client = PgPool::connect(&url).await.unwrap();
+    let mut first = client.begin().await.unwrap();
+    let lock = "select pg_advisory_xact_lock(hashtextextended('gatekeeper.maintenance', 0))";
+    sqlx::query(lock).execute(&mut *first).await.unwrap();
+    let value = program.run(&["retention", "run", "--json"]).await.expect(1).value();
+    assert_eq!((&value["ok"], &value["tables"][0]["busy"], &value["tables"][0]["trouble"]), (&json!(false), &json!(true), &Value::Null));
+    assert_eq!(operator::number(&url, "select count(*) from eliza_activity_log_archive").await, 0);
+    let day = "select count(*) from gatekeeper.retire_partition('api_call_logs', '-infinity', 'infinity', false) where outcome = 'busy'";
+    assert_eq!(operator::number(&url, day).await, 1);
+    first.commit().await.unwrap();
+    assert_eq!(program.run(&["retention", "run", "--json"]).await.expect(0).value()["ok"], true);
 }
 
 async fn a_running_gatekeeper_lets_go_of_old_rows(database: Database) {

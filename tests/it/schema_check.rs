@@ -7,7 +7,7 @@ mod outcomes;
 use eliza_gatekeeper::enforcement::GateMode;
 use eliza_gatekeeper::gates::authenticate::Assumed;
 use eliza_gatekeeper::identity::KeyId;
-use eliza_gatekeeper::pipeline::{Decision, Question};
+use eliza_gatekeeper::pipeline::{Asked, Decision, Question};
 use eliza_gatekeeper::switches::{Flag, Switches};
 use eliza_gatekeeper::verdict::GateName;
 use serde_json::{Value, json};
@@ -128,7 +128,13 @@ async fn explain_says_who_would_be_asked() {
     let house = House::open().await;
     let body = json!({ "target": "get-embedding", "payload": { "sql": DDL } }).to_string().into();
     let assumed = Assumed::Key(KeyId::new("env:current"));
-    let question = Question { source: Some("gemini-chat".into()), assumed, peer: [127, 0, 0, 1].into(), body };
+    let question = Question {
+        source: Some("gemini-chat".into()),
+        assumed,
+        certificate: None,
+        peer: [127, 0, 0, 1].into(),
+        call: Asked::Envelope(body),
+    };
     let said = house.gatekeeper.pipeline.explain(question).await;
     let step = said.steps.last().unwrap();
     assert_eq!((step.gate, step.decision, step.saw.as_str()), (GateName::SchemaCheck, Decision::NotAsked, "SQL at /payload/sql"));

@@ -83,7 +83,7 @@ fn a_value_may_lie_in_a_file_but_not_in_two_places() {
     let mut file = NamedTempFile::new().unwrap();
     writeln!(file, "a-key-from-a-mounted-secret").unwrap();
     let path = file.path().to_str().unwrap();
-    assert_eq!(read(&[("INTERNAL_ELIZA_KEY_FILE", path)]).unwrap().eliza_key.reveal(), "a-key-from-a-mounted-secret");
+    assert_eq!(read(&[("INTERNAL_ELIZA_KEY_FILE", path)]).unwrap().secrets.eliza_key.reveal(), "a-key-from-a-mounted-secret");
     assert_eq!(blamed(&[KEY, ("INTERNAL_ELIZA_KEY_FILE", path)]), ["INTERNAL_ELIZA_KEY"]);
     assert_eq!(blamed(&[("INTERNAL_ELIZA_KEY_FILE", "/nowhere/at/all")]), ["INTERNAL_ELIZA_KEY_FILE"]);
     assert_eq!(read(&[KEY, ("LOG_LEVEL_FILE", path)]).unwrap_err().0[0].variable, "LOG_LEVEL");

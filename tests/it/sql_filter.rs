@@ -5,7 +5,7 @@ use bytes::Bytes;
 use eliza_gatekeeper::call::{Envelope, Fields};
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::gates::sql_filter::sql_filter;
-use eliza_gatekeeper::identity::{Caller, KeyId, SourceName, TargetName};
+use eliza_gatekeeper::identity::{Caller, KeyId, Proof, SourceName, TargetName};
 use eliza_gatekeeper::policy::load::Origin;
 use eliza_gatekeeper::sql::{Backslashes, Field, Finding, examine};
 use proptest::prelude::*;
@@ -26,8 +26,8 @@ fn fields() -> Fields {
 /// Whether the shipped policy refuses it.
 fn is_refused(body: &str) -> bool {
     let policy = given([]).load_from(&Origin::Shipped).unwrap();
-    let caller = Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), key: KeyId::new("internal") };
-    sql_filter(&caller, &TargetName::parse("t").unwrap(), &envelope(body), &policy.sql, Timestamp::default()).denial().is_some()
+    let caller = Caller::Source { name: SourceName::parse("gemini-chat").unwrap(), proof: Proof::Key(KeyId::new("internal")) };
+    sql_filter(&caller, &TargetName::parse("t").unwrap(), &envelope(body).sql, &policy.sql, Timestamp::default()).denial().is_some()
 }
 
 #[tokio::test]

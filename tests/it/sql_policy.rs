@@ -8,7 +8,7 @@ use bytes::Bytes;
 use eliza_gatekeeper::call::Envelope;
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::gates::sql_filter::{SqlJudged, sql_filter};
-use eliza_gatekeeper::identity::{Caller, KeyId, SourceName, TargetName};
+use eliza_gatekeeper::identity::{Caller, KeyId, Proof, SourceName, TargetName};
 use eliza_gatekeeper::policy::Policy;
 use eliza_gatekeeper::sql::{Backslashes, Field, examine};
 use eliza_gatekeeper::verdict::{Denial, SqlFinding, Verdict};
@@ -25,7 +25,7 @@ fn policy(own: &str) -> Policy {
 }
 
 fn source(name: &str) -> Caller {
-    Caller::Source { name: SourceName::parse(name).unwrap(), key: KeyId::new("internal") }
+    Caller::Source { name: SourceName::parse(name).unwrap(), proof: Proof::Key(KeyId::new("internal")) }
 }
 
 fn callers() -> [Caller; 3] {
@@ -35,7 +35,7 @@ fn callers() -> [Caller; 3] {
 fn call(policy: &Policy, caller: &Caller, target: &str, sql: &str) -> Verdict<SqlJudged> {
     let body = json!({ "target": target, "payload": { "steps": [{ "SQL": sql }] } }).to_string();
     let envelope = Envelope::parse(Bytes::from(body), &policy.sql.fields).unwrap();
-    sql_filter(caller, &TargetName::parse(target).unwrap(), &envelope, &policy.sql, NOW)
+    sql_filter(caller, &TargetName::parse(target).unwrap(), &envelope.sql, &policy.sql, NOW)
 }
 
 fn denied(verdict: &Verdict<SqlJudged>) -> Option<&SqlFinding> {

@@ -243,6 +243,16 @@ async fn a_function_over_the_logs_rows_keeps_nothing_from_growing_old() {
     assert_eq!(left.number(daily).await, 0, "the days that are over are gone");
 }
 
+#[tokio::test]
+async fn an_archive_of_somebody_elses_is_not_taken_over() {
+    let left = left("create table eliza_activity_log_archive (id uuid); insert into eliza_activity_log_archive default values").await;
+    let refused = left.store.migrate().await.unwrap_err().to_string();
+    assert!(refused.contains("public.eliza_activity_log_archive; rename them"), "{refused}");
+    left.run("alter table eliza_activity_log_archive rename to of_before").await;
+    left.store.migrate().await.unwrap();
+    assert_eq!(left.number("select count(*) from of_before").await, 1);
+}
+
 /// Flags as an application of its own time may have made them, with rows, rights and columns of its own.
 const FLAGS: &str = "
     create table feature_flags (

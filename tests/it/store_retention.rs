@@ -26,14 +26,14 @@ on_both!(
     what_is_too_old_is_told_until_it_is_gone,
 );
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub const DAY: Duration = Duration::from_secs(86_400);
 
-fn days(days: u32) -> Age {
+pub fn days(days: u32) -> Age {
     Age::Days(days * DAY)
 }
 
 /// 30 days in the logs, then in the archive until they are 90 days old.
-fn archiving() -> Keep {
+pub fn archiving() -> Keep {
     let log = Span { here: days(30), archive: Archive::Until(days(90)) };
     Keep { activity: log, api_calls: log, ..keep(30, 30, 30) }
 }
@@ -42,24 +42,24 @@ fn aged(age: u32) -> CallRecord {
     CallRecord { at: now().minus(age * DAY), title: age.to_string(), ..record() }
 }
 
-fn others(table: &str, by: &str, only: Vec<Only>, span: Span) -> TableKeep {
+pub fn others(table: &str, by: &str, only: Vec<Only>, span: Span) -> TableKeep {
     TableKeep { table: table.into(), by: by.into(), only, span, scheduled: Scheduled::ByHand }
 }
 
-fn of(done: &Maintained, table: &str) -> Retained {
+pub fn of(done: &Maintained, table: &str) -> Retained {
     assert_eq!(done.troubles().collect::<Vec<_>>(), []);
     done.tables.iter().find(|retained| retained.table == table).unwrap().clone()
 }
 
 impl Bench {
     /// Rows of a log and of its archive.
-    async fn here_and_there(&self, log: &str) -> (i64, i64) {
+    pub async fn here_and_there(&self, log: &str) -> (i64, i64) {
         let here = self.client_counts(&format!("select count(*) from {log}")).await;
         (here, self.client_counts(&format!("select count(*) from {log}_archive")).await)
     }
 
     /// The moment this many days ago, as the database writes it.
-    fn ago(&self, days: u32) -> String {
+    pub fn ago(&self, days: u32) -> String {
         if self.url.starts_with("sqlite") { format!("datetime('now', '-{days} days')") } else { format!("now() - interval '{days} days'") }
     }
 
@@ -329,6 +329,34 @@ mod on_postgres_alone {
         assert_eq!(bench.here_and_there("eliza_activity_log").await, (1, 1));
         bench.store.maintain(now(), &archiving()).await.unwrap();
         assert_eq!(bench.here_and_there("eliza_activity_log").await, (0, 2));
+    }
+
+    /// The day of today, as a gatekeeper finds it that comes in a month.
+    async fn step(bench: &Bench, routine: &str, more: &str) -> String {
+        let sql = format!(
+            "select gatekeeper.{routine}('eliza_activity_log', '-infinity', date_trunc('day', now()) + interval '1 day'{more})::text"
+        );
+        sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&PgPool::connect(&bench.url).await.unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_day_moves_only_once_it_need_not_be_read_nor_its_indexes_built() {
+        let bench = migrated().await;
+        bench.store.write(&[record()]).await.unwrap();
+        bench.client_runs("create index by_title on eliza_activity_log_archive (title) where status <> 'completed'").await;
+        let retire = async || step(&bench, "retire_partition", ", true").await;
+        assert!(retire().await.ends_with(",busy)"), "a gatekeeper that has not prepared it moves nothing");
+        assert_eq!(step(&bench, "prepare_partition", "").await, "true");
+        assert!(retire().await.ends_with(",busy)"), "nor while nobody knows what is in it");
+        assert_eq!(step(&bench, "prepare_partition", "").await, "false");
+        let built =
+            "select coalesce(sum(indexrelid::bigint), 0)::bigint from pg_index where pg_get_indexdef(indexrelid) like '%(title) WHERE%'
+                     and indrelid <> 'public.eliza_activity_log_archive'::regclass";
+        let before = bench.client_counts(built).await;
+        assert!(before > 0, "the operators' own index is there");
+        assert!(retire().await.ends_with(",archived)"));
+        assert_eq!(bench.client_counts(built).await, before, "and is the one that the archive has now");
+        assert_eq!(bench.here_and_there("eliza_activity_log").await, (0, 1));
     }
 
     #[tokio::test]

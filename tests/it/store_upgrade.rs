@@ -11,6 +11,7 @@ use sqlx::{PgPool, SqlitePool};
 use uuid::Uuid;
 
 use crate::store_contract::{Bench, OPTIONS, keep, now, record};
+use crate::support::house::eventually;
 
 /// The last migration that the older gatekeeper carries.
 const POSTGRES: i64 = 4;
@@ -45,6 +46,36 @@ async fn on_postgres() {
     admitted.write(&[record()]).await.unwrap();
     admitted.maintain(now(), &keep(30, 30, 30)).await.unwrap();
     assert_eq!(admitted.gaps(9).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn calls_are_recorded_while_indexes_are_built_on_what_is_over() {
+    let bench = Bench::postgres().await;
+    let client = PgPool::connect(&bench.url).await.unwrap();
+    let mut migrator = older("postgres", POSTGRES).await;
+    migrator.dangerous_set_table_name("gatekeeper.migrations");
+    migrator.create_schema("gatekeeper");
+    migrator.run(&client).await.unwrap();
+    bench.client_runs("select gatekeeper.make_partitions(current_date - 1, 0)").await;
+
+    // As long as building an index takes: somebody holds yesterday of the other log.
+    let yesterday: String =
+        sqlx::query_scalar("select 'gatekeeper.api_call_logs_' || to_char(current_date - 1, 'YYYYMMDD')").fetch_one(&client).await.unwrap();
+    let mut holding = client.begin().await.unwrap();
+    let held = format!("lock table {yesterday} in row exclusive mode");
+    sqlx::query(sqlx::AssertSqlSafe(held)).execute(&mut *holding).await.unwrap();
+    let migrating = tokio::spawn({
+        let store = bench.store.clone();
+        async move { store.migrate().await }
+    });
+    let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+    eventually("the migration waits", || async { bench.client_counts(waits).await == 1 }).await;
+    for log in ["eliza_activity_log (activity_type, title) values ('t', 't')", "api_call_logs (function_name) values ('f')"] {
+        bench.client_runs(&format!("set lock_timeout = '1s'; insert into {log}; reset lock_timeout")).await;
+    }
+    holding.commit().await.unwrap();
+    migrating.await.unwrap().unwrap();
+    assert_eq!(bench.client_counts("select count(*) from api_call_logs").await, 1);
 }
 
 #[tokio::test]

@@ -49,6 +49,11 @@ enum Next {
 
 /// Gathers what stands in a text. Whether it is JSON as a whole; if it is not, what was gathered is of no use.
 pub fn read(walk: &mut Walk<'_, '_>, text: &str, under: Under) -> Result<bool, Failure> {
+    Ok(value(walk, text, under)?.is_some_and(str::is_empty))
+}
+
+/// The same with the value that a text begins with, and what follows it.
+pub fn value<'t>(walk: &mut Walk<'_, '_>, text: &'t str, under: Under) -> Result<Option<&'t str>, Failure> {
     let mut open: Vec<Open> = Vec::new();
     // Brackets beyond the depth.
     let mut deeper = 0_usize;
@@ -97,10 +102,10 @@ pub fn read(walk: &mut Walk<'_, '_>, text: &str, under: Under) -> Result<bool, F
                     walk.next_item();
                     next = Next::Value;
                 }
-                None => return Ok(false),
+                None => return Ok(None),
             },
             (Token::Close(bracket), _) => {
-                let Some(closed) = open.pop().filter(|open| open.bracket == bracket) else { return Ok(false) };
+                let Some(closed) = open.pop().filter(|open| open.bracket == bracket) else { return Ok(None) };
                 match (bracket, next) {
                     (Bracket::Object, Next::Comma) => {
                         walk.leave_member();
@@ -108,17 +113,17 @@ pub fn read(walk: &mut Walk<'_, '_>, text: &str, under: Under) -> Result<bool, F
                     }
                     (Bracket::Object, Next::Name) => walk.close_any_object(&closed.mark),
                     (Bracket::Array, Next::Comma | Next::Value) => walk.close_array(&closed.mark)?,
-                    (Bracket::Object, Next::Value | Next::Colon) | (Bracket::Array, Next::Name | Next::Colon) => return Ok(false),
+                    (Bracket::Object, Next::Value | Next::Colon) | (Bracket::Array, Next::Name | Next::Colon) => return Ok(None),
                 }
                 (under, next) = (closed.under, Next::Comma);
             }
-            _ => return Ok(false),
+            _ => return Ok(None),
         }
         if open.is_empty() && deeper == 0 {
             break;
         }
     }
-    Ok(rest.is_empty() && open.is_empty() && deeper == 0 && next == Next::Comma)
+    Ok((open.is_empty() && deeper == 0 && next == Next::Comma).then_some(rest))
 }
 
 enum Token<'t> {

@@ -2,6 +2,7 @@
 //!
 //! One pass over the body checks everything and gathers what the gates ask for, without building a tree. Failures name a place, never what stands there: a body may hold secrets.
 
+mod contents;
 mod embedded;
 mod pieces;
 mod visit;
@@ -17,6 +18,11 @@ use super::fields::{Fields, Under};
 use crate::verdict::Failure;
 use visit::{Node, Role};
 use walk::{Place, Walk};
+
+pub use contents::Brought;
+
+/// What some put before a text to say how it is encoded.
+const MARKS: [&[u8]; 4] = [b"\xEF\xBB\xBF", b"\xFE\xFF", b"\xFF\xFE", b"\0\0\xFE\xFF"];
 
 impl Envelope {
     /// `fields`: which strings are judged how. The envelope's own `operation` always is SQL.
@@ -69,7 +75,6 @@ fn skip_to_payload(text: &str) -> Result<Option<&str>, Failure> {
 
 /// The text of a body that claims to be JSON.
 pub fn decode(body: &[u8]) -> Result<&str, Failure> {
-    const MARKS: [&[u8]; 4] = [b"\xEF\xBB\xBF", b"\xFE\xFF", b"\xFF\xFE", b"\0\0\xFE\xFF"];
     if MARKS.iter().any(|mark| body.starts_with(mark)) {
         return Err(ambiguous("the body begins with a byte order mark; send UTF-8 without one".to_owned()));
     }

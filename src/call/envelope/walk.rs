@@ -52,6 +52,8 @@ pub struct Walk<'de, 'f> {
     pieces: Vec<Piece>,
     /// How many strings of JSON the reader is in.
     embedded: usize,
+    /// What the whole of it stands under, as far as paths of policy go.
+    within: Option<Way<'static>>,
 }
 
 /// Where a value is in the body.
@@ -98,7 +100,13 @@ impl<'de, 'f> Walk<'de, 'f> {
             code: Vec::new(),
             pieces: Vec::new(),
             embedded: 0,
+            within: None,
         }
+    }
+
+    /// Of a body that is what the payload of an envelope would be.
+    pub fn of_body(fields: &'f Fields) -> Self {
+        Self { within: Some(Way::Member("payload")), ..Self::new(fields) }
     }
 
     /// Steps into a member, whose value stands under what is returned.
@@ -137,7 +145,7 @@ impl<'de, 'f> Walk<'de, 'f> {
     }
 
     /// As if nothing had been read since.
-    fn back_to(&mut self, mark: &Mark) {
+    pub fn back_to(&mut self, mark: &Mark) {
         self.names.truncate(mark.names);
         self.path.truncate(mark.path);
         self.sql.truncate(mark.sql);
@@ -148,10 +156,11 @@ impl<'de, 'f> Walk<'de, 'f> {
 
     fn under(&self, outer: Under) -> Under {
         self.fields.under(self.sieve, outer, || {
-            self.path.iter().rev().map(|step| match step {
+            let path = self.path.iter().rev().map(|step| match step {
                 Step::Member(at) => Way::Member(self.names.get(*at).map_or("", |name| name)),
                 Step::Item(_) => Way::Item,
-            })
+            });
+            path.chain(self.within)
         })
     }
 
@@ -274,6 +283,12 @@ impl<'de, 'f> Walk<'de, 'f> {
             }
         }
         Ok(())
+    }
+
+    /// Steps out of everything that was entered since the mark.
+    pub fn leave(&mut self, mark: &Mark) {
+        self.path.truncate(mark.path);
+        self.close_any_object(mark);
     }
 
     /// Closes an array that was opened at the mark. Its items, and those of arrays in it, may be the pieces of one statement.

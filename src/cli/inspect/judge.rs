@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::call::{Envelope, Reading, SqlText};
 use crate::clock::Timestamp;
 use crate::gates::sql_filter::{Outcome, Weighed, Weighing, judge};
-use crate::identity::{Caller, KeyId, SourceName, TargetName};
+use crate::identity::{Caller, KeyId, Proof, SourceName, TargetName};
 use crate::policy::SqlPolicy;
 use crate::verdict::{Failure, SqlFinding};
 use crate::wording::words;
@@ -83,7 +83,7 @@ impl<'p> Judge<'p> {
     /// Without a source, only what policy says of everybody counts.
     pub fn new(policy: &'p SqlPolicy, source: Option<SourceName>, target: Option<TargetName>, at: Timestamp) -> Self {
         let caller = match source {
-            Some(name) => Caller::Source { name, key: KeyId::new(NO_KEY) },
+            Some(name) => Caller::Source { name, proof: Proof::Key(KeyId::new(NO_KEY)) },
             None => Caller::Stranger { claimed: None },
         };
         Self { policy, caller, target, at }

@@ -13,6 +13,7 @@ use crate::doors::whole;
 use crate::enforcement::GateMode;
 use crate::gatekeeper::Gatekeeper;
 use crate::health::{self, Concern, Database, Platform, Pool, Probe, SecurityEvents, StoreSeen};
+use crate::journal::Class;
 use crate::policy::WhenFull;
 use crate::reply;
 use crate::upstream::{BreakerState, BreakerView};
@@ -261,7 +262,7 @@ fn warnings(gatekeeper: &Gatekeeper) -> Vec<String> {
     let recorder = &gatekeeper.pipeline.recorder;
     if let Some(trouble) = recorder.journal().standing().trouble {
         warnings.push(format!("calls cannot be recorded as they should be: {trouble}"));
-    } else if !recorder.has_room() {
+    } else if !recorder.has_room(Class::Ordinary) {
         warnings.push(match gatekeeper.pipeline.live.current().policy.journal.when_full {
             WhenFull::Refuse => "the journal is full: calls are refused until the database has taken records".into(),
             WhenFull::Shed => "the journal is full: calls go on, and are not recorded".into(),
@@ -270,9 +271,10 @@ fn warnings(gatekeeper: &Gatekeeper) -> Vec<String> {
     for kept in gatekeeper.control.unread() {
         warnings.push(format!("the {} in the database cannot be read, those known hold: the log says why", kept.as_str()));
     }
-    if gatekeeper.store.sealer().is_some_and(|sealer| sealer.times_gone() > 0) {
-        warnings.push("sealed rows of the audit log are not in the database any more: run `gatekeeper calls verify`".into());
+    if gatekeeper.store.sealer().is_some_and(|sealer| sealer.times_tampered() > 0) {
+        warnings.push("sealed rows of the audit log are not in the database any more, or others are: run `gatekeeper calls verify`".into());
     }
+    warnings.extend(gatekeeper.locks.warnings(gatekeeper.pipeline.clock.now()));
     let standings = gatekeeper.control.enforcement();
     let gates: Vec<_> = observing(&standings).map(|standing| standing.gate.as_str()).collect();
     if gates.len() == standings.len() {

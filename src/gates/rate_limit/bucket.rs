@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::burst::Smoother;
-use super::window::Counter;
+use super::window::{Counter, Tally};
 use crate::clock::{Clock, Timestamp, whole_seconds};
 use crate::identity::Place;
 use crate::policy::{Allowance, Window};
@@ -59,6 +59,19 @@ impl Bucket {
         self.open(std::iter::once(secs), start);
         if let Some(counter) = self.counters.iter_mut().find(|counter| counter.secs() == secs) {
             counter.count(start, calls, clock);
+        }
+    }
+
+    /// What has been counted in windows that can still decide something.
+    pub fn tallies(&self, now: Timestamp) -> impl Iterator<Item = Tally> {
+        self.counters.iter().filter(move |counter| !counter.is_spent(now)).filter_map(Counter::tally)
+    }
+
+    /// What another has counted, if that is more.
+    pub fn raise_to(&mut self, tally: Tally) {
+        self.open(std::iter::once(tally.secs), tally.start);
+        if let Some(counter) = self.counters.iter_mut().find(|counter| counter.secs() == tally.secs) {
+            counter.raise_to(tally);
         }
     }
 

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::bucket::{Bucket, Judgement};
+use super::held::Of;
 use super::pool::Slots;
+use super::window::Tally;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::Endpoint;
 use crate::policy::{Limits, Source};
@@ -109,25 +111,47 @@ impl Entry {
 
     /// Takes over what an earlier run has counted in the window of `secs` that began at `terms.at`.
     pub fn load(&mut self, endpoint: &str, secs: u32, calls: u32, terms: Terms<'_>) {
-        let Terms { source, at, clock, .. } = terms;
+        let Terms { at, clock, .. } = terms;
+        if let Some(total) = self.counting(&Of::Total, secs, terms) {
+            total.load(secs, at, calls, clock);
+        }
+        let of = match endpoint {
+            Endpoint::UNREACHED => return,
+            Endpoint::OTHERS => Of::Others,
+            endpoint => Of::Endpoint(endpoint.to_owned()),
+        };
+        if let Some(bucket) = self.counting(&of, secs, terms) {
+            bucket.load(secs, at, calls, clock);
+        }
+    }
+
+    /// Takes over what the process before this one has counted, where that is more than is known here.
+    pub fn raise_to(&mut self, of: &Of, tally: Tally, terms: Terms<'_>) {
+        if let Some(bucket) = self.counting(of, tally.secs, terms) {
+            bucket.raise_to(tally);
+        }
+    }
+
+    /// What has been counted in windows that can still decide something.
+    pub fn tallies(&self, now: Timestamp) -> impl Iterator<Item = (Of, Tally)> {
+        let named = self.endpoints.values().map(|named| (Of::Endpoint(named.label.as_ref().to_owned()), &named.bucket));
+        let all = [(Of::Total, &self.total), (Of::Others, &self.others)].into_iter().chain(named);
+        all.flat_map(move |(of, bucket)| bucket.tallies(now).map(move |tally| (of.clone(), tally)))
+    }
+
+    /// The bucket in which this is counted in windows of this length, if it is by these terms.
+    fn counting(&mut self, of: &Of, secs: u32, terms: Terms<'_>) -> Option<&mut Bucket> {
+        let source = terms.source;
         let counts_in = |windows: &[crate::policy::Window]| windows.iter().any(|window| window.secs == secs);
-        if counts_in(&source.total.windows) {
-            self.total.load(secs, at, calls, clock);
-        }
-        if endpoint == Endpoint::UNREACHED {
-            return;
-        }
-        if endpoint != Endpoint::OTHERS {
-            if !counts_in(&source.allowance_of(endpoint).windows) {
-                return;
+        let among_others = lengths(source).any(|length| length == secs);
+        match of {
+            Of::Total => counts_in(&source.total.windows).then_some(&mut self.total),
+            Of::Endpoint(endpoint) if !counts_in(&source.allowance_of(endpoint).windows) => None,
+            Of::Endpoint(endpoint) if self.own_bucket(endpoint, Timestamp::default(), terms).is_some() => {
+                self.endpoints.get_mut(endpoint.as_str()).map(|named| &mut named.bucket)
             }
-            if let Some(named) = self.own_bucket(endpoint, Timestamp::default(), terms) {
-                named.bucket.load(secs, at, calls, clock);
-                return;
-            }
-        }
-        if lengths(source).any(|length| length == secs) {
-            self.others.load(secs, at, calls, clock);
+            // There is no room for it among those with a bucket of their own.
+            Of::Endpoint(_) | Of::Others => among_others.then_some(&mut self.others),
         }
     }
 

@@ -31,16 +31,28 @@ impl RateLimiter {
     ) {
         for (identifier, endpoint, count) in rows {
             let calls = u32::try_from(count).unwrap_or(u32::MAX);
-            let by_text = sources.patterns.iter().find(|source| source.pattern.as_str() == identifier);
-            if let Some(source) = by_text {
-                let terms = Terms { source, limits, at: window_start, clock: &self.clock };
-                self.with_home(Home::Shared, &identifier.into(), |entry| entry.load(endpoint, window_secs, calls, terms));
-            } else if let Some(name) = SourceName::parse(identifier)
-                && let Some(source) = sources.find(&name)
-            {
-                let terms = Terms { source, limits, at: window_start, clock: &self.clock };
-                self.with_entry(&name, terms, |entry| entry.load(endpoint, window_secs, calls, terms));
-            }
+            self.with_listed(sources, limits, identifier, window_start, |entry, terms| entry.load(endpoint, window_secs, calls, terms));
+        }
+    }
+
+    /// Does something with the entry of whoever is counted under this name, if policy lists it.
+    pub(super) fn with_listed(
+        &self,
+        sources: &Sources,
+        limits: &Limits,
+        identifier: &str,
+        at: Timestamp,
+        act: impl FnOnce(&mut Entry, Terms<'_>),
+    ) {
+        let by_text = sources.patterns.iter().find(|source| source.pattern.as_str() == identifier);
+        if let Some(source) = by_text {
+            let terms = Terms { source, limits, at, clock: &self.clock };
+            self.with_home(Home::Shared, &identifier.into(), |entry| act(entry, terms));
+        } else if let Some(name) = SourceName::parse(identifier)
+            && let Some(source) = sources.find(&name)
+        {
+            let terms = Terms { source, limits, at, clock: &self.clock };
+            self.with_entry(&name, terms, |entry| act(entry, terms));
         }
     }
 

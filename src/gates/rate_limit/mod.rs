@@ -6,7 +6,9 @@
 
 mod bucket;
 mod burst;
+mod earlier;
 mod entry;
+mod held;
 mod ledger;
 mod pool;
 pub mod strangers;
@@ -22,7 +24,9 @@ use crate::identity::{Endpoint, SERVICE_ROLE, SourceName};
 use crate::policy::{Counted, Limits, Source};
 use crate::verdict::{Denial, LimitScope, Limited, Standings, Verdict};
 use bucket::Refused;
+pub use earlier::EarlierCounts;
 use entry::{BASE_BUCKETS, Entry, Home, Terms};
+pub use held::{Held, MOST_HELD};
 pub use ledger::Usage;
 use pool::{Pools, Slots};
 

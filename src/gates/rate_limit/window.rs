@@ -17,6 +17,15 @@ pub(super) struct Counter {
     previous: u32,
 }
 
+/// The same, on its way to another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub secs: u32,
+    pub start: Timestamp,
+    pub current: u32,
+    pub previous: u32,
+}
+
 impl Counter {
     pub fn new(secs: u32, at: Timestamp) -> Self {
         Self { secs, start: at.floor(secs), current: 0, previous: 0 }
@@ -59,6 +68,25 @@ impl Counter {
         }
     }
 
+    /// What is counted, for whoever counts on from there. Nothing, if nothing was.
+    pub fn tally(&self) -> Option<Tally> {
+        let Self { secs, start, current, previous } = *self;
+        (current > 0 || previous > 0).then_some(Tally { secs, start, current, previous })
+    }
+
+    /// Of what is counted here and what another has counted of the same calls, the greater.
+    pub fn raise_to(&mut self, tally: Tally) {
+        let Tally { start, current, previous, .. } = tally;
+        if start > self.start {
+            let before = if start == self.ends() { self.current } else { 0 };
+            (self.start, self.current, self.previous) = (start, current, previous.max(before));
+        } else if start == self.start {
+            (self.current, self.previous) = (self.current.max(current), self.previous.max(previous));
+        } else if start.plus(self.width()) == self.start {
+            self.previous = self.previous.max(current);
+        }
+    }
+
     /// Neither a call that is still to come nor one that is late can be judged by it; or it lies in a future that a clock
     /// now set right had made up.
     pub fn is_spent(&self, now: Timestamp) -> bool {
@@ -81,5 +109,34 @@ impl Counter {
 
     fn width(&self) -> Duration {
         Duration::from_secs(u64::from(self.secs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_counts_the_greater_stays_in_each_window() {
+        let minute = |n: i64| Timestamp::from_secs(60 * n);
+        let tally = |n, current, previous| Tally { secs: 60, start: minute(n), current, previous };
+        // There, what comes, and what is there then: each the minute, its count, and that of the minute before.
+        let cases = [
+            ((5, 3, 1), (5, 7, 0), (5, 7, 1)),
+            ((5, 9, 1), (5, 7, 4), (5, 9, 4)),
+            ((5, 3, 1), (6, 7, 2), (6, 7, 3)),
+            ((5, 3, 1), (6, 7, 4), (6, 7, 4)),
+            ((5, 3, 1), (8, 7, 2), (8, 7, 2)),
+            ((5, 3, 1), (4, 7, 9), (5, 3, 7)),
+            ((5, 3, 1), (3, 7, 9), (5, 3, 1)),
+            ((5, u32::MAX, 0), (5, 1, 0), (5, u32::MAX, 0)),
+        ];
+        for ((at, current, previous), (n, more, before), expected) in cases {
+            let mut counter = Counter { secs: 60, start: minute(at), current, previous };
+            counter.raise_to(tally(n, more, before));
+            let (n, current, previous) = expected;
+            assert_eq!(counter.tally(), Some(tally(n, current, previous)), "{at} {n}");
+        }
+        assert_eq!(Counter::new(60, minute(1)).tally(), None);
     }
 }

@@ -3,7 +3,7 @@
 
 mod shown;
 
-use crate::call::{Envelope, Reading, SqlText};
+use crate::call::{Content, Reading, SqlText};
 use crate::gates::sql_filter::Holds;
 use crate::gates::sql_filter::SqlJudged;
 use crate::identity::TargetName;
@@ -47,18 +47,18 @@ impl Question {
 }
 
 /// A call without SQL is no schema operation, and neither is one to the validator itself.
-pub fn inquire(target: &Target, envelope: &Envelope, judged: &SqlJudged, policy: &SchemaPolicy) -> Inquiry {
+pub fn inquire(target: &Target, content: &Content, judged: &SqlJudged, policy: &SchemaPolicy) -> Inquiry {
     let nothing = Inquiry::Nothing(SchemaChecked(()));
     let Some(validator) = &policy.validator else { return nothing };
     // Only what stands in a field for SQL is meant to be carried out; a note may well be the text of a statement.
-    let texts = || envelope.sql.iter().zip(judged.holds()).filter(|(text, _)| text.reading == Reading::Sql);
+    let texts = || content.sql().iter().zip(judged.holds()).filter(|(text, _)| text.reading == Reading::Sql);
     let sql: Vec<&SqlText> = texts().map(|(text, _)| text).collect();
     if sql.is_empty() || validator.name == target.name {
         return nothing;
     }
     let kind = if texts().any(|(_, holds)| *holds == Holds::SchemaChange) {
         Kind::Ddl
-    } else if is_named(envelope, policy) {
+    } else if is_named(content, policy) {
         Kind::Other
     } else {
         return nothing;
@@ -88,10 +88,10 @@ pub fn schema_check(question: &Question, opinion: Opinion, policy: &SchemaPolicy
 }
 
 /// Whether the call says itself that it is a schema operation. Of two actions, either does.
-fn is_named(envelope: &Envelope, policy: &SchemaPolicy) -> bool {
+fn is_named(content: &Content, policy: &SchemaPolicy) -> bool {
     let acts = |action| policy.actions.contains(action);
-    let by_action = envelope.action.iter().chain(&envelope.payload_action).any(acts);
-    by_action || (policy.operations && envelope.sql_fields().any(is_operation))
+    let by_action = content.actions().any(acts);
+    by_action || (policy.operations && content.sql_fields().any(is_operation))
 }
 
 fn is_operation(sql: &SqlText) -> bool {

@@ -59,6 +59,8 @@ pub fn body(section: file::Body, report: &mut Report<'_>) -> Option<BodyPolicy> 
     Some(BodyPolicy { max_bytes: max_bytes?, read_timeout: read_timeout?, max_hops: max_hops? })
 }
 
+/// The system itself writes about as often. Files that are written to the database wait for their sync too, and take up room meanwhile.
+const LONGEST_SYNC: Duration = Duration::from_secs(60);
 /// Below this, a journal is full before the database has answered once.
 const SMALLEST_JOURNAL: u64 = 1 << 20;
 
@@ -67,11 +69,11 @@ pub fn journal(section: file::Journal, report: &mut Report<'_>) -> Option<Journa
         "os" => Ok(Syncing::Os),
         "always" => Ok(Syncing::Always),
         interval => match values::duration(interval) {
-            Ok(interval) if !interval.is_zero() => Ok(Syncing::Interval(interval)),
-            _ => Err(format!("`{text}` is no way to sync: write \"os\", \"always\" or an interval, as in \"1s\"")),
+            Ok(_) => values::duration_up_to(LONGEST_SYNC)(interval).map(Syncing::Interval),
+            Err(_) => Err(format!("`{text}` is no way to sync: write \"os\", \"always\" or an interval, as in \"1s\"")),
         },
     });
-    let bytes = report.parsed(&section.size?, |text| match u64::try_from(values::size(text)?).unwrap_or(u64::MAX) {
+    let bytes = report.parsed(&section.size?, |text| match values::disk_size(text)? {
         small if small < SMALLEST_JOURNAL => Err(format!("`{text}` is too little for a journal: write at least \"1MiB\"")),
         bytes => Ok(bytes),
     });

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
+use super::Variables;
 use super::glob::{covers, meet};
+use super::identities::Identities;
 use super::limits::{allowance, is_below, raised};
 use crate::identity::{NAME_LIMIT, NamePattern};
 use crate::policy::file::{self, Text};
 use crate::policy::problems::Report;
-use crate::policy::{Allowance, Counted, EndpointOverride, RESERVED, Source, Sources, values};
+use crate::policy::{Allowance, Counted, EndpointOverride, RESERVED, Source, SourceCertificates, Sources, values};
 
 /// The tier of a source that names none.
 const DEFAULT_TIER: &str = "user";
@@ -33,6 +35,7 @@ struct Listed {
     pattern: NamePattern,
     terms: Option<Terms>,
     counted: Counted,
+    certificates: Option<Arc<SourceCertificates>>,
 }
 
 struct Override {
@@ -47,11 +50,13 @@ pub fn compile(
     tiers: &[(Text, Option<file::Tier>)],
     overrides: &[Spanned<file::Override>],
     targets: &BTreeMap<String, Range<usize>>,
+    variables: Variables<'_>,
     report: &mut Report<'_>,
 ) -> Sources {
     let tiers: BTreeMap<&str, Option<Terms>> =
         tiers.iter().map(|(name, tier)| (name.get_ref().as_str(), tier.as_ref().and_then(|tier| terms_of_tier(tier, report)))).collect();
-    let mut listed = listed(entries, &tiers, report);
+    let mut known = Identities::default();
+    let mut listed = listed(entries, &tiers, &mut known, report);
     if listed.is_empty() {
         report.warn("no source is listed: every call is refused");
     }
@@ -60,7 +65,8 @@ pub fn compile(
         single_out(one, &mut listed);
         check_reach(one, &listed, report);
     }
-    let mut sources = Sources::default();
+    known.warn_if_unverified(variables, report);
+    let mut sources = Sources { certified: known.certified(), ..Sources::default() };
     for source in &listed {
         let Some(terms) = &source.terms else { continue };
         let compiled = Arc::new(one_source(source, terms, &overrides, report));
@@ -109,12 +115,18 @@ fn terms_of_source(entry: &Spanned<file::Source>, tiers: &BTreeMap<&str, Option<
     }
 }
 
-fn listed(entries: &[Spanned<file::Source>], tiers: &BTreeMap<&str, Option<Terms>>, report: &mut Report<'_>) -> Vec<Listed> {
+fn listed(
+    entries: &[Spanned<file::Source>],
+    tiers: &BTreeMap<&str, Option<Terms>>,
+    known: &mut Identities,
+    report: &mut Report<'_>,
+) -> Vec<Listed> {
     let mut listed: Vec<Listed> = Vec::new();
     let mut places: HashMap<String, Range<usize>> = HashMap::new();
     for entry in entries {
         let terms = terms_of_source(entry, tiers, report);
         let counted = if entry.get_ref().together { Counted::Together } else { Counted::Apart };
+        let certificates = known.of(entry.get_ref(), report).map(Arc::new);
         for name in entry.get_ref().names.get_ref() {
             let Some(pattern) = report.parsed(name, source_pattern) else { continue };
             if let Some(before) = places.insert(name.get_ref().clone(), name.span()) {
@@ -127,7 +139,7 @@ fn listed(entries: &[Spanned<file::Source>], tiers: &BTreeMap<&str, Option<Terms
                 let (place, wider) = (report.place(name.span()), wider.pattern.as_str());
                 report.warn(format!("{place}: `{}` never counts, for `{wider}` stands before it: put it first", pattern.as_str()));
             }
-            listed.push(Listed { span: name.span(), pattern, terms: terms.clone(), counted });
+            listed.push(Listed { span: name.span(), pattern, terms: terms.clone(), counted, certificates: certificates.clone() });
         }
     }
     listed
@@ -220,5 +232,6 @@ fn one_source(source: &Listed, terms: &Terms, overrides: &[Override], report: &m
     // One name has nobody to be counted together with.
     let counted = if source.pattern.is_single() { Counted::Apart } else { source.counted };
     let place = report.line(source.span.clone());
-    Source { pattern: source.pattern.clone(), total, endpoint: Arc::clone(&terms.endpoint), overrides: own, counted, place }
+    let certificates = source.certificates.clone();
+    Source { pattern: source.pattern.clone(), total, endpoint: Arc::clone(&terms.endpoint), overrides: own, counted, certificates, place }
 }

@@ -12,13 +12,14 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 
 use super::credentials::{Choice, Guard};
+use super::link;
 use super::sources::of_listed;
 use super::url::Origin;
 use super::{CredentialInputs, Variables};
 use crate::identity::{NAME_LIMIT, NamePattern, Place, TargetName};
 use crate::policy::file;
 use crate::policy::problems::Report;
-use crate::policy::{BodyShape, BreakerPolicy, Target, Targets, values};
+use crate::policy::{BodyShape, BreakerPolicy, Inspect, Link, Target, Targets, values};
 
 /// The envelope door's own name: a target of this name would be out of reach, and a loop.
 const OUR_OWN_NAME: &str = "eliza-gatekeeper";
@@ -74,6 +75,12 @@ pub fn compile(
     if let Some(names) = &defaults.names {
         report.problem(names.span(), "names have no place in [target_defaults]: list targets under [[target]]");
     }
+    if let Some(inspect) = defaults.inspect.as_ref().filter(|inspect| *inspect.get_ref() == file::Inspect::Skip) {
+        report.problem(
+            inspect.span(),
+            "what is not judged is said target by target: write inspect = \"skip\" under [[target]], beside its names",
+        );
+    }
     if entries.is_empty() {
         report.warn("no target is listed: every call is answered 404");
     }
@@ -97,8 +104,12 @@ pub fn compile(
             let Some(choice) = &choice else { continue };
             guard.check(choice, &url, address.as_ref(), report);
             if let Some(common) = &common {
+                link::check(&common.link, &url, address.as_ref(), report);
                 let place = report.line(listed.span());
                 let target = one_target(name.clone(), address, guard.credentials(choice), *choice == Choice::Pass, common, place);
+                if target.inspect == Inspect::Skip {
+                    report.warn(format!("{}: what direct calls to `{}` carry is not judged", target.place, target.name));
+                }
                 asked.extend(target.health.clone().zip(settings.health.as_ref().map(Spanned::span)));
                 targets.by_name.insert(name.shared(), Arc::new(target));
             }
@@ -117,11 +128,13 @@ pub fn compile(
 /// What the targets of one entry have in common.
 struct Common {
     shape: BodyShape,
+    inspect: Inspect,
     defaults: Map<String, Value>,
     timeout: Duration,
     idle_timeout: Duration,
     callers: Vec<NamePattern>,
     breaker: BreakerPolicy,
+    link: Link,
     /// On the target's own origin.
     health: Option<PathAndQuery>,
 }
@@ -134,10 +147,25 @@ fn one_target(
     common: &Common,
     place: Place,
 ) -> Target {
-    let Common { shape, timeout, idle_timeout, breaker, .. } = *common;
-    let (defaults, callers) = (common.defaults.clone(), common.callers.clone());
+    let Common { shape, inspect, timeout, idle_timeout, breaker, .. } = *common;
+    let (defaults, callers, link) = (common.defaults.clone(), common.callers.clone(), common.link.clone());
     let health = url.as_ref().zip(common.health.as_ref()).and_then(|(url, path)| on_origin_of(url, path));
-    Target { name, url, shape, defaults, timeout, idle_timeout, credentials, pass_authorization, callers, breaker, health, place }
+    Target {
+        name,
+        url,
+        shape,
+        inspect,
+        defaults,
+        timeout,
+        idle_timeout,
+        credentials,
+        pass_authorization,
+        callers,
+        breaker,
+        link,
+        health,
+        place,
+    }
 }
 
 fn on_origin_of(url: &Uri, path: &PathAndQuery) -> Option<Uri> {
@@ -180,7 +208,13 @@ fn common(settings: &file::Target, listed_sources: &[&str], report: &mut Report<
         file::Shape::ActionData => BodyShape::ActionData,
         file::Shape::Envelope => BodyShape::Envelope,
     };
+    let inspect = match settings.inspect.as_ref().map(Spanned::get_ref) {
+        Some(file::Inspect::Skip) => Inspect::Skip,
+        Some(file::Inspect::Required) | None => Inspect::Required,
+    };
+    let link = link::compile(settings, report);
     Some(Common {
+        inspect,
         health: settings.health.as_ref().and_then(|text| report.parsed(text, health_path)),
         defaults: defaults(settings, report),
         callers: callers(settings.callers.as_ref(), listed_sources, report),
@@ -188,6 +222,7 @@ fn common(settings: &file::Target, listed_sources: &[&str], report: &mut Report<
         timeout: timeout?,
         idle_timeout: idle_timeout?,
         breaker: BreakerPolicy { failures: failures?, open_for: open_for? },
+        link: link?,
     })
 }
 

@@ -4,17 +4,17 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::audit_log;
 use super::control::begin;
 use super::moment::Moment;
+use super::{BEGIN, audit_log};
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::seal::Sealer;
-use crate::store::StoreError;
-use crate::store::audit_log::of_entries;
+use crate::store::audit_log::{UnsealedEntries, of_entries};
 use crate::store::batch::{plain, plain_json};
 use crate::store::control::{ActivityEntry, Review, limits_cleared};
 use crate::store::ledger::number;
+use crate::store::{StoreError, fault};
 
 /// Commits a change with the entries about it, and their seals.
 pub(super) async fn commit(mut tx: Transaction<'_, Postgres>, sealer: Option<&Sealer>, entries: &[AuditEntry]) -> sqlx::Result<()> {
@@ -50,7 +50,9 @@ pub(super) async fn write(pool: &PgPool, sealer: Option<&Sealer>, entries: &[Aud
     if entries.is_empty() {
         return Ok(());
     }
-    Ok(commit(pool.begin().await?, sealer, entries).await?)
+    // As records do, entries wait until somebody has seen to rights and tables: what counted as their own fault would never be sealed.
+    let written = async { commit(pool.begin_with(BEGIN).await?, sealer, entries).await };
+    written.await.map_err(fault::of_records)
 }
 
 #[derive(sqlx::FromRow)]
@@ -125,9 +127,10 @@ pub(super) async fn unsealed(connection: &mut PgConnection, from: (Timestamp, Uu
     Ok(rows.into_iter().map(Row::entry).collect())
 }
 
-pub(super) async fn count_unsealed(pool: &PgPool) -> Result<u64, StoreError> {
-    let count: i64 = sqlx::query_scalar(unsealed!("count(*)", "")).fetch_one(pool).await?;
-    Ok(count.unsigned_abs())
+pub(super) async fn count_unsealed(pool: &PgPool) -> Result<UnsealedEntries, StoreError> {
+    let (count, oldest): (i64, Option<Moment>) =
+        sqlx::query_as(unsealed!("count(*), min(created_at)::timestamptz", "")).fetch_one(pool).await?;
+    Ok(UnsealedEntries { count: count.unsigned_abs(), oldest: oldest.map(|oldest| oldest.0) })
 }
 
 pub(super) async fn insert(connection: &mut PgConnection, entries: &[ActivityEntry]) -> sqlx::Result<()> {
@@ -185,7 +188,7 @@ pub(super) async fn review(
     review: &Review,
     entry: &AuditEntry,
 ) -> Result<bool, StoreError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     let reviewed = sqlx::query(
         "update public.eliza_activity_log
          set metadata = coalesce(metadata, '{}') || jsonb_build_object('reviewed', $2::jsonb),
@@ -210,7 +213,7 @@ pub(super) async fn review(
 
 /// The database itself gives up on it: asked once a second, a question that waits for a lock would take one connection after the other.
 pub(super) async fn security_events(pool: &PgPool, start: Timestamp, risk: u32, most: u32) -> Result<u64, StoreError> {
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     sqlx::query("set local statement_timeout = '1500ms'").execute(&mut *tx).await?;
     let count: i64 = sqlx::query_scalar(
         "select count(*) from (select from public.security_events where created_at >= $1 and risk_score > $2 limit $3) as found",

@@ -5,13 +5,13 @@ use serde_json::Value;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::audit;
 use super::moment::Moment;
+use super::{BEGIN, audit};
 use crate::clock::Timestamp;
 use crate::seal::walk::{Place, StoredRow};
-use crate::seal::{Followed, Head, Item, MOST_SEEN, RowHash, SealedRow, Sealer};
+use crate::seal::{CHAINS, Followed, Head, Item, LAST_ROWS, RowHash, SealedRow, Sealer};
 use crate::store::StoreError;
-use crate::store::audit_log::{ENTRIES, Logged, PAGE, Table, Witness, of_entries};
+use crate::store::audit_log::{ENTRIES, Logged, PAGE, Table, UNSEALED, UnsealedCall, Witness, of_entries};
 
 /// Commits what was written, and the seals of what must not be changed unseen with it.
 pub(super) async fn commit(mut tx: Transaction<'_, Postgres>, sealer: Option<&Sealer>, mut items: Vec<Item>) -> sqlx::Result<()> {
@@ -51,6 +51,11 @@ struct Row {
 }
 
 impl Row {
+    fn stored(self) -> StoredRow {
+        let place = Place { instance: self.instance.to_string(), n: self.n, serial: self.serial };
+        StoredRow { place, id: Some(self.id), row: self.sealed() }
+    }
+
     fn sealed(self) -> Option<SealedRow> {
         Some(SealedRow {
             instance: self.instance,
@@ -96,7 +101,7 @@ async fn known(connection: &mut PgConnection, items: &[Item]) -> sqlx::Result<Ve
 }
 
 /// The last rows of the newest other chains, one step of the index each.
-async fn others(connection: &mut PgConnection, instance: Uuid) -> sqlx::Result<Vec<SealedRow>> {
+async fn others(connection: &mut PgConnection, instance: Uuid) -> sqlx::Result<Vec<StoredRow>> {
     let rows: Vec<Row> = sqlx::query_as(
         "with recursive chains as (
              (select instance from gatekeeper.audit_log order by instance desc limit 1)
@@ -109,14 +114,15 @@ async fn others(connection: &mut PgConnection, instance: Uuid) -> sqlx::Result<V
          )
          select last.* from newest cross join lateral (
              select serial, instance, n, at, kind, id, content, key, prev, hash from gatekeeper.audit_log as log
-             where log.instance = newest.instance order by n desc, serial desc limit 1
-         ) as last",
+             where log.instance = newest.instance order by n desc, serial desc limit $3
+         ) as last order by last.instance desc, last.n desc, last.serial desc",
     )
     .bind(instance)
-    .bind(i64::try_from(MOST_SEEN).unwrap_or(i64::MAX))
+    .bind(i64::try_from(CHAINS).unwrap_or(i64::MAX))
+    .bind(i64::try_from(LAST_ROWS).unwrap_or(i64::MAX))
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().filter_map(Row::sealed).collect())
+    Ok(rows.into_iter().map(Row::stored).collect())
 }
 
 async fn insert(connection: &mut PgConnection, rows: &[SealedRow]) -> sqlx::Result<()> {
@@ -147,7 +153,7 @@ pub(super) async fn seal_entries(pool: &PgPool, sealer: Option<&Sealer>, since: 
         return Ok(0);
     }
     loop {
-        let mut tx = pool.begin().await?;
+        let mut tx = pool.begin_with(BEGIN).await?;
         sqlx::query("select pg_advisory_xact_lock(hashtextextended('gatekeeper.audit_log', 0))").execute(&mut *tx).await?;
         let entries = audit::unsealed(&mut tx, from, ENTRIES).await?;
         let Some(last) = entries.last() else { return Ok(sealed) };
@@ -169,14 +175,7 @@ pub(super) async fn rows_after(pool: &PgPool, place: Option<&Place>) -> Result<V
         .bind(i64::try_from(PAGE).unwrap_or(i64::MAX))
         .fetch_all(pool)
         .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| StoredRow {
-            place: Place { instance: row.instance.to_string(), n: row.n, serial: row.serial },
-            id: Some(row.id),
-            row: row.sealed(),
-        })
-        .collect())
+    Ok(rows.into_iter().map(Row::stored).collect())
 }
 
 pub(super) async fn witness(pool: &PgPool, heads: &[Head]) -> Result<Vec<Witness>, StoreError> {
@@ -200,12 +199,29 @@ pub(super) async fn logged(pool: &PgPool, table: Table, ids: &[Uuid]) -> Result<
     }
 }
 
+pub(super) async fn unsealed_calls(pool: &PgPool) -> Result<Vec<UnsealedCall>, StoreError> {
+    let calls = sqlx::query_as(
+        "select instance::text, seq, id::text from (
+             select instance, seq, id, activity_type from public.eliza_activity_log
+             union all
+             select instance, seq, id, activity_type from public.eliza_activity_log_archive
+         ) as calls
+         where activity_type = 'schema_protection' and instance is not null and seq is not null
+           and not exists (select from gatekeeper.audit_log as log where log.id = calls.id)
+         order by calls.instance, seq limit $1",
+    );
+    Ok(calls.bind(UNSEALED).fetch_all(pool).await?)
+}
+
 type CallRow = (Uuid, Moment, Option<String>, Option<String>, Option<String>, Option<String>, Option<Value>);
 
 async fn calls(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Logged>, StoreError> {
     let rows: Vec<CallRow> = sqlx::query_as(
         "select id, created_at, activity_type::text, status::text, title::text, description::text, to_jsonb(metadata)
-         from public.eliza_activity_log where id = any ($1)",
+         from public.eliza_activity_log where id = any ($1)
+         union all
+         select id, created_at, activity_type::text, status::text, title::text, description::text, to_jsonb(metadata)
+         from public.eliza_activity_log_archive where id = any ($1)",
     )
     .bind(ids)
     .fetch_all(pool)

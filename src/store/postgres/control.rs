@@ -4,8 +4,8 @@
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::audit;
 use super::moment::Moment;
+use super::{BEGIN, audit};
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::enforcement::{GateMode, Ruling};
@@ -43,7 +43,7 @@ pub(super) async fn flags(pool: &PgPool) -> Result<Vec<Flag>, StoreError> {
 /// A transaction of a change that is audited in it or elsewhere: what it changes is not by hand. It waits for no lock that somebody holds
 /// in a session left open, for others wait behind it.
 pub(super) async fn begin(pool: &PgPool) -> sqlx::Result<Transaction<'static, Postgres>> {
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     sqlx::query("select set_config('gatekeeper.audits', 'true', true), set_config('lock_timeout', '2s', true)").execute(&mut *tx).await?;
     Ok(tx)
 }

@@ -7,7 +7,7 @@ use sqlx::types::time::OffsetDateTime;
 use tokio::time::sleep;
 
 use super::moment::Moment;
-use super::{fold, tables};
+use super::{BEGIN, fold, tables};
 use crate::clock::Timestamp;
 use crate::retention::{Archive, Keep, Span};
 use crate::store::maintain::{GRACE, Maintained, Retained, SIGNALS_KEPT, TableAge, counts_before};
@@ -194,7 +194,7 @@ async fn retire_day(
 
 /// It may read a whole day, for which a server's patience with ordinary statements is not made.
 async fn prepare_day(pool: &PgPool, log: &str, after: Option<OffsetDateTime>, before: OffsetDateTime) -> sqlx::Result<bool> {
-    let mut tx = pool.begin().await?;
+    let mut tx = pool.begin_with(BEGIN).await?;
     sqlx::query("set local statement_timeout = 0").execute(&mut *tx).await?;
     let prepared = sqlx::query_scalar("select gatekeeper.prepare_partition($1, coalesce($2, '-infinity'), $3)")
         .bind(log)

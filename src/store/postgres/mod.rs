@@ -25,8 +25,8 @@ use uuid::Uuid;
 
 use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
 use super::{
-    CallQuery, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor, Store,
-    StoreError, StoreFuture, StoredKey, TableAge,
+    CallQuery, CallRecord, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor,
+    Store, StoreError, StoreFuture, StoredKey, TableAge,
 };
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
@@ -34,7 +34,7 @@ use crate::enforcement::Ruling;
 use crate::identity::KeyId;
 use crate::seal::walk::{Place, StoredRow};
 use crate::seal::{Head, Sealer};
-use crate::store::audit_log::{AuditLog, Logged, Table, Witness};
+use crate::store::audit_log::{AuditLog, Logged, Table, UnsealedCall, UnsealedEntries, Witness};
 use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 use crate::store::ledger::{Batch, Gap};
 use crate::switches::Flag;
@@ -63,6 +63,9 @@ impl Postgres {
         Ok(Self { pool, pool_size: options.pool_size, ear: Ear::new(connect), copies: Copies::default(), sealer })
     }
 }
+
+/// Who has waited for a lock must see what was committed meanwhile, whatever the database's own default is.
+const BEGIN: &str = "begin isolation level read committed";
 
 /// What this binary carries. An older binary may run on a newer schema: migrations only add before they take away.
 fn migrator() -> Migrator {
@@ -128,8 +131,12 @@ impl AuditLog for Postgres {
         Box::pin(within(ANSWER, audit_log::logged(&self.pool, table, ids)))
     }
 
-    fn unsealed_entries(&self) -> StoreFuture<'_, u64> {
+    fn unsealed_entries(&self) -> StoreFuture<'_, UnsealedEntries> {
         Box::pin(within(HOUSEWORK, audit::count_unsealed(&self.pool)))
+    }
+
+    fn unsealed_calls(&self) -> StoreFuture<'_, Vec<UnsealedCall>> {
+        Box::pin(within(HOUSEWORK, audit_log::unsealed_calls(&self.pool)))
     }
 }
 
@@ -151,7 +158,7 @@ impl Store for Postgres {
         PoolState { size: self.pool.size(), pool_size: self.pool_size, most: self.pool.options().get_max_connections(), idle }
     }
 
-    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()> {
+    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, Vec<&'a CallRecord>> {
         Box::pin(within(ANSWER, write::write(&self.pool, &self.copies, self.sealer(), batch)))
     }
 

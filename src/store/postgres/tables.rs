@@ -3,14 +3,15 @@
 
 use sqlx::postgres::PgArguments;
 use sqlx::query::{Query, QueryScalar};
-use sqlx::{AssertSqlSafe, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Row as _};
 
+use super::BEGIN;
 use super::maintain::{STEP, STEPS};
 use super::moment::Moment;
 use crate::clock::Timestamp;
 use crate::retention::{Archive, Only, OnlyValue, TableKeep};
-use crate::store::StoreError;
-use crate::store::maintain::{Retained, TableAge};
+use crate::store::maintain::{Halt, Retained, TableAge};
+use crate::store::{StoreError, fault};
 
 /// The table and its archive, as far as they are there.
 pub(super) async fn retain(pool: &PgPool, kept: &TableKeep, now: Timestamp) -> Vec<Retained> {
@@ -23,13 +24,17 @@ pub(super) async fn retain(pool: &PgPool, kept: &TableKeep, now: Timestamp) -> V
             return vec![here];
         }
     };
+    if let Some(Some(why)) = here.note(hidden(pool, &kept.table).await) {
+        here.troubled(why);
+    }
     if let Some(before) = kept.span.gone_before(now) {
         delete(pool, &places, kept, before, &mut here).await;
     }
     if let (Archive::Until(_), Some(before)) = (kept.span.archive, kept.span.here_until(now)) {
-        match make_archive(pool, &kept.table).await {
+        match fit_archive(pool, kept).await {
             Ok(columns) => to_archive(pool, &places, kept, &columns, before, &mut here).await,
-            Err(error) => here.troubled(format!("its archive cannot be made: {}", StoreError::from(error))),
+            Err(error) if fault::is_lock_missed(&error) => here.busy = true,
+            Err(error) => here.troubled(format!("its archive cannot be made as it must be: {}", StoreError::from(error))),
         }
         if let Some(before) = kept.span.gone_before(now) {
             let places = [format!("public.{}", archive.table)];
@@ -52,6 +57,25 @@ async fn places(pool: &PgPool, table: &str) -> sqlx::Result<Vec<String>> {
     .bind(format!("public.{table}"))
     .fetch_all(pool)
     .await
+}
+
+/// Rows that row security may keep from this role, which would neither go nor be late. It may be meant to see all of them if a policy names
+/// it, or shows everybody everything.
+async fn hidden(pool: &PgPool, table: &str) -> sqlx::Result<Option<String>> {
+    let is_hidden: bool = sqlx::query_scalar(
+        "select exists (
+             select from (select to_regclass($1) as oid union select relid from pg_partition_tree(to_regclass($1))) as place
+             where row_security_active(oid) and not exists (
+                 select from pg_policy cross join unnest(polroles) as role
+                 where polrelid = place.oid and polpermissive and polcmd in ('*', 'r')
+                   and (role <> 0 and pg_has_role(role, 'member') or role = 0 and pg_get_expr(polqual, polrelid) = 'true')
+             )
+         )",
+    )
+    .bind(format!("public.{table}"))
+    .fetch_one(pool)
+    .await?;
+    Ok(is_hidden.then(|| "row security may hide rows from this role: give it a policy, or BYPASSRLS".to_owned()))
 }
 
 /// `$1` is the moment; what the columns must hold follows from `$2` on.
@@ -98,36 +122,70 @@ async fn delete(pool: &PgPool, places: &[String], kept: &TableKeep, before: Time
 async fn to_archive(pool: &PgPool, places: &[String], kept: &TableKeep, columns: &str, before: Timestamp, retained: &mut Retained) {
     for place in places {
         let found = found(kept, place);
+        // Nothing is passed over: what the archive refuses stays where it is, and is told of.
         let moving = format!(
             "with gone as ({found} returning *),
-                  moved as (insert into public.{}_archive ({columns}) select {columns} from gone on conflict do nothing)
-             select from gone",
+                  moved as (insert into public.{}_archive ({columns}) select {columns} from gone returning 1)
+             select (select count(*) from gone), (select count(*) from moved)",
             kept.table
         );
         for _ in 0..STEPS {
-            let step = bound(sqlx::query(AssertSqlSafe(moving.as_str())), kept, before).execute(pool).await;
-            let Some(gone) = retained.note(step).map(|step| step.rows_affected()).filter(|gone| *gone > 0) else { break };
+            let step = move_rows(pool, &moving, kept, before).await;
+            let Some(gone) = retained.note(step).filter(|gone| *gone > 0) else { break };
             retained.rows_archived += gone;
         }
     }
 }
 
-/// Makes the archive where there is none, closed to whomever the web lets in, and tells the columns it has in common with its table.
-async fn make_archive(pool: &PgPool, table: &str) -> sqlx::Result<String> {
+async fn move_rows(pool: &PgPool, moving: &str, kept: &TableKeep, before: Timestamp) -> Result<u64, Halt> {
+    let mut tx = pool.begin_with(BEGIN).await?;
+    let counts = bound(sqlx::query(AssertSqlSafe(moving)), kept, before).fetch_one(&mut *tx).await?;
+    let (gone, moved): (i64, i64) = (counts.try_get(0)?, counts.try_get(1)?);
+    if gone != moved {
+        return Err(Halt::unequal(gone.unsigned_abs(), moved.unsigned_abs(), gone.unsigned_abs()));
+    }
+    tx.commit().await?;
+    Ok(gone.unsigned_abs())
+}
+
+/// Makes the archive where there is none, closed to whomever the web lets in, adds the columns it lacks, and tells those that are given.
+/// Rules about new rows are not the archive's: of the indexes it has the key alone, and what finds a row by its age.
+async fn fit_archive(pool: &PgPool, kept: &TableKeep) -> sqlx::Result<String> {
+    let TableKeep { table, by, .. } = kept;
     let made = format!(
         "do $do$
          declare
              stranger text;
+             key      text;
+             lacking  record;
          begin
-             if to_regclass('public.{table}_archive') is not null then
-                 return;
+             perform set_config('lock_timeout', '100ms', true);
+             if to_regclass('public.{table}_archive') is null then
+                 create table public.{table}_archive
+                     (like public.{table} including all excluding identity excluding indexes excluding constraints);
+                 select string_agg(quote_ident(attname), ', ' order by place) into key
+                 from pg_index cross join unnest(indkey::int2[]) with ordinality as of (attnum, place)
+                 join pg_attribute on attrelid = indrelid and pg_attribute.attnum = of.attnum
+                 where indrelid = 'public.{table}'::regclass and indisprimary and place <= indnkeyatts;
+                 if key is not null then
+                     execute format('alter table public.{table}_archive add primary key (%s)', key);
+                 end if;
+                 create index on public.{table}_archive ({by});
+                 alter table public.{table}_archive enable row level security;
+                 for stranger in
+                     select 'public' union all select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
+                 loop
+                     execute format('revoke all on public.{table}_archive from %s', stranger);
+                 end loop;
              end if;
-             create table public.{table}_archive (like public.{table} including all excluding identity);
-             alter table public.{table}_archive enable row level security;
-             for stranger in
-                 select 'public' union all select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
+             for lacking in
+                 select attname, format_type(atttypid, atttypmod) as kind from pg_attribute
+                 where attrelid = 'public.{table}'::regclass and attnum > 0 and not attisdropped and attname not in (
+                     select attname from pg_attribute
+                     where attrelid = 'public.{table}_archive'::regclass and attnum > 0 and not attisdropped
+                 )
              loop
-                 execute format('revoke all on public.{table}_archive from %s', stranger);
+                 execute format('alter table public.{table}_archive add column if not exists %I %s', lacking.attname, lacking.kind);
              end loop;
          end
          $do$"
@@ -153,18 +211,20 @@ pub(super) async fn ages(pool: &PgPool, kept: &TableKeep, lately: Timestamp) -> 
     };
     let mut ages = Vec::new();
     for (table, due) in std::iter::once((kept.table.clone(), kept.span.here_until(lately))).chain(archived) {
-        let oldest = match places(pool, &table).await {
+        let seen = match places(pool, &table).await {
             Ok(places) if places.is_empty() => continue,
-            Ok(_) => oldest(pool, &table, kept).await,
+            Ok(_) => look(pool, &table, kept).await,
             Err(error) => Err(error),
         };
-        let (oldest, trouble) = match oldest {
-            Ok(oldest) => (oldest, None),
-            Err(error) => (None, Some(StoreError::from(error).to_string())),
-        };
+        let (oldest, trouble) = seen.unwrap_or_else(|error| (None, Some(StoreError::from(error).to_string())));
         ages.push(TableAge { table, oldest, due, trouble });
     }
     ages
+}
+
+/// The oldest row, and what keeps others from being seen.
+async fn look(pool: &PgPool, table: &str, kept: &TableKeep) -> sqlx::Result<(Option<Timestamp>, Option<String>)> {
+    Ok((oldest(pool, table, kept).await?, hidden(pool, table).await?))
 }
 
 async fn oldest(pool: &PgPool, table: &str, kept: &TableKeep) -> sqlx::Result<Option<Timestamp>> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::audit_log;
 use super::moment::Moment;
-use super::{audit, copy, ledger};
+use super::{BEGIN, audit, copy, ledger};
 use crate::seal::Sealer;
 use crate::store::audit_log::of_calls;
 use crate::store::batch::{self, DurationSum, FUNCTION, RecordKey, StatsSum, plain, plain_json};
@@ -30,28 +30,34 @@ impl Default for Copies {
     }
 }
 
-pub(super) async fn write(pool: &PgPool, copies: &Copies, sealer: Option<&Sealer>, batch: Batch<'_>) -> Result<(), StoreError> {
+/// Those of the records that were not there yet.
+pub(super) async fn write<'a>(
+    pool: &PgPool,
+    copies: &Copies,
+    sealer: Option<&Sealer>,
+    batch: Batch<'a>,
+) -> Result<Vec<&'a CallRecord>, StoreError> {
     if batch.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let records = batch::distinct(batch.calls);
     let copying = records.len() >= COPIED_FROM && copies.0.load(Ordering::Relaxed);
     let refused = match copying {
         false => None,
         true => match copy_all(pool, sealer, batch, &records).await {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(records),
             // It may well be that it was written all the same.
             Err(error) if fault::is_passing(&error) => return Err(fault::of_records(error)),
             Err(error) => Some(error),
         },
     };
-    insert_new(pool, sealer, batch, records).await.map_err(fault::of_records)?;
+    let fresh = insert_new(pool, sealer, batch, records).await.map_err(fault::of_records)?;
     // What COPY does not take and INSERT does: if it is not for rows that were there already, it will always be so.
     if let Some(error) = refused.filter(|error| !fault::is_duplicate(error)) {
         tracing::debug!(%error, "the logs take no COPY: records are inserted");
         copies.0.store(false, Ordering::Relaxed);
     }
-    Ok(())
+    Ok(fresh)
 }
 
 /// If all of the records are new.
@@ -59,7 +65,7 @@ async fn copy_all(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>, reco
     let mut connection = OwnConnection(Some(pool.acquire().await?));
     let done = async {
         let Some(connection) = &mut connection.0 else { return Err(sqlx::Error::PoolClosed) };
-        let mut tx = connection.begin().await?;
+        let mut tx = connection.begin_with(BEGIN).await?;
         copy::logs(&mut tx, records).await?;
         add_sums(&mut tx, records).await?;
         add_the_rest(&mut tx, batch).await?;
@@ -82,8 +88,13 @@ impl Drop for OwnConnection {
 }
 
 /// Those of the records that are new.
-async fn insert_new(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>, mut records: Vec<&CallRecord>) -> sqlx::Result<()> {
-    let mut tx = pool.begin().await?;
+async fn insert_new<'a>(
+    pool: &PgPool,
+    sealer: Option<&Sealer>,
+    batch: Batch<'a>,
+    mut records: Vec<&'a CallRecord>,
+) -> sqlx::Result<Vec<&'a CallRecord>> {
+    let mut tx = pool.begin_with(BEGIN).await?;
     if !records.is_empty() {
         let fresh = add_activity(&mut tx, &records).await?;
         if fresh.len() < records.len() {
@@ -95,7 +106,8 @@ async fn insert_new(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>, mu
         add_sums(&mut tx, &records).await?;
     }
     add_the_rest(&mut tx, batch).await?;
-    audit_log::commit(tx, sealer, of_calls(&records)).await
+    audit_log::commit(tx, sealer, of_calls(&records)).await?;
+    Ok(records)
 }
 
 async fn add_sums(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<()> {

@@ -1,7 +1,7 @@
 //! What people look back at: the audit, entries of the activity log that are no calls, security events; and what they change beside.
 
 use serde_json::Value;
-use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{FromRow as _, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use uuid::Uuid;
 
 use super::moment::{parse, text};
@@ -9,12 +9,12 @@ use super::{audit_log, begin};
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::seal::Sealer;
-use crate::store::StoreError;
-use crate::store::audit_log::of_entries;
+use crate::store::audit_log::{UnsealedEntries, of_entries};
 use crate::store::batch::{plain, plain_json};
 use crate::store::control::{ActivityEntry, Review, limits_cleared};
 use crate::store::ledger::number;
 use crate::store::rows::{or_pass_over, readable};
+use crate::store::{StoreError, fault};
 
 const TABLE: &str = "security_audit";
 /// What other programs wrote and cannot be read is no entry: so many rows of it hide none that is.
@@ -51,7 +51,9 @@ pub(super) async fn write(writer: &SqlitePool, sealer: Option<&Sealer>, entries:
     if entries.is_empty() {
         return Ok(());
     }
-    Ok(commit(begin(writer).await?, sealer, entries).await?)
+    // As records do, entries wait until somebody has seen to rights and tables: what counted as their own fault would never be sealed.
+    let written = async { commit(begin(writer).await?, sealer, entries).await };
+    written.await.map_err(fault::of_records)
 }
 
 #[derive(sqlx::FromRow)]
@@ -101,30 +103,44 @@ macro_rules! unsealed {
             "select ",
             $what,
             " from security_audit as entry
-             where id glob '????????-????-????-????-????????????' and created_at glob '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] *'
+             where typeof(id) = 'text' and id glob '????????-????-????-????-????????????'
+               and typeof(created_at) = 'text' and created_at glob '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] *'
+               and typeof(actor) = 'text' and typeof(action) = 'text' and typeof(subject) = 'text'
+               and typeof(reason) <> 'blob' and typeof(before) <> 'blob' and typeof(after) <> 'blob'
                and not exists (select 1 from gatekeeper_audit_log as log where log.id = entry.id) ",
             $rest
         )
     };
 }
 
-/// Those that nobody has sealed, the oldest first, from behind a moment and an id on.
-pub(super) async fn unsealed(connection: &mut SqliteConnection, from: (Timestamp, Uuid), most: usize) -> sqlx::Result<Vec<AuditEntry>> {
-    let rows: Vec<Row> = sqlx::query_as(unsealed!(
-        "id, created_at, actor, action, subject, reason, before, after",
-        "and (created_at, id) > (?1, ?2) order by created_at, id limit ?3"
+/// Entries that nobody has sealed, as they were written.
+pub(super) struct Unsealed {
+    pub entries: Vec<AuditEntry>,
+    /// The last row that was looked at, if there was any: what cannot be read is no entry, and not the end.
+    pub last: Option<i64>,
+}
+
+/// Those since a moment, behind a row.
+pub(super) async fn unsealed(connection: &mut SqliteConnection, since: Timestamp, behind: i64, most: usize) -> sqlx::Result<Unsealed> {
+    // Found by their moments (what has a sign is found by no index), for most times there are few to look at.
+    let rows = sqlx::query(unsealed!(
+        "rowid, id, created_at, actor, action, subject, reason, before, after",
+        "and created_at >= ?1 and +rowid > ?2 order by +rowid limit ?3"
     ))
-    .bind(text(from.0))
-    .bind(from.1.hyphenated())
+    .bind(text(since))
+    .bind(behind)
     .bind(i64::try_from(most).unwrap_or(i64::MAX))
     .fetch_all(connection)
     .await?;
-    Ok(rows.into_iter().filter_map(|row| entry(row).ok()).collect())
+    let last = rows.last().map(|row| row.try_get("rowid")).transpose()?;
+    // Told by `verify`, which counts them, and not every few seconds.
+    let entries = rows.iter().filter_map(|row| Row::from_row(row).ok().and_then(|row| entry(row).ok())).collect();
+    Ok(Unsealed { entries, last })
 }
 
-pub(super) async fn count_unsealed(readers: &SqlitePool) -> Result<u64, StoreError> {
-    let count: i64 = sqlx::query_scalar(unsealed!("count(*)", "")).fetch_one(readers).await?;
-    Ok(count.unsigned_abs())
+pub(super) async fn count_unsealed(readers: &SqlitePool) -> Result<UnsealedEntries, StoreError> {
+    let (count, oldest): (i64, Option<String>) = sqlx::query_as(unsealed!("count(*), min(created_at)", "")).fetch_one(readers).await?;
+    Ok(UnsealedEntries { count: count.unsigned_abs(), oldest: oldest.and_then(|oldest| parse(&oldest).ok()) })
 }
 
 pub(super) async fn insert(connection: &mut SqliteConnection, entries: &[ActivityEntry]) -> sqlx::Result<()> {

@@ -9,9 +9,9 @@ use super::moment::{parse, text};
 use super::{audit, begin};
 use crate::clock::Timestamp;
 use crate::seal::walk::{Place, StoredRow};
-use crate::seal::{Followed, Head, Item, MOST_SEEN, RowHash, SealedRow, Sealer};
+use crate::seal::{CHAINS, Followed, Head, Item, LAST_ROWS, RowHash, SealedRow, Sealer};
 use crate::store::StoreError;
-use crate::store::audit_log::{ENTRIES, Logged, PAGE, Table, Witness, of_entries};
+use crate::store::audit_log::{ENTRIES, Logged, PAGE, Table, UNSEALED, UnsealedCall, Witness, of_entries};
 
 /// Commits what was written, and the seals of what must not be changed unseen with it.
 pub(super) async fn commit(mut tx: Transaction<'_, Sqlite>, sealer: Option<&Sealer>, mut items: Vec<Item>) -> sqlx::Result<()> {
@@ -105,7 +105,7 @@ async fn known(connection: &mut SqliteConnection, items: &[Item]) -> sqlx::Resul
 }
 
 /// The last rows of the newest other chains, one step of the index each.
-async fn others(connection: &mut SqliteConnection, instance: Uuid) -> sqlx::Result<Vec<SealedRow>> {
+async fn others(connection: &mut SqliteConnection, instance: Uuid) -> sqlx::Result<Vec<StoredRow>> {
     let rows = sqlx::query(select_rows!(
         "where serial in (
              with recursive chains (instance) as (
@@ -113,17 +113,20 @@ async fn others(connection: &mut SqliteConnection, instance: Uuid) -> sqlx::Resu
                  union all
                  select (select max(older.instance) from gatekeeper_audit_log as older where older.instance < chains.instance)
                  from chains where chains.instance is not null
+             ), newest as (
+                 select instance from chains where instance is not null and instance <> ?1 limit ?2
              )
-             select (select last.serial from gatekeeper_audit_log as last where last.instance = chains.instance
-                     order by last.n desc, last.serial desc limit 1)
-             from chains where chains.instance is not null and chains.instance <> ?1 limit ?2
-         )"
+             select last.serial from newest cross join gatekeeper_audit_log as last
+             where last.serial in (select serial from gatekeeper_audit_log as of
+                                   where of.instance = newest.instance order by of.n desc, of.serial desc limit ?3)
+         ) order by log.instance desc, log.n desc, log.serial desc"
     ))
     .bind(instance.hyphenated())
-    .bind(i64::try_from(MOST_SEEN).unwrap_or(i64::MAX))
+    .bind(i64::try_from(CHAINS).unwrap_or(i64::MAX))
+    .bind(i64::try_from(LAST_ROWS).unwrap_or(i64::MAX))
     .fetch_all(connection)
     .await?;
-    Ok(rows.iter().filter_map(|row| stored(row).row).collect())
+    Ok(rows.iter().map(stored).collect())
 }
 
 async fn insert(connection: &mut SqliteConnection, row: &SealedRow) -> sqlx::Result<()> {
@@ -151,18 +154,21 @@ pub(super) async fn seal_entries(
     sealer: Option<&Sealer>,
     since: Timestamp,
 ) -> Result<u64, StoreError> {
-    let (mut from, mut sealed) = ((since, Uuid::nil()), 0);
-    // Most times there is nothing to do, and nobody else's turn to be taken.
-    if sealer.is_none() || audit::unsealed(&mut *readers.acquire().await?, from, 1).await?.is_empty() {
+    if sealer.is_none() {
         return Ok(0);
     }
+    let (mut behind, mut sealed) = (i64::MIN, 0);
     loop {
-        let mut tx = begin(writer).await?;
-        let entries = audit::unsealed(&mut tx, from, ENTRIES).await?;
-        let Some(last) = entries.last() else { return Ok(sealed) };
-        from = (last.at, last.id);
-        sealed += entries.len() as u64;
-        commit(tx, sealer, of_entries(&entries)).await?;
+        // Most times there is nothing to do, and nobody else's turn to be taken.
+        let found = audit::unsealed(&mut *readers.acquire().await?, since, behind, ENTRIES).await?;
+        let Some(last) = found.last else { return Ok(sealed) };
+        if !found.entries.is_empty() {
+            let mut tx = begin(writer).await?;
+            let entries = audit::unsealed(&mut tx, since, behind, ENTRIES).await?.entries;
+            sealed += entries.len() as u64;
+            commit(tx, sealer, of_entries(&entries)).await?;
+        }
+        behind = last;
     }
 }
 
@@ -195,13 +201,31 @@ pub(super) async fn witness(readers: &SqlitePool, heads: &[Head]) -> Result<Vec<
     Ok(answers)
 }
 
+pub(super) async fn unsealed_calls(readers: &SqlitePool) -> Result<Vec<UnsealedCall>, StoreError> {
+    let calls = sqlx::query_as(
+        "select cast(instance as text) as instance, cast(seq as integer) as seq, cast(id as text) as id from (
+             select instance, seq, id, activity_type from eliza_activity_log
+             union all
+             select instance, seq, id, activity_type from eliza_activity_log_archive
+         ) as calls
+         where activity_type = 'schema_protection' and instance is not null and seq is not null
+           and not exists (select 1 from gatekeeper_audit_log as log where log.id = calls.id)
+         order by 1, 2 limit ?",
+    );
+    Ok(calls.bind(UNSEALED).fetch_all(readers).await?)
+}
+
 pub(super) async fn logged(readers: &SqlitePool, table: Table, asked: &[Uuid]) -> Result<Vec<Logged>, StoreError> {
     let rows = sqlx::query(match table {
         Table::Activity => {
             "select cast(id as text) as id, cast(created_at as text) as created_at, cast(activity_type as text) as activity_type,
                     cast(status as text) as status, cast(title as text) as title, cast(description as text) as description,
                     cast(metadata as text) as metadata
-             from eliza_activity_log where id in (select value from json_each(?))"
+             from (
+                 select id, created_at, activity_type, status, title, description, metadata from eliza_activity_log
+                 union all
+                 select id, created_at, activity_type, status, title, description, metadata from eliza_activity_log_archive
+             ) where id in (select value from json_each(?))"
         }
         Table::SecurityAudit => {
             "select cast(id as text) as id, cast(actor as text) as actor, cast(action as text) as action, cast(subject as text) as subject,

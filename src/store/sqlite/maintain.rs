@@ -9,7 +9,7 @@ use super::{begin, fold};
 use crate::clock::Timestamp;
 use crate::retention::{Archive, Keep, Only, OnlyValue, Span, TableKeep};
 use crate::store::StoreError;
-use crate::store::maintain::{GRACE, Maintained, Retained, SIGNALS_KEPT, TableAge, counts_before};
+use crate::store::maintain::{GRACE, Halt, Maintained, Retained, SIGNALS_KEPT, TableAge, counts_before};
 
 /// Rows that one step moves or deletes.
 const STEP: u32 = 500;
@@ -30,22 +30,38 @@ impl Old<'_> {
         format!("{}_archive", self.table)
     }
 
+    /// Numbers stand before all texts, whatever moment they mean.
     fn condition(&self) -> String {
+        format!("{} < ? and {} {}", self.moment, self.is_moment(), self.only())
+    }
+
+    fn is_moment(&self) -> String {
+        format!("typeof({0}) = 'text' and {0} glob '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]*'", self.moment)
+    }
+
+    fn only(&self) -> String {
         let only = self.only.iter().map(|only| {
             let places = vec!["?"; only.values.len()].join(", ");
             format!(" and cast({} as text) in ({places})", only.column)
         });
-        format!("{} < ?{}", self.moment, only.collect::<String>())
+        only.collect()
     }
 
     /// What the places of the condition hold.
     fn values(&self, before: Timestamp) -> Vec<String> {
+        // A date alone stands before every time of its day.
+        let before = text(before);
+        let before = before.strip_suffix(" 00:00:00.000000").unwrap_or(&before);
+        std::iter::once(before.to_owned()).chain(self.only_values()).collect()
+    }
+
+    fn only_values(&self) -> impl Iterator<Item = String> {
         let value = |value: &OnlyValue| match value {
             OnlyValue::Is(is) => u8::from(*is).to_string(),
             OnlyValue::Number(number) => number.to_string(),
             OnlyValue::Text(text) => text.clone(),
         };
-        std::iter::once(text(before)).chain(self.only.iter().flat_map(|only| &only.values).map(value)).collect()
+        self.only.iter().flat_map(|only| &only.values).map(value)
     }
 }
 
@@ -83,7 +99,16 @@ pub(super) async fn maintain(writer: &SqlitePool, now: Timestamp, keep: &Keep) -
     for kept in &keep.tables {
         match is_there(writer, &kept.table).await {
             Ok(false) => {}
-            Ok(true) => done.tables.extend(retain(writer, &of_others(kept), now).await),
+            Ok(true) => {
+                let old = of_others(kept);
+                let mut retained = retain(writer, &old, now).await;
+                if let Some(here) = retained.first_mut()
+                    && let Some(Some(why)) = here.note(ageless(writer, &old).await)
+                {
+                    here.troubled(why);
+                }
+                done.tables.extend(retained);
+            }
             Err(error) => return Err(error.into()),
         }
     }
@@ -141,7 +166,7 @@ async fn steps(writer: &SqlitePool, old: &Old<'_>, table: &str, before: Timestam
 }
 
 /// One transaction: what is deleted in one place is in the other, and its numbers are no gaps.
-async fn step(writer: &SqlitePool, old: &Old<'_>, table: &str, before: Timestamp, archive: Option<&str>) -> sqlx::Result<u64> {
+async fn step(writer: &SqlitePool, old: &Old<'_>, table: &str, before: Timestamp, archive: Option<&str>) -> Result<u64, Halt> {
     let mut tx = begin(writer).await?;
     let find = format!("select rowid from {table} where {} limit {STEP}", old.condition());
     let mut find = sqlx::query_scalar(AssertSqlSafe(find));
@@ -153,30 +178,59 @@ async fn step(writer: &SqlitePool, old: &Old<'_>, table: &str, before: Timestamp
         return Ok(0);
     }
     let these = format!("[{}]", rows.iter().map(i64::to_string).collect::<Vec<_>>().join(","));
-    if let Some(archive) = archive {
-        let columns = common_columns(&mut tx, table, archive).await?;
-        let copy = format!(
-            "insert or ignore into {archive} ({columns}) select {columns} from {table} where rowid in (select value from json_each(?))"
-        );
-        sqlx::query(AssertSqlSafe(copy)).bind(&these).execute(&mut *tx).await?;
-    }
+    let copied = match archive {
+        Some(archive) => Some(copy(&mut tx, table, archive, &these).await?),
+        None => None,
+    };
     if table == "eliza_activity_log" {
         note_gone(&mut tx, &these).await?;
     }
     let delete = format!("delete from {table} where rowid in (select value from json_each(?))");
-    let deleted = sqlx::query(AssertSqlSafe(delete)).bind(&these).execute(&mut *tx).await?;
+    let deleted = sqlx::query(AssertSqlSafe(delete)).bind(&these).execute(&mut *tx).await?.rows_affected();
+    let found = rows.len() as u64;
+    if let Some(copied) = copied
+        && (copied, deleted) != (found, found)
+    {
+        return Err(Halt::unequal(found, copied, deleted));
+    }
     tx.commit().await?;
-    Ok(deleted.rows_affected())
+    Ok(deleted)
 }
 
-async fn common_columns(connection: &mut SqliteConnection, table: &str, archive: &str) -> sqlx::Result<String> {
-    let columns: Vec<String> =
-        sqlx::query_scalar("select '\"' || replace(name, '\"', '\"\"') || '\"' from pragma_table_info(?) where name in (select name from pragma_table_info(?))")
-            .bind(table)
-            .bind(archive)
-            .fetch_all(connection)
-            .await?;
-    Ok(columns.join(", "))
+/// How many rows are in the archive that were not, or had come there before.
+async fn copy(connection: &mut SqliteConnection, table: &str, archive: &str, rows: &str) -> sqlx::Result<u64> {
+    let columns = fitting_columns(connection, table, archive).await?;
+    let these = "rowid in (select value from json_each(?))";
+    // A record is written again where a journal comes late. Rows of other programs are told apart by nothing we know.
+    let again = match logs_name(table) {
+        true => format!("exists (select 1 from {archive} as there where there.id = here.id and there.created_at = here.created_at)"),
+        false => "false".to_owned(),
+    };
+    let there = format!("select count(*) from {table} as here where {these} and {again}");
+    let there: i64 = sqlx::query_scalar(AssertSqlSafe(there)).bind(rows).fetch_one(&mut *connection).await?;
+    let copy = format!("insert into {archive} ({columns}) select {columns} from {table} as here where {these} and not {again}");
+    let copied = sqlx::query(AssertSqlSafe(copy)).bind(rows).execute(connection).await?.rows_affected();
+    Ok(copied + there.unsigned_abs())
+}
+
+/// The columns of a table, all of which its archive has from now on. What either works out by itself is not given.
+async fn fitting_columns(connection: &mut SqliteConnection, table: &str, archive: &str) -> sqlx::Result<String> {
+    let of = "select '\"' || replace(name, '\"', '\"\"') || '\"', type, hidden from pragma_table_xinfo(?) where hidden <> 1";
+    let here: Vec<(String, String, i64)> = sqlx::query_as(of).bind(table).fetch_all(&mut *connection).await?;
+    let there: Vec<(String, String, i64)> = sqlx::query_as(of).bind(archive).fetch_all(&mut *connection).await?;
+    let mut given = Vec::new();
+    for (name, kind, _) in here {
+        match there.iter().find(|(there, ..)| there.eq_ignore_ascii_case(&name)) {
+            Some((_, _, 0)) => {}
+            Some(_) => continue,
+            None => {
+                let add = format!("alter table {archive} add column {name} {kind}");
+                sqlx::query(AssertSqlSafe(add)).execute(&mut *connection).await?;
+            }
+        }
+        given.push(name);
+    }
+    Ok(given.join(", "))
 }
 
 /// Numbers that go are no gaps.
@@ -216,7 +270,7 @@ async fn forget_instances(writer: &SqlitePool, before: Timestamp) -> Retained {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
-        Ok(forgotten.rows_affected())
+        Ok::<_, sqlx::Error>(forgotten.rows_affected())
     };
     retained.rows_deleted = retained.note(forgotten.await).unwrap_or(0);
     retained
@@ -225,17 +279,33 @@ async fn forget_instances(writer: &SqlitePool, before: Timestamp) -> Retained {
 pub(super) async fn ages(readers: &SqlitePool, now: Timestamp, keep: &Keep) -> Result<Vec<TableAge>, StoreError> {
     let lately = now.minus(GRACE);
     let mut ages = Vec::new();
-    for old in logs(keep).iter().chain(&keep.tables.iter().map(of_others).collect::<Vec<_>>()) {
+    for old in logs(keep).into_iter().chain(keep.tables.iter().map(of_others)) {
         let archived = (old.span.archive != Archive::None || logs_name(old.table)).then(|| (old.archive(), old.span.gone_before(lately)));
         for (table, due) in std::iter::once((old.table.to_owned(), old.span.here_until(lately))).chain(archived) {
             if is_there(readers, &table).await? {
-                ages.push(age(readers, old, table, due).await);
+                let mut age = age(readers, &old, table, due).await;
+                if age.trouble.is_none() && age.table == old.table && !logs_name(old.table) {
+                    age.trouble = ageless(readers, &old).await.unwrap_or_else(|error| Some(StoreError::from(error).to_string()));
+                }
+                ages.push(age);
             }
         }
     }
     let counts = Old { table: "rate_limits", moment: "window_start", only: &[], span: Span::of(keep.rate_limits) };
     ages.push(age(readers, &counts, counts.table.to_owned(), Some(counts_before(lately, keep))).await);
     Ok(ages)
+}
+
+/// Rows whose age cannot be told stay for ever, and that is told.
+async fn ageless(pool: &SqlitePool, old: &Old<'_>) -> sqlx::Result<Option<String>> {
+    let (table, moment) = (old.table, old.moment);
+    let sql = format!("select exists (select 1 from {table} where {moment} is not null and not ({}){})", old.is_moment(), old.only());
+    let mut asked = sqlx::query_scalar(AssertSqlSafe(sql));
+    for value in old.only_values() {
+        asked = asked.bind(value);
+    }
+    let some: bool = asked.fetch_one(pool).await?;
+    Ok(some.then(|| format!("{moment} is no moment as text (2026-01-31 23:59:59) in some rows: these stay")))
 }
 
 async fn age(readers: &SqlitePool, old: &Old<'_>, table: String, due: Option<Timestamp>) -> TableAge {

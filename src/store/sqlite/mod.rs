@@ -24,8 +24,8 @@ use uuid::Uuid;
 
 use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
 use super::{
-    CallQuery, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor, Store,
-    StoreError, StoreFuture, StoredKey, TableAge,
+    CallQuery, CallRecord, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor,
+    Store, StoreError, StoreFuture, StoredKey, TableAge,
 };
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
@@ -33,7 +33,7 @@ use crate::enforcement::Ruling;
 use crate::identity::KeyId;
 use crate::seal::walk::{Place, StoredRow};
 use crate::seal::{Head, Sealer};
-use crate::store::audit_log::{AuditLog, Logged, Table, Witness};
+use crate::store::audit_log::{AuditLog, Logged, Table, UnsealedCall, UnsealedEntries, Witness};
 use crate::store::control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 use crate::store::ledger::{Batch, Gap};
 use crate::switches::Flag;
@@ -153,8 +153,12 @@ impl AuditLog for Sqlite {
         Box::pin(within(ANSWER, audit_log::logged(&self.readers, table, ids)))
     }
 
-    fn unsealed_entries(&self) -> StoreFuture<'_, u64> {
+    fn unsealed_entries(&self) -> StoreFuture<'_, UnsealedEntries> {
         Box::pin(within(HOUSEWORK, audit::count_unsealed(&self.readers)))
+    }
+
+    fn unsealed_calls(&self) -> StoreFuture<'_, Vec<UnsealedCall>> {
+        Box::pin(within(HOUSEWORK, audit_log::unsealed_calls(&self.readers)))
     }
 }
 
@@ -181,7 +185,7 @@ impl Store for Sqlite {
         }
     }
 
-    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, ()> {
+    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, Vec<&'a CallRecord>> {
         Box::pin(within(ANSWER, write::write(&self.writer, self.sealer(), batch)))
     }
 

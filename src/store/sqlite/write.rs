@@ -26,9 +26,10 @@ fn in_lengths<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-pub(super) async fn write(writer: &SqlitePool, sealer: Option<&Sealer>, batch: Batch<'_>) -> Result<(), StoreError> {
+/// Those of the records that were not there yet.
+pub(super) async fn write<'a>(writer: &SqlitePool, sealer: Option<&Sealer>, batch: Batch<'a>) -> Result<Vec<&'a CallRecord>, StoreError> {
     if batch.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let mut records = batch::distinct(batch.calls);
     let mut tx = begin(writer).await.map_err(fault::of_records)?;
@@ -40,7 +41,8 @@ pub(super) async fn write(writer: &SqlitePool, sealer: Option<&Sealer>, batch: B
         records.retain(|record| fresh.contains(&(record.id, record.at)));
     }
     add_the_rest(&mut tx, batch, &records).await.map_err(fault::of_records)?;
-    audit_log::commit(tx, sealer, of_calls(&records)).await.map_err(fault::of_records)
+    audit_log::commit(tx, sealer, of_calls(&records)).await.map_err(fault::of_records)?;
+    Ok(records)
 }
 
 async fn add_the_rest(connection: &mut SqliteConnection, batch: Batch<'_>, records: &[&CallRecord]) -> sqlx::Result<()> {

@@ -130,6 +130,8 @@ async fn the_journal_of_a_later_program_is_left_alone() {
         tokio::task::yield_now().await;
     }
     assert_eq!(fs::read(&segment).unwrap(), header, "and not touched");
+    let trouble = journal.standing().trouble.unwrap();
+    assert!(trouble.contains("later program (version 2)"), "{trouble}");
 }
 
 #[tokio::test]
@@ -144,6 +146,86 @@ async fn an_empty_one_comes_out_so_that_its_end_can_be_told_and_one_that_was_bei
     assert!(orphan.next(9, KIB as usize).await.is_none());
     orphan.leave().await.unwrap();
     assert_eq!(directories(directory.path()).len(), 2, "only the living is left, and what is none of ours");
+}
+
+#[tokio::test]
+async fn how_much_dead_processes_left_and_since_when_is_known_before_it_is_read() {
+    let directory = TempDir::new().unwrap();
+    let clock = ManualClock::at(Timestamp::from_secs(100));
+    let (dead, mut reader) = Journal::open(directory.path(), Limits::default(), Syncing::Os, Clock::Manual(clock.clone())).unwrap();
+    for _ in 0..10 {
+        append(&dead, 1);
+        clock.advance(Duration::from_secs(1));
+    }
+    next_of(&mut reader, 4, 1 << 20).await;
+    let cursor = journal_directory(directory.path()).join("cursor");
+    eventually("it is kept how far it is", || async { fs::read(&cursor).unwrap()[16] == 4 }).await;
+    let bytes = dead.standing().bytes;
+    drop((dead, reader));
+    let (journal, _reader) = Journal::open(directory.path(), Limits::default(), Syncing::Os, Clock::Manual(clock)).unwrap();
+    append(&journal, 1);
+    let mut orphan = adopted(&journal, 1).await.remove(0);
+    let standing = journal.standing();
+    assert_eq!((standing.waiting, standing.waiting_in_orphans, standing.orphans), (7, 6, 1));
+    assert_eq!(standing.oldest_unwritten, Some(Timestamp::from_secs(104)));
+    assert!(standing.bytes > bytes);
+    next_of(&mut orphan, 3, 1 << 20).await;
+    let standing = journal.standing();
+    assert_eq!((standing.waiting_in_orphans, standing.oldest_unwritten), (3, Some(Timestamp::from_secs(106))));
+    drain(&mut orphan).await;
+    orphan.leave().await.unwrap();
+    let standing = journal.standing();
+    assert_eq!((standing.waiting, standing.oldest_unwritten, standing.orphans), (1, Some(Timestamp::from_secs(110)), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_segment_that_cannot_be_read_keeps_no_other_from_being_taken_over() {
+    let directory = TempDir::new().unwrap();
+    let (dead, reader) = bounded(directory.path(), 256 * KIB);
+    let own = journal_directory(directory.path());
+    while segments(&own).len() < 4 {
+        append(&dead, 1);
+        tokio::task::yield_now().await;
+    }
+    let all = dead.standing().waiting;
+    let file = segments(&own).remove(1);
+    drop((dead, reader));
+    let kept = file.with_extension("kept");
+    fs::rename(&file, &kept).unwrap();
+    fs::create_dir(&file).unwrap();
+    let (journal, _reader) = open(directory.path());
+    let mut orphan = adopted(&journal, 1).await.remove(0);
+    let first = next(&mut orphan).await;
+    timeout(Duration::from_secs(600), orphan.next(1000, 1 << 20)).await.expect_err("the disk may come back");
+    assert!(journal.standing().trouble.unwrap().contains(&file.display().to_string()));
+    // Somebody has looked, and gives it up.
+    fs::remove_dir(&file).unwrap();
+    let (rest, lost) = drain(&mut orphan).await;
+    let [Lost { first: from, last: to, why: Why::Damaged(_), .. }] = lost.as_slice() else { panic!("{lost:?}") };
+    assert_eq!((numbers(&first).last().copied(), rest.keys().next().copied()), (Some(from - 1), Some(to + 1)));
+    assert_eq!(rest.keys().last().copied(), Some(all));
+    assert_eq!(journal.standing().trouble, None);
+}
+
+#[tokio::test]
+async fn what_cannot_be_adopted_is_told_until_it_can() {
+    let directory = TempDir::new().unwrap();
+    let (dead, reader) = open(directory.path());
+    append(&dead, 3);
+    drop((dead, reader));
+    let cursor = journal_directory(directory.path()).join("cursor");
+    let away = cursor.with_extension("away");
+    fs::rename(&cursor, &away).unwrap();
+    fs::create_dir(&cursor).unwrap();
+    let (journal, _reader) = open(directory.path());
+    assert!(journal.adopt().unwrap().is_empty());
+    let trouble = journal.standing().trouble.unwrap();
+    assert!(trouble.contains(&cursor.parent().unwrap().display().to_string()) && trouble.contains("cannot be adopted"), "{trouble}");
+    assert!(journal.has_room(Class::Ordinary, 0), "calls have nothing to do with it");
+    fs::remove_dir(&cursor).unwrap();
+    fs::rename(&away, &cursor).unwrap();
+    assert_eq!(adopted(&journal, 1).await.len(), 1);
+    assert_eq!(journal.standing().trouble, None);
 }
 
 /// Processes that come and go at once, all adopting from each other: nothing is lost, nothing comes twice.

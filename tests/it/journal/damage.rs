@@ -1,10 +1,11 @@
 //! Whatever happens to the bytes, every entry that is whole is read as it was, none that was not appended, and what is missing is named.
 
 use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::LazyLock;
 
-use eliza_gatekeeper::journal::{SegmentId, Spot};
+use eliza_gatekeeper::journal::{self, Found, Medium, Scan, SegmentId, Spot};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -122,6 +123,61 @@ proptest! {
     }
 }
 
+/// A disk of which one block cannot be read.
+struct Disk<'a> {
+    bytes: &'a [u8],
+    bad: usize,
+}
+
+const BLOCK: usize = 4096;
+
+impl Medium for Disk<'_> {
+    fn read(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let from = usize::try_from(offset).unwrap();
+        let to = (from + into.len()).min(self.bytes.len());
+        if from < (self.bad + 1) * BLOCK && to > self.bad * BLOCK {
+            return Err(io::Error::other("this block cannot be read"));
+        }
+        into[..to - from].copy_from_slice(&self.bytes[from..to]);
+        Ok(to - from)
+    }
+}
+
+#[test]
+fn a_block_that_cannot_be_read_costs_the_entries_that_touch_it_and_no_other() {
+    let directory = TempDir::new().unwrap();
+    let (journal, _reader) = open(directory.path());
+    let payload = |number: u64| vec![u8::try_from(number % 251).unwrap(); usize::try_from(number * 977 % 9000).unwrap()];
+    let file = segments(&directory.path().join(journal.instance().to_string())).remove(0);
+    let mut ends = vec![48];
+    for number in 1..=120 {
+        journal.append(Class::Ordinary, &payload(number)).unwrap();
+        ends.push(usize::try_from(fs::metadata(&file).unwrap().len()).unwrap());
+    }
+    let bytes = fs::read(&file).unwrap();
+    assert!(bytes.len() > 512 * 1024, "more than is read at once");
+    let end = bytes.len() as u64;
+    for bad in 0..bytes.len().div_ceil(BLOCK) {
+        let disk = Disk { bytes: &bytes, bad };
+        let touches = |number: u64| {
+            let at = usize::try_from(number).unwrap();
+            ends[at - 1] < (bad + 1) * BLOCK && ends[at] > bad * BLOCK
+        };
+        let scan = |unreadable| Scan::new(&disk, journal.instance(), SegmentId(1), end, unreadable);
+        let read = invariants::journal_medium(scan(journal::Unreadable::Damage), end, &|entry| entry.payload == payload(entry.number));
+        assert_eq!(read, (1..=120).filter(|number| !touches(*number)).collect::<Vec<_>>(), "block {bad}");
+        // As long as it may come back, all that lies before it is read.
+        let mut scan = scan(journal::Unreadable::Error);
+        let mut read = 0;
+        if bad > 0 {
+            while let Ok(Found::Entry(entry)) = scan.step() {
+                read = entry.number;
+            }
+        }
+        assert!(scan.step().is_err() && (bad == 0 || touches(read + 1)), "block {bad}: {read}");
+    }
+}
+
 /// A dead process's journal over several segments, with `change` done to it.
 async fn after(change: impl FnOnce(&[PathBuf])) -> (TempDir, BTreeMap<u64, Vec<u8>>, Vec<Lost>, Vec<PathBuf>) {
     let directory = TempDir::new().unwrap();
@@ -236,4 +292,62 @@ async fn without_a_cursor_it_is_read_from_the_start() {
         let (_, entries, lost, _) = after(|files| fs::write(files[0].with_file_name("cursor"), cursor).unwrap()).await;
         assert!(entries.contains_key(&1) && lost.is_empty(), "{lost:?}");
     }
+}
+
+/// Cannot be read: a directory in a file's place can be opened, and that is all.
+struct Unreadable(PathBuf);
+
+impl Unreadable {
+    fn made(file: PathBuf) -> Self {
+        fs::rename(&file, Self::away(&file)).unwrap();
+        fs::create_dir(&file).unwrap();
+        Self(file)
+    }
+
+    fn away(file: &Path) -> PathBuf {
+        file.with_extension("away")
+    }
+
+    fn comes_back(self) {
+        fs::remove_dir(&self.0).unwrap();
+        fs::rename(Self::away(&self.0), &self.0).unwrap();
+    }
+}
+
+fn first_segment(journal: &Journal, journals: &Path) -> PathBuf {
+    segments(&journals.join(journal.instance().to_string())).remove(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_disk_does_not_give_back_for_a_while_is_waited_for() {
+    let directory = TempDir::new().unwrap();
+    let (journal, mut reader) = open(directory.path());
+    append(&journal, 10);
+    let file = first_segment(&journal, directory.path());
+    let unreadable = Unreadable::made(file.clone());
+    timeout(Duration::from_secs(3600), reader.next(100, 1 << 20)).await.expect_err("it waits");
+    let trouble = journal.standing().trouble.unwrap();
+    assert!(trouble.contains(&format!("{} cannot be read", file.display())), "{trouble}");
+    assert!(journal.has_room(Class::Ordinary, 0), "entries are kept all the same");
+    unreadable.comes_back();
+    let batch = next(&mut reader).await;
+    assert_eq!((numbers(&batch), batch.lost), ((1..=10).collect(), vec![]));
+    assert_eq!(journal.standing().trouble, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_one_journal_is_read_does_not_hide_that_another_cannot_be() {
+    let directory = TempDir::new().unwrap();
+    let (dead, reader) = open(directory.path());
+    append(&dead, 3);
+    drop((dead, reader));
+    let (journal, mut reader) = open(directory.path());
+    append(&journal, 3);
+    let mut orphan = adopted(&journal, 1).await.remove(0);
+    let _unreadable = Unreadable::made(first_segment(&journal, directory.path()));
+    timeout(Duration::from_secs(60), reader.next(100, 1 << 20)).await.expect_err("it waits");
+    assert_eq!(numbers(&next(&mut orphan).await), [1, 2, 3]);
+    assert!(journal.standing().trouble.is_some());
+    drop(reader);
+    assert_eq!(journal.standing().trouble, None, "nobody tries any more");
 }

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::support::disk::{BOUNDED_FILES, Mounted};
 
 /// Appends until it is refused.
 fn fill(journal: &Journal, class: Class) -> (u64, Refused) {
@@ -73,7 +74,7 @@ async fn what_dead_processes_left_counts_until_it_is_written() {
 }
 
 /// As above, but the disk has less room than the journal may take. Needs a file system of its own, so it asks for one; where that is not
-/// given, a bound on the length of files stands in for it, in `a_disk_that_takes_half_an_entry…`.
+/// given, a bound on the length of files stands in for it below.
 #[tokio::test]
 async fn a_full_disk_is_said_and_is_over_when_it_is_over() {
     let directory = TempDir::new().unwrap();
@@ -97,7 +98,6 @@ async fn a_full_disk_is_said_and_is_over_when_it_is_over() {
         let batch = next(&mut reader).await;
         assert_eq!(batch.lost, []);
         seen.extend(numbers(&batch));
-        reader.written(&batch);
     }
     assert_eq!(seen, (1..=before + after).collect::<Vec<_>>());
     eventually("it works again", || async { journal.append(Class::Ordinary, &[1; 1000]).is_ok() && journal.standing().trouble.is_none() })
@@ -126,7 +126,7 @@ async fn with_bounded_files() {
     // The next file can be written again.
     eventually("it goes on", || async { journal.append(Class::Ordinary, &[2; 1000]).is_ok() }).await;
     assert_eq!(journal.standing().trouble, None);
-    let batch = next(&mut reader).await;
+    let batch = reader.next(1000, 1 << 20).await.unwrap();
     assert_eq!((numbers(&batch), batch.lost), ((1..=before + 1).collect(), vec![]));
     println!("\nappended {}", before + 1);
 }
@@ -135,8 +135,7 @@ async fn with_bounded_files() {
 async fn a_disk_that_takes_half_an_entry_does_no_harm_to_the_next() {
     let directory = TempDir::new().unwrap();
     let child = Command::new("sh")
-        // In units of 512 bytes or of 1024, as the shell likes; far below the segments of this journal.
-        .args(["-c", "trap '' XFSZ; ulimit -f 77; exec \"$0\" \"$@\""])
+        .args(BOUNDED_FILES)
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "journal::room::with_bounded_files", "--ignored", "--nocapture"])
         .env(JOURNALS, directory.path())
@@ -150,21 +149,4 @@ async fn a_disk_that_takes_half_an_entry_does_no_harm_to_the_next() {
     let mut orphan = adopted(&journal, 1).await.remove(0);
     let (entries, lost) = drain(&mut orphan).await;
     assert_eq!((entries.len(), lost), (appended, vec![]));
-}
-
-/// A file system of one MiB. Nothing where this may not be.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn at(path: &Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(path).stderr(Stdio::null()).status();
-        mounted.is_ok_and(|status| status.success()).then(|| Self(path.to_owned()))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // Whatever still lies open there goes with the process.
-        let _gone = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }

@@ -1,16 +1,14 @@
 //! There is no room left for records: in the journal, or on its disk.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
 use futures_util::future::join_all;
 use serde_json::json;
 
 use super::load::{Heard, Load, Mix};
 use super::rows::{self, Missing};
 use super::{Site, get, metric, settled};
+use crate::support::disk::Mounted;
 use crate::support::house::{KEY, call_at, eventually};
-use crate::support::postgres::Cluster;
+use crate::support::postgres::{self, Cluster};
 use crate::support::program::Serving;
 use crate::support::targets::{Conduct, Gate};
 
@@ -113,18 +111,14 @@ async fn a_full_journal_that_refuses_lets_no_call_go_unrecorded() {
     serving.stop().await.expect(0);
 }
 
-/// Needs a file system of its own, so it asks for one. Where that is not given, the journal's own tests stand in for it, with a bound on the length
-/// of files.
+/// Needs a file system of its own, so it asks for one. Where that is not given, a bound on the length of files stands in for it below.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_said_and_is_over_when_it_is_over() {
     for when_full in ["shed", "refuse"] {
         let server = Cluster::private();
         let site = Site::with(Some(server.database()), &[("when_full", when_full)]).await;
         std::fs::create_dir_all(site.journals()).unwrap();
-        let Some(_mounted) = Mounted::at(&site.journals()) else {
-            println!("no file system may be mounted here: nothing is tested");
-            return;
-        };
+        let Some(_mounted) = Mounted::at(&site.journals()) else { return };
         let ballast = site.journals().join("ballast");
         std::fs::write(&ballast, vec![0; 512 * 1024]).unwrap();
         let serving = site.serve().await;
@@ -163,19 +157,26 @@ async fn a_full_disk_is_said_and_is_over_when_it_is_over() {
     }
 }
 
-/// A file system of one MiB. Nothing where this may not be.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn at(path: &Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(path).stderr(Stdio::null()).status();
-        mounted.is_ok_and(|status| status.success()).then(|| Self(path.to_owned()))
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // Whatever still lies open there goes with the process.
-        let _gone = Command::new("umount").arg("-l").arg(&self.0).status();
+/// A disk that takes the beginning of each file, and then a part of an entry. Each time it goes on in the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_takes_no_more_is_said_and_no_call_goes_untold() {
+    for when_full in ["shed", "refuse"] {
+        let site = Site::with(Some(postgres::database()), &[("when_full", when_full)]).await;
+        let serving = site.program.clone().with_bounded_files().serve().await;
+        let load = Load::full(serving.data, 8, Mix::Everything);
+        eventually("records are dropped", || async { metric(&serving, "records_dropped").await > 5.0 }).await;
+        eventually("calls go on", || async { load.heard() > 500 }).await;
+        let heard = load.end().await;
+        assert_eq!(heard.broken, 0);
+        assert!(serving.running.err().contains("File too large"), "{}", serving.running.err());
+        if when_full == "shed" {
+            assert!(heard.ids(503).is_empty(), "no call is refused for it");
+        }
+        all_but_those_told_of(&site, &serving, &heard).await;
+        serving.stop().await.expect(0);
+        // As soon as there is room.
+        let serving = site.serve().await;
+        goes_on(&site, &serving).await;
+        serving.stop().await.expect(0);
     }
 }

@@ -81,21 +81,26 @@ pub struct Load {
 impl Load {
     /// As fast as they get answers.
     pub fn full(at: SocketAddr, callers: usize, mix: Mix) -> Self {
-        Self::start(at, callers, mix, Duration::ZERO)
+        Self::start(at, callers, mix, Duration::ZERO, http_client)
     }
 
     /// So many calls a second in all, whether or not the answers come in time.
     pub fn steady(at: SocketAddr, callers: usize, a_second: u32) -> Self {
-        Self::start(at, callers, Mix::Fine, Duration::from_secs(u64::try_from(callers).unwrap()) / a_second)
+        Self::steady_by(http_client, at, callers, a_second)
     }
 
-    fn start(at: SocketAddr, callers: usize, mix: Mix, every: Duration) -> Self {
+    /// The same by clients of another make.
+    pub fn steady_by(client: fn() -> HttpClient, at: SocketAddr, callers: usize, a_second: u32) -> Self {
+        Self::start(at, callers, Mix::Fine, Duration::from_secs(u64::try_from(callers).unwrap()) / a_second, client)
+    }
+
+    fn start(at: SocketAddr, callers: usize, mix: Mix, every: Duration, client: fn() -> HttpClient) -> Self {
         let (on, heard) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
         let begun = Instant::now();
         let caller = |caller: usize| {
             let (on, count) = (Arc::clone(&on), Arc::clone(&heard));
             async move {
-                let client = http_client();
+                let client = client();
                 let mut heard = Heard::default();
                 let mut due = every * u32::try_from(caller).unwrap() / u32::try_from(callers).unwrap();
                 for number in caller.. {

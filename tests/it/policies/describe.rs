@@ -99,9 +99,11 @@ fn it_reads_as_it_was_written() {
     let urls = [json!(format!("{PLATFORM}/functions/v1/brain")), Value::Null, json!("https://h.example:8443/hands")];
     assert_eq!(each("/targets", "url"), urls);
     assert_eq!(each("/targets", "callers"), [json!(["ada"]), json!(["*"]), json!(["*"])]);
-    let brain = ["shape", "defaults", "timeout", "idle_timeout", "breaker", "place"].map(|member| at(&format!("/targets/0/{member}")));
+    let brain =
+        ["shape", "inspect", "defaults", "timeout", "idle_timeout", "breaker", "place"].map(|member| at(&format!("/targets/0/{member}")));
     let expected = [
         json!("action-data"),
+        json!("required"),
         json!({"deep": true}),
         json!("1500ms"),
         json!("1m"),

@@ -54,7 +54,15 @@ fn a_single_name_beats_every_pattern_and_the_first_pattern_counts() {
 fn a_call_keeps_the_snapshot_it_began_with() {
     let policy = Arc::new(given([]).load_from(&Origin::Shipped).unwrap());
     let enforcement = Arc::new(Enforcement::starting(GateMode::Enforce));
-    let live = Live::new(Snapshot { policy, keys: Arc::default(), enforcement, switches: Arc::default(), blocklist: Arc::default() });
+    let live = Live::new(Snapshot {
+        policy,
+        keys: Arc::default(),
+        service_role: None,
+        admin_token: None,
+        enforcement,
+        switches: Arc::default(),
+        blocklist: Arc::default(),
+    });
     let before = live.snapshot();
     let after = Arc::new(given([("p.toml", SOUND)]).load().unwrap());
     live.change(|snapshot| snapshot.policy = after);

@@ -1,7 +1,7 @@
 //! What operators rely on about targets: who may call them, what they are sent, and that no secret goes astray.
 
-use eliza_gatekeeper::policy::Credentials;
 use eliza_gatekeeper::policy::load::Origin;
+use eliza_gatekeeper::policy::{Credentials, Inspect};
 
 use super::{Given, given, root, shipped_with};
 
@@ -104,6 +104,21 @@ fn each_target_is_given_what_its_policy_says() {
     assert!(matches!(target("lacking").credentials, Credentials::None));
     assert_eq!(policy.warnings, ["UNSET is not set: 1 target called without credentials"]);
     assert!(!format!("{policy:?}").contains("t0ken"));
+}
+
+#[test]
+fn what_is_not_judged_is_said_by_name_and_warned_of() {
+    let text = "[[source]]\nnames = ['a']\n[target_defaults]\ncredentials = 'none'\n[schema]\nvalidator = 'off'\n\
+                [[target]]\nnames = ['judged']\n[[target]]\nnames = ['up', 'down']\ninspect = 'skip'\n\
+                [[target]]\nnames = ['said']\ninspect = 'required'\n";
+    let policy = given([("p.toml", text)]).load().unwrap();
+    let inspects = ["judged", "up", "down", "said"].map(|name| policy.targets.find(name).unwrap().inspect);
+    assert_eq!(inspects, [Inspect::Required, Inspect::Skip, Inspect::Skip, Inspect::Required]);
+    let warned = ["up", "down"].map(|name| format!("p.toml:10: what direct calls to `{name}` carry is not judged"));
+    assert_eq!(policy.warnings, warned);
+    let pattern = text.replace("'up', 'down'", "'up-*'");
+    let pattern = given([("p.toml", pattern.as_str())]).problems();
+    assert!(pattern.iter().any(|problem| problem.starts_with("p.toml:10:10: `up-*` is no name")), "{pattern:?}");
 }
 
 #[test]

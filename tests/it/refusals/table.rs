@@ -87,6 +87,7 @@ pub fn all() -> Vec<Row> {
     rows.extend(sql());
     rows.extend(schema_operations());
     rows.extend(addresses());
+    rows.extend(direct_calls());
     rows.extend(heads_and_bodies());
     rows.extend(limits());
     rows.extend(targets());
@@ -258,6 +259,41 @@ fn addresses() -> Vec<Row> {
     let connect = b"CONNECT internal.example:443 HTTP/1.1\r\nhost: internal.example:443\r\n\r\n".to_vec();
     rows.push(row("CONNECT", connect, NOTHING).header("allow", "OPTIONS").unrecorded());
     rows
+}
+
+fn direct_calls() -> Vec<Row> {
+    let direct = |method: &str, rest: &str, more: Headers<'_>| request(method, &format!("/functions/v1/{rest}"), &[GEMINI, more].concat());
+    let address = |rest: &str, what: &str| {
+        let message = format!("The address can be read as more than one target's: {what}");
+        row(format!("address {rest:?}"), direct("GET", rest, &[]), (400, "bad_target", "Bad target", &message)).records("door", "direct")
+    };
+    let upgrade = "Target 'get-embedding' may be called over HTTP alone, for what another protocol carries cannot be judged; an operator can \
+                   let it pass with inspect = \"skip\" at this target";
+    let boxed = (0..10).fold("[\"x\"]".to_owned(), |text, _| json!([text]).to_string());
+    let too_deep = "The body is beyond what is judged: JSON in strings of JSON more than 8 deep, at /0/0/0/0/0/0/0/0/0";
+    let length = boxed.len().to_string();
+    let length = [("content-length", length.as_str())];
+    let all_methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+    let all_but = format!("This address answers {all_methods}");
+    vec![
+        address("", "it names none"),
+        address("/get-embedding", "it names none"),
+        address("get-embedding%2Fx", "a slash, a backslash or a NUL is encoded in it"),
+        address("get-embedding/../x", "its dot segments lead elsewhere"),
+        row(
+            "an upgrade",
+            direct("GET", "get-embedding", &[("connection", "upgrade"), ("upgrade", "websocket")]),
+            (403, "upgrade_not_allowed", "Upgrade not allowed", upgrade),
+        )
+        .records("method", "GET"),
+        row(
+            "more than is judged",
+            [direct("PUT", "get-embedding", &length), boxed.into_bytes()].concat(),
+            (400, "unjudgeable_body", "Body not judgeable", too_deep),
+        ),
+        row("TRACE of a target", direct("TRACE", "get-embedding", &[]), (405, "method_not_allowed", "Method not allowed", &all_but))
+            .header("allow", all_methods),
+    ]
 }
 
 fn heads_and_bodies() -> Vec<Row> {

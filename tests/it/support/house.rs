@@ -19,10 +19,11 @@ use eliza_gatekeeper::control::{Compile, PolicySource};
 use eliza_gatekeeper::gatekeeper::{Gatekeeper, Parts};
 use eliza_gatekeeper::journal::Journal;
 use eliza_gatekeeper::policy::load::{CredentialInputs, Origin, load};
-use eliza_gatekeeper::server::{Listeners, serve};
+use eliza_gatekeeper::server::{Listeners, Stop, serve};
 use eliza_gatekeeper::settings::{Bounds, Environment, Settings};
 use eliza_gatekeeper::store::{CallQuery, CallRow, OpenOptions, Store, open};
 use eliza_gatekeeper::telemetry::logging::Log;
+use eliza_gatekeeper::tls::Locks;
 use eliza_gatekeeper::upkeep::Upkeep;
 use eliza_gatekeeper::upstream::Dial;
 use http::{HeaderMap, Method, StatusCode};
@@ -157,7 +158,7 @@ impl Plan {
         let environment = Arc::new(Environment::from_lookup(move |name| given.get(name).cloned()));
         let mut settings = Settings::read(&environment).unwrap_or_else(|problems| panic!("{problems:?}"));
         self.bounds.iter().for_each(|change| change(&mut settings.bounds));
-        let credentials = CredentialInputs { service_role: settings.service_role_key.clone() };
+        let credentials = CredentialInputs { service_role: settings.secrets.service_role_key.clone() };
         let origin = Origin::Directory(policies);
         let compile: Compile = {
             let (origin, environment) = (origin.clone(), Arc::clone(&environment));
@@ -176,11 +177,12 @@ impl Plan {
         let clock = self.clock.map_or_else(Clock::system, Clock::Manual);
         let log = Log::unstarted(settings.log.level);
         let journal = Journal::open(&settings.journals(), policy.journal.limits, policy.journal.syncing, clock.clone()).unwrap();
-        let parts = Parts { policy, policies, store: Arc::clone(&store), journal, clock, dial: Dial::Network, log };
+        let locks = Locks::open(&settings.tls).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let parts = Parts { policy, policies, store: Arc::clone(&store), journal, clock, dial: Dial::Network, locks, log };
         let (gatekeeper, queues) = Gatekeeper::build(&settings, parts);
         let upkeep = Upkeep::start(&gatekeeper, queues, settings.database.migrate).await.unwrap();
-        let (stop, stopping) = watch::channel(false);
-        let serving = tokio::spawn(serve(Arc::clone(&gatekeeper), listeners, settings.bounds, stopping));
+        let (stop, stopping) = watch::channel(Stop::NotYet);
+        let serving = tokio::spawn(serve(Arc::clone(&gatekeeper), listeners, None, settings.bounds, stopping));
         let house = House {
             data,
             ops,
@@ -194,7 +196,8 @@ impl Plan {
             serving,
             upkeep: Some(upkeep),
         };
-        eventually("the gatekeeper is ready", || async { house.get("/readyz").await.status == 200 }).await;
+        // Where operators look: that listener speaks plain HTTP whatever calls arrive over.
+        eventually("the gatekeeper is ready", || async { house.get_ops("/readyz", &[]).await.status == 200 }).await;
         house
     }
 }
@@ -225,7 +228,7 @@ pub struct House {
     pub database: String,
     client: HttpClient,
     directory: Arc<TempDir>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
     serving: JoinHandle<()>,
     upkeep: Option<Upkeep>,
 }
@@ -321,7 +324,7 @@ impl House {
 
     /// Stops as on SIGTERM: calls end, records are written.
     pub async fn close(mut self) -> Closed {
-        self.stop.send_replace(true);
+        self.stop.send_replace(Stop::Unannounced);
         (&mut self.serving).await.unwrap();
         let upkeep = self.upkeep.take().unwrap();
         let House { gatekeeper, database, directory, .. } = self;

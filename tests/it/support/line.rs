@@ -23,6 +23,11 @@ impl Line {
         Self { stream: TcpStream::connect(at).await.unwrap(), heard: Vec::new() }
     }
 
+    /// The other end of somebody's connection.
+    pub fn of(stream: TcpStream) -> Self {
+        Self { stream, heard: Vec::new() }
+    }
+
     pub async fn say(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
         self
@@ -31,6 +36,12 @@ impl Line {
     /// False once the other side has ended the connection.
     pub async fn try_say(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
+    }
+
+    /// Ends this side of the connection; the other may still speak.
+    pub async fn finish(&mut self) -> &mut Self {
+        self.stream.shutdown().await.unwrap();
+        self
     }
 
     /// The head of a call with the house's key, announcing a body of this length.
@@ -56,6 +67,45 @@ impl Line {
             }
             assert!(self.more().await, "the connection closed before {text:?} came: {heard}");
         }
+    }
+
+    /// Waits until this has arrived; takes it and all before it, and leaves what is behind it.
+    pub async fn hear_up_to(&mut self, text: &str) -> String {
+        self.hear(text).await;
+        let end = self.heard.windows(text.len()).position(|window| window == text.as_bytes()).unwrap() + text.len();
+        let rest = self.heard.split_off(end);
+        String::from_utf8(std::mem::replace(&mut self.heard, rest)).unwrap()
+    }
+
+    /// The head of a message.
+    pub async fn hear_head(&mut self) -> String {
+        self.hear_up_to("\r\n\r\n").await
+    }
+
+    /// Takes these bytes, which must come next.
+    pub async fn take(&mut self, bytes: &[u8]) {
+        while self.heard.len() < bytes.len() {
+            assert!(self.more().await, "the connection closed");
+        }
+        let rest = self.heard.split_off(bytes.len());
+        assert_eq!(std::mem::replace(&mut self.heard, rest), bytes);
+    }
+
+    /// Takes so many bytes and forgets them.
+    pub async fn skip(&mut self, mut bytes: usize) {
+        while bytes > 0 {
+            if self.heard.is_empty() {
+                assert!(self.more().await, "the connection closed");
+            }
+            let taken = self.heard.len().min(bytes);
+            self.heard.drain(..taken);
+            bytes -= taken;
+        }
+    }
+
+    /// What has arrived and was not taken.
+    pub fn left(&self) -> String {
+        String::from_utf8_lossy(&self.heard).into_owned()
     }
 
     /// Waits until the other side ends the connection, in order or not; returns what came before.

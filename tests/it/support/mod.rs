@@ -1,12 +1,17 @@
 //! What the tests stand on.
 
+pub mod bare;
 pub mod client;
+pub mod client_script;
+pub mod disk;
+pub mod frames;
 pub mod house;
 pub mod line;
 pub mod operator;
 pub mod postgres;
 pub mod program;
 pub mod rows;
+pub mod strict;
 pub mod targets;
 
 /// Which database a house keeps its records in.

@@ -16,16 +16,20 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::disk::BOUNDED_FILES;
 use super::house::{KEY, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const GATEKEEPER: &str = env!("CARGO_BIN_EXE_gatekeeper");
 
 #[derive(Clone)]
 pub struct Program {
     variables: Vec<(String, String)>,
     folder: Arc<TempDir>,
+    bounded_files: bool,
 }
 
 /// How a command ended, and what it printed.
@@ -62,7 +66,7 @@ impl Ran {
 impl Program {
     /// With no settings at all.
     pub fn bare() -> Self {
-        Self { variables: Vec::new(), folder: Arc::new(tempfile::tempdir().unwrap()) }
+        Self { variables: Vec::new(), folder: Arc::new(tempfile::tempdir().unwrap()), bounded_files: false }
     }
 
     /// With a key, and on free ports. However busy the machine is, no call is refused for it.
@@ -85,13 +89,26 @@ impl Program {
         self
     }
 
+    /// On a disk that takes no more than the beginning of each file.
+    pub fn with_bounded_files(self) -> Self {
+        Self { bounded_files: true, ..self }
+    }
+
     /// Where it runs.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gatekeeper"));
+        if !self.bounded_files {
+            return self.command_of(GATEKEEPER, arguments);
+        }
+        let bounded: Vec<_> = BOUNDED_FILES.iter().copied().chain([GATEKEEPER]).chain(arguments.iter().copied()).collect();
+        self.command_of("/bin/sh", &bounded)
+    }
+
+    fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(self.variables.iter().cloned()).current_dir(self.folder());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
@@ -119,14 +136,43 @@ impl Program {
 
     /// Starts a command that goes on until it is told to stop.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let mut child = self.command(arguments).spawn().unwrap();
-        let (out, err) = (gather(child.stdout.take().unwrap()), gather(child.stderr.take().unwrap()));
-        Running { program: self.clone(), child, out, err }
+        self.running(self.command(arguments))
+    }
+
+    /// The same by a program that starts this one: its path comes first among the arguments that are left to it.
+    pub fn start_by(&self, launcher: &str, before: &[&str], arguments: &[&str]) -> Running {
+        self.running(self.command_of(launcher, &[before, &[env!("CARGO_BIN_EXE_gatekeeper")], arguments].concat()))
+    }
+
+    fn running(&self, mut command: Command) -> Running {
+        let mut child = command.spawn().unwrap();
+        let (out, all_out) = gather(child.stdout.take().unwrap());
+        let (err, all_err) = gather(child.stderr.take().unwrap());
+        Running { program: self.clone(), child, out, err, all: [all_out, all_err] }
     }
 
     /// `serve`, ready for calls.
     pub async fn serve(&self) -> Serving {
-        let running = self.clone().variable("LOG_FORMAT", "json").start(&["serve"]);
+        self.to_serve().start(&["serve"]).serving().await
+    }
+
+    /// `serve` in the place of the one that serves now.
+    pub async fn take_over(&self) -> Serving {
+        self.to_serve().start(&["serve", "--take-over"]).serving().await
+    }
+
+    /// With a log that tests can read, and in a hurry when it stops: no load balancer looks.
+    pub fn to_serve(&self) -> Self {
+        let mut program = self.clone().variable("LOG_FORMAT", "json");
+        program.variables.insert(0, ("GATEKEEPER_LAME_DUCK_SECONDS".to_owned(), "0".to_owned()));
+        program
+    }
+}
+
+impl Running {
+    /// Waits until it takes calls.
+    pub async fn serving(self) -> Serving {
+        let running = self;
         let address = |line: &Value, name: &str| -> SocketAddr { line[name].as_str().unwrap().parse().unwrap() };
         let said = running.log_line("serving").await;
         let (data, ops) = (address(&said, "data"), address(&said, "ops"));
@@ -136,10 +182,11 @@ impl Program {
 
 type Lines = Arc<Mutex<String>>;
 
-fn gather(stream: impl AsyncRead + Send + Unpin + 'static) -> Lines {
+/// The second ends with the stream.
+fn gather(stream: impl AsyncRead + Send + Unpin + 'static) -> (Lines, JoinHandle<()>) {
     let lines = Lines::default();
     let kept = Arc::clone(&lines);
-    tokio::spawn(async move {
+    let all = tokio::spawn(async move {
         let mut stream = BufReader::new(stream).lines();
         while let Ok(Some(line)) = stream.next_line().await {
             let mut kept = kept.lock().unwrap();
@@ -147,7 +194,7 @@ fn gather(stream: impl AsyncRead + Send + Unpin + 'static) -> Lines {
             kept.push('\n');
         }
     });
-    lines
+    (lines, all)
 }
 
 /// A child that runs. It is killed when this is dropped.
@@ -156,6 +203,7 @@ pub struct Running {
     child: Child,
     out: Lines,
     err: Lines,
+    all: [JoinHandle<()>; 2],
 }
 
 impl Running {
@@ -196,7 +244,14 @@ impl Running {
     pub async fn end(mut self) -> Ran {
         let ended = timeout(PATIENCE, self.child.wait()).await;
         let status = ended.unwrap_or_else(|_| panic!("it does not end: {}", self.err())).unwrap();
-        Ran { code: status.code().expect("no signal ended it"), out: self.out(), err: self.err() }
+        for all in self.all {
+            timeout(PATIENCE, all).await.expect("nobody else holds its output").unwrap();
+        }
+        Ran {
+            code: status.code().expect("no signal ended it"),
+            out: self.out.lock().unwrap().clone(),
+            err: self.err.lock().unwrap().clone(),
+        }
     }
 }
 

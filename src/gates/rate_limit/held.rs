@@ -1,0 +1,69 @@
+//! What is counted, on its way from a process to the one that takes its place: the rows of `rate_limits` may be a second behind.
+
+use std::cmp::Reverse;
+
+use serde::{Deserialize, Serialize};
+
+use super::window::Tally;
+use super::{RateLimiter, lock};
+use crate::clock::Timestamp;
+use crate::policy::{Limits, Sources};
+
+/// Counts that are handed over at most: more than the shipped limits let anybody hold.
+pub const MOST_HELD: usize = 400_000;
+
+/// What was counted of one source, in all or of one of its endpoints, in windows of one length.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// As in `rate_limits`.
+    identifier: String,
+    of: Of,
+    secs: u32,
+    /// When the current window began, in microseconds.
+    start: i64,
+    current: u32,
+    previous: u32,
+}
+
+/// What is counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Of {
+    Total,
+    Others,
+    Endpoint(String),
+}
+
+impl RateLimiter {
+    /// All that can still decide something. Beyond the most that is handed over, the fullest are.
+    pub fn held(&self, now: Timestamp) -> Vec<Held> {
+        let mut all = Vec::new();
+        for entries in self.own.iter().chain([&self.shared]) {
+            for entry in lock(entries).values() {
+                all.extend(entry.tallies(now).map(|(of, Tally { secs, start, current, previous })| Held {
+                    identifier: entry.identifier.as_ref().to_owned(),
+                    of,
+                    secs,
+                    start: start.as_micros(),
+                    current,
+                    previous,
+                }));
+            }
+        }
+        if all.len() > MOST_HELD {
+            all.sort_unstable_by_key(|held| Reverse(held.current));
+            all.truncate(MOST_HELD);
+        }
+        all
+    }
+
+    /// Takes over what the process before this one held. What is known here already, from the database, is part of that: so of the two the
+    /// greater counts. Sources that policy no longer lists are passed over.
+    pub fn take_over(&self, sources: &Sources, limits: &Limits, held: &[Held]) {
+        for Held { identifier, of, secs, start, current, previous } in held {
+            let start = Timestamp::from_micros(*start);
+            let tally = Tally { secs: *secs, start, current: *current, previous: *previous };
+            self.with_listed(sources, limits, identifier, start, |entry, terms| entry.raise_to(of, tally, terms));
+        }
+    }
+}
