@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use eliza_gatekeeper::clock::{Clock, ManualClock};
-use eliza_gatekeeper::journal::Class;
+use eliza_gatekeeper::journal::{Class, Journal};
+use eliza_gatekeeper::record::page;
 use eliza_gatekeeper::settings::Bounds;
 use eliza_gatekeeper::store::CallRow;
+use eliza_gatekeeper::store::control::{ActivityEntry, EntryKind, EntryStatus};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -147,7 +149,7 @@ async fn who_is_let_through_unknown_is_refused_where_its_record_could_not_be_kep
     let mut writer = <sqlx::SqliteConnection as sqlx::Connection>::connect(&house.database).await.unwrap();
     sqlx::raw_sql("begin exclusive").execute(&mut writer).await.unwrap();
     let journal = house.gatekeeper.pipeline.recorder.journal();
-    while journal.append(Class::Stranger, &[0; 1000]).is_ok() {}
+    fill(journal);
     let stranger = || house.nameless_call().to("agent-manager").action("list_agents").send();
     assert_eq!(stranger().await.expect(503).code(), "not_recordable");
     // There is room for whoever is known.
@@ -155,6 +157,21 @@ async fn who_is_let_through_unknown_is_refused_where_its_record_could_not_be_kep
     sqlx::raw_sql("rollback").execute(&mut writer).await.unwrap();
     // It is sent on then, and the target knows it as little.
     eventually("there is room again", || async { stranger().await.code() == "target_error" }).await;
+}
+
+/// To where strangers find no more room, with entries that can be read.
+fn fill(journal: &Journal) {
+    let filling = page::of_entry(&ActivityEntry {
+        id: uuid::Uuid::now_v7(),
+        origin: None,
+        at: midnight(),
+        kind: EntryKind::AutoFix,
+        status: EntryStatus::Triggered,
+        title: "fills the journal".into(),
+        description: "x".repeat(1000),
+        metadata: json!({}),
+    });
+    while journal.append(Class::Stranger, &filling).is_ok() {}
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +186,7 @@ async fn calls_beyond_a_limit_never_take_the_room_of_the_others() {
     call("superduper-a").await.expect(200);
     call("superduper-a").await.expect(429);
     let journal = house.gatekeeper.pipeline.recorder.journal();
-    while journal.append(Class::Stranger, &[0; 1000]).is_ok() {}
+    fill(journal);
     assert_eq!(dropped(), 0);
     call(CHAT).await.expect(200);
     assert_eq!(dropped(), 0, "there is room for it");
