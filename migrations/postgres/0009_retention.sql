@@ -103,6 +103,10 @@ begin
                 execute format('drop table %s', old.partition);
             elsif not exists (
                 select from pg_constraint where conrelid = old.partition and conname = 'gatekeeper_day' and convalidated
+            ) or exists (
+                select * from gatekeeper.index_forms(format('public.%I', archive)::regclass)
+                except
+                select * from gatekeeper.index_forms(old.partition)
             ) then
                 -- It would be read whole while everybody waits. The next try finds it prepared.
                 outcome := 'busy';

@@ -174,6 +174,7 @@ async fn retire_day(
     before: OffsetDateTime,
     goes: Goes,
 ) -> sqlx::Result<Option<Step>> {
+    let mut unprepared = None;
     if goes == Goes::ToArchive {
         // Two steps at most. Missing a lock in one of them is no trouble: a day that is not prepared is busy.
         for _ in 0..2 {
@@ -181,17 +182,22 @@ async fn retire_day(
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) if fault::is_lock_missed(&error) => break,
-                Err(error) => return Err(error),
+                Err(error) if fault::is_passing(&error) => return Err(error),
+                Err(error) => {
+                    unprepared = Some(error);
+                    break;
+                }
             }
         }
     }
-    sqlx::query_as("select place, ended, outcome from gatekeeper.retire_partition($1, coalesce($2, '-infinity'), $3, $4)")
-        .bind(log)
-        .bind(after)
-        .bind(before)
-        .bind(goes == Goes::ToArchive)
-        .fetch_optional(pool)
-        .await
+    let retire = "select place, ended, outcome from gatekeeper.retire_partition($1, coalesce($2, '-infinity'), $3, $4)";
+    let step: Option<Step> =
+        sqlx::query_as(retire).bind(log).bind(after).bind(before).bind(goes == Goes::ToArchive).fetch_optional(pool).await?;
+    // One that cannot be prepared will not be by waiting, and keeps no other.
+    Ok(step.map(|step| match unprepared {
+        Some(why) if step.outcome == "busy" => Step { outcome: StoreError::from(why).to_string(), ..step },
+        _ => step,
+    }))
 }
 
 /// It may read a whole day, for which a server's patience with ordinary statements is not made.

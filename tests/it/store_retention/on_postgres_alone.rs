@@ -84,6 +84,20 @@ async fn a_day_moves_only_once_it_need_not_be_read_nor_its_indexes_built() {
 }
 
 #[tokio::test]
+async fn a_day_that_cannot_be_prepared_keeps_no_other() {
+    let bench = migrated().await;
+    let of_day = |days| CallRecord { at: now().plus(days * DAY), ..record() };
+    // Two titles alike, which an index that operators made of the archive does not take.
+    bench.store.write(&[of_day(0), of_day(0), of_day(1)]).await.unwrap();
+    bench.client_runs("create unique index on eliza_activity_log_archive (created_at, title)").await;
+    bench.client_runs("update eliza_activity_log set created_at = date_trunc('day', created_at)").await;
+    let done = bench.store.maintain(now().plus(32 * DAY), &archiving()).await.unwrap();
+    let log = done.tables.iter().find(|retained| retained.table == "eliza_activity_log").unwrap();
+    assert!(log.trouble.as_ref().unwrap().contains("unique"), "{log:?}");
+    assert_eq!((log.partitions_archived, bench.here_and_there("eliza_activity_log").await), (1, (2, 1)));
+}
+
+#[tokio::test]
 async fn whoever_reads_the_log_for_long_delays_retention_and_no_writer() {
     let bench = migrated().await;
     bench.store.write(&[record()]).await.unwrap();
