@@ -6,6 +6,7 @@
 //! at the cheapest point there is. Whoever is let in is as fast as ever, and the machine never waits for calls.
 
 mod crowd;
+mod turnstile;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
@@ -18,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use crate::telemetry::metrics::Metrics;
 use crowd::Crowd;
 
-pub(super) use crowd::Admitted;
+pub(super) use turnstile::Admitted;
 
 const ASK_EVERY: Duration = Duration::from_millis(20);
 /// How many who are refused are kept for a moment at once.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::turnstile::{Admitted, Turnstile};
+
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Fewer calls in an interval do not crowd each other: what they wait for is not in here.
 const CROWD: u32 = 16;
@@ -11,34 +13,21 @@ const STANDING: u32 = 2;
 const OVER: u32 = 5;
 
 /// Of what gets done, how much is let in until what waits is gone; and while it waits this many times too long, how much.
-const LESS: f64 = 0.9;
+const LESS: f64 = 0.95;
 const FAR_TOO_LONG: u32 = 4;
-const FAR_LESS: f64 = 0.6;
-/// Of the most that ever got done, how much more is let in with each interval in which nothing waits, and how much always.
-const MORE: f64 = 0.05;
+const FAR_LESS: f64 = 0.75;
+/// Of the most that ever got done, how much more is let in after an interval in which nothing waited; twice that after the second of them in a
+/// row, and so on: what is just enough is found slowly, and what is far too little left soon.
+const MORE: f64 = 0.005;
+/// Of the most that ever got done, how much is let in whatever happens.
 const LEAST: f64 = 0.1;
 /// The most falls so slowly: a machine may become slower.
 const FORGET: f64 = 0.99;
-/// How much may come at once.
-const AT_ONCE: Duration = Duration::from_millis(20);
-
-/// Callers that are refused try again, many of them at once. Each is kept for a moment, so that there is a refusal for so many calls made,
-/// and the machine is not spent on refusals.
-const CALLS_A_REFUSAL: f64 = 20.0;
-const SHORTEST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(2);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admitted {
-    Yes,
-    /// And is told so after this time.
-    No(Duration),
-}
-
 #[derive(Debug)]
 pub struct Crowd {
     longest_wait: Duration,
-    wait: Duration,
+    /// The last two. A single long one may be somebody else's doing.
+    waits: [Duration; 2],
     asked: Option<Duration>,
     interval: Interval,
     /// The most calls a second that got done.
@@ -49,22 +38,9 @@ pub struct Crowd {
 #[derive(Debug)]
 enum State {
     /// Everybody is let in. So many intervals in a row were bad.
-    Open {
-        bad: u32,
-    },
-    Crowded(Gate),
-}
-
-#[derive(Debug)]
-struct Gate {
-    /// Calls a second.
-    rate: f64,
-    /// Calls that may be let in right now, as of then.
-    room: f64,
-    at: Duration,
-    last_refusal: Duration,
-    /// Intervals in a row without a refusal.
-    quiet: u32,
+    Open { bad: u32 },
+    /// So many intervals in a row nothing waited too long; in so many nobody was refused.
+    Crowded { turnstile: Turnstile, good: u32, quiet: u32 },
 }
 
 #[derive(Debug, Default)]
@@ -77,8 +53,14 @@ struct Interval {
 
 impl Crowd {
     pub fn of_those_who_wait(longest_wait: Duration) -> Self {
-        let (wait, interval) = (Duration::ZERO, Interval::default());
-        Self { longest_wait, wait, asked: None, interval, most: 0.0, state: State::Open { bad: 0 } }
+        Self {
+            longest_wait,
+            waits: [Duration::ZERO; 2],
+            asked: None,
+            interval: Interval::default(),
+            most: 0.0,
+            state: State::Open { bad: 0 },
+        }
     }
 
     /// Something is ready and waits to be taken up.
@@ -89,7 +71,7 @@ impl Crowd {
     /// It was taken up.
     pub fn answered(&mut self, at: Duration) {
         if let Some(asked) = self.asked.take() {
-            self.wait = at.saturating_sub(asked);
+            self.waits = [self.waits[1], at.saturating_sub(asked)];
         }
         self.look(at);
     }
@@ -103,8 +85,8 @@ impl Crowd {
         self.interval.calls = self.interval.calls.saturating_add(1);
         match &mut self.state {
             State::Open { .. } => Admitted::Yes,
-            State::Crowded(gate) => {
-                let admitted = gate.judge(at);
+            State::Crowded { turnstile, .. } => {
+                let admitted = turnstile.judge(at);
                 self.interval.refused += u32::from(admitted != Admitted::Yes);
                 admitted
             }
@@ -118,44 +100,32 @@ impl Crowd {
             return;
         }
         let Interval { calls, made, refused, .. } = std::mem::replace(&mut self.interval, Interval { from: at, ..Interval::default() });
-        let wait = self.asked.map_or(self.wait, |asked| at.saturating_sub(asked).max(self.wait));
+        let [before, last] = self.waits;
+        let wait = self.asked.map_or(Duration::ZERO, |asked| at.saturating_sub(asked)).max(before.min(last));
         let (done, is_bad) = (f64::from(made) / since.as_secs_f64(), wait > self.longest_wait);
         self.most = done.max(self.most * FORGET);
         match &mut self.state {
             State::Open { bad } => {
                 *bad = if is_bad && calls >= CROWD { *bad + 1 } else { 0 };
                 if *bad >= STANDING {
-                    self.state = State::Crowded(Gate { rate: done * LESS, room: 0.0, at, last_refusal: at, quiet: 0 });
+                    self.state = State::Crowded { turnstile: Turnstile::turning(done * LESS, at), good: 0, quiet: 0 };
                 }
             }
-            State::Crowded(gate) => {
-                gate.rate = match is_bad {
-                    true if wait > self.longest_wait * FAR_TOO_LONG => gate.rate.min(done * FAR_LESS),
-                    true => gate.rate.min(done * LESS),
-                    false => gate.rate + self.most * MORE,
+            State::Crowded { turnstile, good, quiet } => {
+                *good = if is_bad { 0 } else { *good + 1 };
+                let rate = turnstile.calls_a_second;
+                let rate = match is_bad {
+                    true if wait > self.longest_wait * FAR_TOO_LONG => rate.min(done * FAR_LESS),
+                    true => rate.min(done * LESS),
+                    false => rate + self.most * MORE * f64::from(*good),
                 };
-                gate.rate = gate.rate.max(self.most * LEAST);
-                gate.quiet = if refused == 0 { gate.quiet + 1 } else { 0 };
-                if gate.quiet >= OVER {
+                turnstile.calls_a_second = rate.max(self.most * LEAST);
+                *quiet = if refused == 0 { *quiet + 1 } else { 0 };
+                if *quiet >= OVER {
                     self.state = State::Open { bad: 0 };
                 }
             }
         }
-    }
-}
-
-impl Gate {
-    fn judge(&mut self, at: Duration) -> Admitted {
-        let more = self.rate * at.saturating_sub(self.at).as_secs_f64();
-        self.room = (self.room + more).min((self.rate * AT_ONCE.as_secs_f64()).max(1.0));
-        self.at = at;
-        if self.room >= 1.0 {
-            self.room -= 1.0;
-            return Admitted::Yes;
-        }
-        let pause = Duration::from_secs_f64(CALLS_A_REFUSAL / self.rate.max(CALLS_A_REFUSAL));
-        self.last_refusal = (self.last_refusal + pause).clamp(at + SHORTEST, at + LONGEST);
-        Admitted::No(self.last_refusal - at)
     }
 }
 
@@ -280,21 +250,5 @@ mod tests {
             crowd.answered(10 * A_MILLI * n + 5 * WAIT);
             assert_eq!(crowd.judge(10 * A_MILLI * n + 5 * WAIT), Admitted::Yes);
         }
-    }
-
-    #[test]
-    fn refusals_are_as_far_apart_as_the_rate_allows_and_nobody_is_kept_for_long() {
-        let mut gate = Gate { rate: 1000.0, room: 0.0, at: Duration::ZERO, last_refusal: Duration::ZERO, quiet: 0 };
-        let mut told = Vec::new();
-        for n in 1..1000 {
-            // Twice as many as are let in.
-            let at = A_MILLI / 2 * n;
-            if let Admitted::No(long) = gate.judge(at) {
-                assert!((SHORTEST..=LONGEST).contains(&long), "{long:?}");
-                told.push(at + long);
-            }
-        }
-        assert!(told.len().abs_diff(500) < 10, "{}", told.len());
-        assert_eq!(told[60] - told[50], 200 * A_MILLI, "a refusal for twenty calls");
     }
 }
