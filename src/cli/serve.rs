@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::control::PolicySource;
 use crate::gatekeeper::{Gatekeeper, Parts, hashes};
 use crate::gates::rate_limit::Held;
-use crate::journal::{Journal, Reader};
+use crate::journal::Journal;
 use crate::policy::Policy;
 use crate::server::{Beginning, Inherited, Listeners, OpenError, Opened, Stop, Supervisor, open, serve};
 use crate::settings::{Changeable, Environment, Secrets, Settings};
@@ -119,7 +119,8 @@ pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&L
     let store = match open_store(output, &settings, journal.0.instance()).await {
         Ok(store) => store,
         Err(exit) => {
-            give_up(journal).await;
+            let (journal, reader) = journal;
+            journal.give_up(reader).await;
             return exit;
         }
     };
@@ -167,13 +168,6 @@ async fn open_store(output: &Output, settings: &Settings, instance: Uuid) -> Res
         Exit::Configuration
     })?;
     setup::open_sealing(&settings.database, sealer).await.map_err(|error| setup::failed(output, &error))
-}
-
-/// A start that fails leaves nothing behind, however often it is tried.
-async fn give_up((journal, reader): (Journal, Reader)) {
-    if let Err(error) = journal.give_up(reader).await {
-        tracing::warn!(%error, "the directory of a journal that was not used is still there");
-    }
 }
 
 fn hangups() -> Option<Signal> {

@@ -185,11 +185,16 @@ impl Journal {
         self.shared.syncer.finish(&self.shared);
     }
 
-    /// Ends it before it was of any use, and leaves nothing of it but what may have been appended all the same.
-    pub async fn give_up(self, reader: Reader) -> io::Result<()> {
-        let closed = spawn_blocking(move || self.close()).await;
-        closed.map_err(io::Error::other)?;
-        reader.leave().await
+    /// Ends it before it was of any use, and leaves nothing of it but what may have been appended all the same: a start that fails leaves
+    /// nothing behind, however often it is tried.
+    pub async fn give_up(self, reader: Reader) {
+        let given_up = async {
+            spawn_blocking(move || self.close()).await.map_err(io::Error::other)?;
+            reader.leave().await
+        };
+        if let Err(error) = given_up.await {
+            tracing::warn!(%error, "the directory of a journal that was not used is still there");
+        }
     }
 
     pub fn standing(&self) -> Standing {

@@ -14,7 +14,7 @@ use crate::identity::Origin;
 use crate::journal::{Batch, Journal, Reader, Why};
 use crate::store::control::ActivityEntry;
 use crate::store::ledger::{self, Loss, LossReason};
-use crate::store::{CallRecord, Store, StoreError};
+use crate::store::{CallRecord, Store, StoreError, StoreFuture};
 use crate::telemetry::metrics::Metrics;
 
 /// Records in one transaction, and what of them is in memory at once.
@@ -141,35 +141,32 @@ impl Writer {
 
     /// Until the database has it or refuses it.
     async fn persistently<'p>(&'p self, part: ledger::Batch<'p>) -> Result<Vec<&'p CallRecord>, String> {
-        let mut pause = FIRST_RETRY;
-        loop {
-            match self.store.write_batch(part).await {
-                Ok(fresh) => return Ok(fresh),
-                Err(StoreError::Refused(why)) => return Err(why),
-                Err(StoreError::Away(why)) => {
-                    self.metrics.journal_failures.inc();
-                    tracing::warn!(%why, "records wait for the database");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LAST_RETRY);
-                }
-            }
-        }
+        let waits = |why: &str| {
+            self.metrics.journal_failures.inc();
+            tracing::warn!(why, "records wait for the database");
+        };
+        while_it_is_away(|| self.store.write_batch(part), waits).await
     }
 
     /// What is said of an instance: until the database has it. Where it is refused, the numbers of its records say the same.
-    async fn persist<'a, F>(&'a self, say: impl Fn() -> F)
-    where
-        F: Future<Output = Result<(), StoreError>> + 'a,
-    {
-        let mut pause = FIRST_RETRY;
-        loop {
-            match say().await {
-                Ok(()) => return,
-                Err(StoreError::Refused(why)) => return tracing::error!(why, "the database refuses to note when a gatekeeper ran"),
-                Err(StoreError::Away(_)) => {
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LAST_RETRY);
-                }
+    async fn persist<'a>(&'a self, say: impl Fn() -> StoreFuture<'a, ()>) {
+        if let Err(why) = while_it_is_away(say, |_| ()).await {
+            tracing::error!(why, "the database refuses to note when a gatekeeper ran");
+        }
+    }
+}
+
+/// Asks again, less and less often, until the database answers; `waits` hears of each time that it does not. The error is its refusal.
+async fn while_it_is_away<'a, T>(ask: impl Fn() -> StoreFuture<'a, T>, waits: impl Fn(&str)) -> Result<T, String> {
+    let mut pause = FIRST_RETRY;
+    loop {
+        match ask().await {
+            Ok(done) => return Ok(done),
+            Err(StoreError::Refused(why)) => return Err(why),
+            Err(StoreError::Away(why)) => {
+                waits(&why);
+                sleep(pause).await;
+                pause = (pause * 2).min(LAST_RETRY);
             }
         }
     }

@@ -10,11 +10,10 @@ use super::counts;
 use super::duties::reread;
 use super::told_to_stop;
 use crate::gatekeeper::Gatekeeper;
-use crate::pipeline::Pipeline;
 use crate::record::orphans::{Counts, Orphans};
 use crate::record::writer::Writer;
 use crate::settings::Migrate;
-use crate::store::{CallRecord, SignalCursor, StoreError};
+use crate::store::{SignalCursor, StoreError};
 
 const RETRY: Duration = Duration::from_secs(1);
 /// How long what dead processes left may keep a start waiting: mostly it is little, and then its counts are there for the first call.
@@ -66,19 +65,6 @@ async fn bring_up(gatekeeper: &Gatekeeper, migrate: Migrate, writer: &Writer, or
     counts::load(gatekeeper).await?;
     writer.carry_over(orphans, Instant::now() + ORPHANS).await;
     Ok(cursor)
-}
-
-/// Counts calls of the windows that now run, which were made through another process, and are in the database by now.
-pub(super) fn count_in(pipeline: &Pipeline, calls: &[&CallRecord]) {
-    let now = pipeline.clock.now();
-    let policy = Arc::clone(&pipeline.live.current().policy);
-    for secs in &policy.limits.window_lengths {
-        let start = now.floor(*secs);
-        let counted = calls.iter().filter_map(|call| Some((call.counted.as_ref()?, u64::from(call.times))));
-        let running = counted.filter(|(count, _)| count.minute >= start);
-        let rows = running.map(|(count, times)| (count.identifier.as_ref(), count.endpoint.as_ref(), times));
-        pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, start, rows);
-    }
 }
 
 /// Tries until the database is as needed, and goes on with what dead processes leave. How the first try went is told to whoever waits

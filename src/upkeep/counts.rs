@@ -1,11 +1,12 @@
-//! What an earlier run has counted counts on: what the database knows of it, and what a running process hands over. Each of the two may
-//! come first, and calls may be counted before the database's are there.
+//! What an earlier run has counted counts on: what the database knows of it, what a running process hands over, and what a dead one left in
+//! its journal. Any of them may come first, and calls may be counted before the database's are there.
 
 use std::sync::Arc;
 
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::Held;
-use crate::store::StoreError;
+use crate::pipeline::Pipeline;
+use crate::store::{CallRecord, StoreError};
 
 /// Adds all that the database knows of the windows that now run, or nothing.
 pub(super) async fn load(gatekeeper: &Gatekeeper) -> Result<(), StoreError> {
@@ -28,6 +29,19 @@ pub(super) async fn load(gatekeeper: &Gatekeeper) -> Result<(), StoreError> {
         }
     });
     Ok(())
+}
+
+/// Counts calls of the windows that now run, which were made through another process, and are in the database by now.
+pub(super) fn count_in(pipeline: &Pipeline, calls: &[&CallRecord]) {
+    let now = pipeline.clock.now();
+    let policy = Arc::clone(&pipeline.live.current().policy);
+    for secs in &policy.limits.window_lengths {
+        let start = now.floor(*secs);
+        let counted = calls.iter().filter_map(|call| Some((call.counted.as_ref()?, u64::from(call.times))));
+        let running = counted.filter(|(count, _)| count.minute >= start);
+        let rows = running.map(|(count, times)| (count.identifier.as_ref(), count.endpoint.as_ref(), times));
+        pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, start, rows);
+    }
 }
 
 /// Takes over what the process before this one has counted. Before the first call.

@@ -26,7 +26,7 @@ use crate::settings::Migrate;
 use crate::store::SignalCursor;
 use crate::tls::Look;
 use audit_log::{Told, publish, publish_heads, seal_entries};
-use bring_up::{BringUpError, count_in, keep_bringing_up};
+use bring_up::{BringUpError, keep_bringing_up};
 use duties::{follow_signals, record_folded, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
 use housekeeping::keep_house;
 use lookout::{look_for_platform, look_for_targets};
@@ -78,7 +78,7 @@ impl Upkeep {
         match timeout(FIRST_WAIT, first_try).await {
             Ok(Ok(Err(BringUpError::Start(error)))) => {
                 tasks.shutdown().await;
-                give_up(gatekeeper, queues).await;
+                gatekeeper.pipeline.recorder.journal().clone().give_up(queues.records).await;
                 return Err(error);
             }
             Ok(Ok(Err(BringUpError::Away(why)))) => serving_without(&why),
@@ -176,16 +176,8 @@ fn writer(gatekeeper: &Gatekeeper) -> Writer {
         clock: gatekeeper.pipeline.clock.clone(),
         carried: {
             let pipeline = Arc::clone(&gatekeeper.pipeline);
-            Arc::new(move |calls| count_in(&pipeline, calls))
+            Arc::new(move |calls| counts::count_in(&pipeline, calls))
         },
-    }
-}
-
-/// A start that fails leaves nothing behind, however often it is tried.
-async fn give_up(gatekeeper: &Gatekeeper, queues: Queues) {
-    let journal = gatekeeper.pipeline.recorder.journal().clone();
-    if let Err(error) = journal.give_up(queues.records).await {
-        tracing::warn!(%error, "the directory of a journal that was not used is still there");
     }
 }
 

@@ -218,7 +218,10 @@ impl Patience {
         let until = match progress {
             // The caller's own time runs in the body.
             Some(_) => all_until,
-            None => Some(Instant::now() + timeout).map(|until| all_until.map_or(until, |all| all.min(until))),
+            None => {
+                let until = Instant::now() + timeout;
+                Some(all_until.map_or(until, |all| all.min(until)))
+            }
         };
         Self { timeout, until, progress }
     }

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use eliza_gatekeeper::clock::{Clock, ManualClock, Timestamp};
-use eliza_gatekeeper::identity::{KeyHash, KeyId};
 use eliza_gatekeeper::journal::{Class, Journal, Limits, Syncing};
 use eliza_gatekeeper::record::page;
-use eliza_gatekeeper::store::{CallRecord, StoredKey};
+use eliza_gatekeeper::store::CallRecord;
 use futures_util::future::join_all;
 use uuid::Uuid;
 
+use crate::live_afresh::key;
 use crate::store_contract::{audited, counted, record};
 use crate::support::house::{House, eventually, midnight, soon};
 use crate::support::program::Program;
@@ -63,19 +63,7 @@ async fn crowd(house: &House, size: usize) -> usize {
 async fn what_operators_said_waits_for_no_journal(database: Database) {
     let house = House::plan().on(database).open().await;
     let secret = "a key that lies in the database";
-    let key = StoredKey {
-        id: KeyId::new("kept"),
-        name: "kept".into(),
-        hash: KeyHash::of(secret.as_bytes()),
-        sources: vec![],
-        targets: vec![],
-        actions: vec![],
-        created_at: Timestamp::from_secs(1_700_000_000),
-        not_before: None,
-        expires_at: None,
-        revoked_at: None,
-        last_used_at: None,
-    };
+    let key = key("kept", secret);
     house.store.insert_key(&key, &audited()).await.unwrap();
     let closed = house.close().await;
     for _ in 0..3 {

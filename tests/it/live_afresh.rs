@@ -29,7 +29,7 @@ on_each_database!(
     a_start_finds_a_broken_table_and_serves,
 );
 
-fn key(name: &str, secret: &str) -> StoredKey {
+pub fn key(name: &str, secret: &str) -> StoredKey {
     StoredKey {
         id: KeyId::new(name),
         name: name.into(),

@@ -616,6 +616,11 @@ const NAMES: [&str; 3] = ["ada", "bob", "bot-7"];
 const PATTERNS: [&str; 3] = ["ada", "bob", "bot-*"];
 const ACTIONS: [&str; 6] = ["chat", "draw", "read", "write", "x-1", "x-2"];
 
+fn window_lengths(allowances: &[(Arc<Allowance>, Arc<Allowance>, Arc<Allowance>)]) -> HashSet<u32> {
+    let all = allowances.iter().flat_map(|(a, b, c)| [a, b, c]);
+    all.flat_map(|allowance| allowance.windows.iter().map(|window| window.secs)).collect()
+}
+
 fn scene_of(allowances: &[(Arc<Allowance>, Arc<Allowance>, Arc<Allowance>)]) -> Scene {
     let sources = PATTERNS
         .iter()
@@ -665,11 +670,7 @@ proptest! {
     fn a_restart_changes_nothing(allowances in any_sources(), steps in steps(0), restarts in prop::collection::hash_set(0..300_usize, 1..5), slots in 1..7_usize) {
         let mut scene = scene_of(&allowances);
         scene.limits.endpoints_per_source = slots;
-        let lengths: HashSet<u32> = allowances
-            .iter()
-            .flat_map(|(a, b, c)| [a, b, c])
-            .flat_map(|allowance| allowance.windows.iter().map(|window| window.secs))
-            .collect();
+        let lengths = window_lengths(&allowances);
         let mut second = scene.restarted();
         let mut rows: BTreeMap<Count, u64> = BTreeMap::new();
         for (n, step) in steps.into_iter().enumerate() {

@@ -4,14 +4,14 @@
 mod fixer;
 mod outcomes;
 
+use eliza_gatekeeper::audit::Actor;
 use eliza_gatekeeper::enforcement::GateMode;
 use eliza_gatekeeper::gates::authenticate::Assumed;
 use eliza_gatekeeper::identity::KeyId;
 use eliza_gatekeeper::pipeline::{Asked, Decision, Question};
-use eliza_gatekeeper::switches::{Flag, Switches};
+use eliza_gatekeeper::store::control::FlagChange;
 use eliza_gatekeeper::verdict::GateName;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 use crate::support::house::{House, Reply, SERVICE_KEY};
 use crate::support::rows::everything;
@@ -28,9 +28,10 @@ async fn alter(house: &House) -> Reply {
     house.call("gemini-chat").to("get-embedding").payload(json!({ "sql": DDL })).send().await
 }
 
-fn switch_off(house: &House, name: &str) {
-    let flag = Flag { name: name.to_owned(), enabled: true, kill_switch: true, rollout_percentage: 100 };
-    house.gatekeeper.pipeline.live.change(|snapshot| snapshot.switches = Arc::new(Switches::of([flag])));
+/// As an operator does: what is only in memory goes when the database is read again.
+async fn switch_off(house: &House, name: &str) {
+    let kill = FlagChange { name: name.to_owned(), kill_switch: Some(true), ..FlagChange::default() };
+    house.gatekeeper.control.set_flag(&kill, None, &Actor::named("alice")).await.unwrap();
 }
 
 #[tokio::test]
@@ -111,7 +112,9 @@ async fn while_the_gate_only_observes_nobody_is_asked_and_no_call_waits() {
         let gate = Gate::shut();
         let targets = Targets::like_the_platform().but("schema-manager", Conduct::Hang(gate.clone()));
         let house = House::plan().targets(targets).variable("GATEKEEPER_ENFORCE", start).open().await;
-        flag.inspect(|flag| switch_off(&house, flag));
+        if let Some(flag) = flag {
+            switch_off(&house, flag).await;
+        }
         let modes = house.gatekeeper.pipeline.live.current().modes(house.gatekeeper.pipeline.clock.now());
         assert_eq!(modes.of(GateName::SchemaCheck), GateMode::Observe);
         let record = house.record_of(&alter(&house).await.expect(200)).await;

@@ -24,14 +24,20 @@ async fn older(folder: &str, last: i64) -> Migrator {
     migrator
 }
 
-#[tokio::test]
-async fn on_postgres() {
-    let bench = Bench::postgres().await;
-    let client = PgPool::connect(&bench.url).await.unwrap();
+/// A database that the older one has made.
+async fn older_postgres(url: &str) -> PgPool {
+    let client = PgPool::connect(url).await.unwrap();
     let mut migrator = older("postgres", POSTGRES).await;
     migrator.dangerous_set_table_name("gatekeeper.migrations");
     migrator.create_schema("gatekeeper");
     migrator.run(&client).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn on_postgres() {
+    let bench = Bench::postgres().await;
+    older_postgres(&bench.url).await;
     bench.client_runs("select gatekeeper.admit('reporting')").await;
     goes_on(&bench).await;
     // What the older one calls when it keeps house.
@@ -51,11 +57,7 @@ async fn on_postgres() {
 #[tokio::test]
 async fn calls_are_recorded_while_indexes_are_built_on_what_is_over() {
     let bench = Bench::postgres().await;
-    let client = PgPool::connect(&bench.url).await.unwrap();
-    let mut migrator = older("postgres", POSTGRES).await;
-    migrator.dangerous_set_table_name("gatekeeper.migrations");
-    migrator.create_schema("gatekeeper");
-    migrator.run(&client).await.unwrap();
+    let client = older_postgres(&bench.url).await;
     bench.client_runs("select gatekeeper.make_partitions(current_date - 1, 0)").await;
 
     // As long as building an index takes: somebody holds yesterday of the other log.

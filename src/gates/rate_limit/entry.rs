@@ -38,6 +38,13 @@ pub(super) enum Home {
     Shared,
 }
 
+/// Whether the window that something was counted in still runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Running {
+    Yes,
+    Ended,
+}
+
 #[derive(Debug)]
 pub(super) struct Entry {
     pub home: Home,
@@ -109,49 +116,54 @@ impl Entry {
         (self.others.judge(allowance, Some(&source.endpoint), at, clock), None)
     }
 
-    /// Takes over what an earlier run has counted in the window of `secs` that began at `terms.at`.
-    pub fn load(&mut self, endpoint: &str, secs: u32, calls: u32, terms: Terms<'_>) {
-        let Terms { at, clock, .. } = terms;
-        if let Some(total) = self.counting(&Of::Total, secs, terms) {
-            total.load(secs, at, calls, clock);
+    /// Takes over what an earlier run has counted in the window of `secs` that began at `start` and still runs.
+    pub fn load(&mut self, endpoint: &str, secs: u32, start: Timestamp, calls: u32, terms: Terms<'_>) {
+        let clock = terms.clock;
+        if let Some(total) = self.counting(&Of::Total, secs, Running::Yes, terms) {
+            total.load(secs, start, calls, clock);
         }
         let of = match endpoint {
             Endpoint::UNREACHED => return,
             Endpoint::OTHERS => Of::Others,
-            endpoint => Of::Endpoint(endpoint.to_owned()),
+            endpoint => Of::Endpoint { name: endpoint.to_owned(), since: 0 },
         };
-        if let Some(bucket) = self.counting(&of, secs, terms) {
-            bucket.load(secs, at, calls, clock);
+        if let Some(bucket) = self.counting(&of, secs, Running::Yes, terms) {
+            bucket.load(secs, start, calls, clock);
         }
     }
 
     /// Takes over what the process before this one has counted, where that is more than is known here.
     pub fn raise_to(&mut self, of: &Of, tally: Tally, terms: Terms<'_>) {
-        if let Some(bucket) = self.counting(of, tally.secs, terms) {
+        let running = if tally.ends() > terms.at { Running::Yes } else { Running::Ended };
+        if let Some(bucket) = self.counting(of, tally.secs, running, terms) {
             bucket.raise_to(tally);
         }
     }
 
     /// What has been counted in windows that can still decide something.
     pub fn tallies(&self, now: Timestamp) -> impl Iterator<Item = (Of, Tally)> {
-        let named = self.endpoints.values().map(|named| (Of::Endpoint(named.label.as_ref().to_owned()), &named.bucket));
+        let of = |named: &Named| Of::Endpoint { name: named.label.as_ref().to_owned(), since: named.since.as_micros() };
+        let named = self.endpoints.values().map(move |named| (of(named), &named.bucket));
         let all = [(Of::Total, &self.total), (Of::Others, &self.others)].into_iter().chain(named);
         all.flat_map(move |(of, bucket)| bucket.tallies(now).map(move |tally| (of.clone(), tally)))
     }
 
     /// The bucket in which this is counted in windows of this length, if it is by these terms.
-    fn counting(&mut self, of: &Of, secs: u32, terms: Terms<'_>) -> Option<&mut Bucket> {
+    fn counting(&mut self, of: &Of, secs: u32, running: Running, terms: Terms<'_>) -> Option<&mut Bucket> {
         let source = terms.source;
         let counts_in = |windows: &[crate::policy::Window]| windows.iter().any(|window| window.secs == secs);
         let among_others = lengths(source).any(|length| length == secs);
         match of {
             Of::Total => counts_in(&source.total.windows).then_some(&mut self.total),
-            Of::Endpoint(endpoint) if !counts_in(&source.allowance_of(endpoint).windows) => None,
-            Of::Endpoint(endpoint) if self.own_bucket(endpoint, Timestamp::default(), terms).is_some() => {
-                self.endpoints.get_mut(endpoint.as_str()).map(|named| &mut named.bucket)
+            Of::Endpoint { name, .. } if !counts_in(&source.allowance_of(name).windows) => None,
+            Of::Endpoint { name, since } if self.has_own_bucket(name, running, terms) => {
+                self.endpoints.get_mut(name.as_str()).map(|named| {
+                    named.since = named.since.max(Timestamp::from_micros(*since));
+                    &mut named.bucket
+                })
             }
             // There is no room for it among those with a bucket of their own.
-            Of::Endpoint(_) | Of::Others => among_others.then_some(&mut self.others),
+            Of::Endpoint { .. } | Of::Others => among_others.then_some(&mut self.others),
         }
     }
 
@@ -198,29 +210,39 @@ impl Entry {
     /// The endpoint's own bucket, if it has one or there is room for one. Only live buckets take up room: those of windows
     /// that have ended stay for late calls, as many again at most.
     fn own_bucket(&mut self, label: &str, since: Timestamp, terms: Terms<'_>) -> Option<&mut Named> {
-        let Terms { limits, at, .. } = terms;
-        let known = self.endpoints.get(label).map(|named| named.bucket.is_live(at));
-        if known != Some(true) {
-            let live = self.endpoints.values().filter(|named| named.bucket.is_live(at)).count();
-            if live >= limits.endpoints_per_source {
-                return None;
-            }
-        }
-        if known.is_none() {
-            if self.endpoints.len() >= limits.endpoints_per_source.saturating_mul(2) {
-                self.drop_oldest(at);
-            }
-            if !self.slots.grow(terms.most_buckets()) {
-                return None;
-            }
-            let label: Arc<str> = label.into();
-            self.endpoints.insert(Arc::clone(&label), Named { label, since, bucket: Bucket::default() });
+        let was_live = self.endpoints.get(label).is_some_and(|named| named.bucket.is_live(terms.at));
+        if !self.has_own_bucket(label, Running::Yes, terms) {
+            return None;
         }
         let named = self.endpoints.get_mut(label)?;
-        if known == Some(false) {
+        if !was_live {
             named.since = since;
         }
         Some(named)
+    }
+
+    /// Whether there is a bucket for what this endpoint counts in a window that runs, or has ended; made, if there is room for one.
+    fn has_own_bucket(&mut self, label: &str, running: Running, terms: Terms<'_>) -> bool {
+        let Terms { limits, at, .. } = terms;
+        let known = self.endpoints.get(label).map(|named| named.bucket.is_live(at));
+        if running == Running::Yes && known != Some(true) {
+            let live = self.endpoints.values().filter(|named| named.bucket.is_live(at)).count();
+            if live >= limits.endpoints_per_source {
+                return false;
+            }
+        }
+        if known.is_some() {
+            return true;
+        }
+        if self.endpoints.len() >= limits.endpoints_per_source.saturating_mul(2) {
+            self.drop_oldest(at);
+        }
+        let is_room = self.slots.grow(terms.most_buckets());
+        if is_room {
+            let label: Arc<str> = label.into();
+            self.endpoints.insert(Arc::clone(&label), Named { label, since: Timestamp::default(), bucket: Bucket::default() });
+        }
+        is_room
     }
 
     fn drop_oldest(&mut self, at: Timestamp) {

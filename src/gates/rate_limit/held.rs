@@ -32,7 +32,11 @@ pub struct Held {
 pub(super) enum Of {
     Total,
     Others,
-    Endpoint(String),
+    Endpoint {
+        name: String,
+        /// Calls that arrived before may have been counted among the others; in microseconds.
+        since: i64,
+    },
 }
 
 /// Whether the counts of earlier runs are there. The database's are added to what this process has counted itself, so once only.
@@ -72,10 +76,15 @@ impl RateLimiter {
     /// Takes over what the process before this one held. What is known here already, from the database, is part of that: so of the two the
     /// greater counts. Sources that policy no longer lists are passed over.
     pub fn take_over(&self, sources: &Sources, limits: &Limits, held: &[Held]) {
-        for Held { identifier, of, secs, start, current, previous } in held {
-            let start = Timestamp::from_micros(*start);
-            let tally = Tally { secs: *secs, start, current: *current, previous: *previous };
-            self.with_listed(sources, limits, identifier, start, |entry, terms| entry.raise_to(of, tally, terms));
+        let tally = |held: &Held| {
+            let Held { secs, start, current, previous, .. } = *held;
+            Tally { secs, start: Timestamp::from_micros(start), current, previous }
+        };
+        let mut all: Vec<(&Held, Tally)> = held.iter().map(|held| (held, tally(held))).collect();
+        // What has ended may have found room beside what still runs, but must not take it.
+        all.sort_by_key(|(_, tally)| Reverse(tally.ends()));
+        for (Held { identifier, of, .. }, tally) in all {
+            self.with_listed(sources, limits, identifier, |entry, terms| entry.raise_to(of, tally, terms));
         }
     }
 }

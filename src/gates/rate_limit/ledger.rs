@@ -31,19 +31,13 @@ impl RateLimiter {
     ) {
         for (identifier, endpoint, count) in rows {
             let calls = u32::try_from(count).unwrap_or(u32::MAX);
-            self.with_listed(sources, limits, identifier, window_start, |entry, terms| entry.load(endpoint, window_secs, calls, terms));
+            self.with_listed(sources, limits, identifier, |entry, terms| entry.load(endpoint, window_secs, window_start, calls, terms));
         }
     }
 
     /// Does something with the entry of whoever is counted under this name, if policy lists it.
-    pub(super) fn with_listed(
-        &self,
-        sources: &Sources,
-        limits: &Limits,
-        identifier: &str,
-        at: Timestamp,
-        act: impl FnOnce(&mut Entry, Terms<'_>),
-    ) {
+    pub(super) fn with_listed(&self, sources: &Sources, limits: &Limits, identifier: &str, act: impl FnOnce(&mut Entry, Terms<'_>)) {
+        let at = self.clock.now();
         let by_text = sources.patterns.iter().find(|source| source.pattern.as_str() == identifier);
         if let Some(source) = by_text {
             let terms = Terms { source, limits, at, clock: &self.clock };

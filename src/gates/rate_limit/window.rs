@@ -26,6 +26,12 @@ pub(super) struct Tally {
     pub previous: u32,
 }
 
+impl Tally {
+    pub fn ends(&self) -> Timestamp {
+        self.start.plus(width(self.secs))
+    }
+}
+
 impl Counter {
     pub fn new(secs: u32, at: Timestamp) -> Self {
         Self { secs, start: at.floor(secs), current: 0, previous: 0 }
@@ -108,8 +114,12 @@ impl Counter {
     }
 
     fn width(&self) -> Duration {
-        Duration::from_secs(u64::from(self.secs))
+        width(self.secs)
     }
+}
+
+fn width(secs: u32) -> Duration {
+    Duration::from_secs(u64::from(secs))
 }
 
 #[cfg(test)]

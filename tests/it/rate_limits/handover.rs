@@ -40,17 +40,13 @@ proptest! {
     #[test]
     fn a_handover_changes_nothing(
         allowances in any_sources(),
-        steps in steps(0),
+        steps in steps(200_000),
         handovers in prop::collection::hash_map(0..300_usize, 0..20_usize, 1..5),
         slots in 1..7_usize,
     ) {
         let mut scene = scene_of(&allowances);
         scene.limits.endpoints_per_source = slots;
-        let lengths: HashSet<u32> = allowances
-            .iter()
-            .flat_map(|(a, b, c)| [a, b, c])
-            .flat_map(|allowance| allowance.windows.iter().map(|window| window.secs))
-            .collect();
+        let lengths = window_lengths(&allowances);
         let mut second = scene.restarted();
         let mut rows: Vec<Count> = Vec::new();
         for (n, step) in steps.into_iter().enumerate() {
@@ -71,8 +67,9 @@ proptest! {
                 second.take_over(&scene.sources, &scene.limits, &held);
             }
             let (name, action) = (NAMES[step.source], ACTIONS[step.action]);
-            let one = scene.call(name, action);
-            let other = judge(&second, &scene.sources, &scene.limits, now, name, action);
+            let at = now.minus(Duration::from_millis(step.late));
+            let one = scene.call_at(at, name, action);
+            let other = judge(&second, &scene.sources, &scene.limits, at, name, action);
             prop_assert_eq!(&one.refused, &other.refused, "call {} at {}", n, now);
             prop_assert_eq!(&one.count, &other.count, "call {} at {}", n, now);
             rows.push(other.count);

@@ -151,14 +151,14 @@ async fn nobody_is_set_off_where_nobody_should_be() {
     };
     let house = plan(Conduct::Function).open().await;
     untriggered(&house, "autonomous-code-fixer").await;
-    switch_off(&house, "target:autonomous-code-fixer");
+    switch_off(&house, "target:autonomous-code-fixer").await;
     untriggered(&house, "gemini-chat").await;
     let house = plan(Conduct::Function).policy("schema.toml", "[schema]\nfixer = \"off\"\n").open().await;
     untriggered(&house, "gemini-chat").await;
 
     // Whoever has shown nothing sets nothing off, and is validated with nothing of ours.
     let house = plan(Conduct::Function).open().await;
-    switch_off(&house, "stage:authenticate");
+    switch_off(&house, "stage:authenticate").await;
     let reply = house.nameless_call().to("get-embedding").payload(json!({ "sql": DDL })).send().await.expect(400);
     assert_eq!(reply.json()["auto_fix_triggered"], Value::Bool(false));
     assert_eq!(house.targets.received_once("schema-manager").header("authorization"), None);

@@ -116,7 +116,7 @@ async fn what_becomes_of_a_schema_operation_for_every_answer() {
         while house.record_of(&select(&house).await).await.metadata["schema_check_fault"] != "breaker_open" {}
         let asked = house.targets.received("schema-manager").len();
         hold(&house, "is left alone by its breaker", Nothing("breaker_open"), mode).await;
-        switch_off(&house, "target:schema-manager");
+        switch_off(&house, "target:schema-manager").await;
         hold(&house, "is switched off", Nothing("switched_off"), mode).await;
         assert_eq!(house.targets.received("schema-manager").len(), asked, "it was not asked");
         assert_eq!(house.targets.received("autonomous-code-fixer").len(), 2);
