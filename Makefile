@@ -1,6 +1,6 @@
 # The commands of this project. `make run` for a first look, `make test` for all that must hold.
 
-.PHONY: run build test lint bench bench-ledger bench-ledger-away fuzz differ
+.PHONY: run build test lint bench bench-ledger bench-ledger-away bench-overload fuzz differ
 
 run:
 	cargo run --release --locked -- demo
@@ -23,6 +23,10 @@ bench:
 # What callers notice of a minute without the database: beside it, without it, beside it again.
 bench-ledger-away:
 	cargo test --release --locked --test it -- --ignored --exact --nocapture ledger_faults::away::a_minute_without_a_database
+
+# Twice the calls that can be carried: how many are, how fast, and what it costs. With two cores or more the gatekeeper has one to itself.
+bench-overload:
+	cargo test --release --locked --test it -- --ignored --exact --nocapture overload::bench::at_twice_what_can_be_done
 
 # The tables with 10 million calls in them: what the runbook asks, and retention. Half an hour and 20 GB in /tmp and target/.
 bench-ledger:

@@ -38,6 +38,8 @@ pub struct Gatekeeper {
     pub store: Arc<dyn Store>,
     pub health: Health,
     pub metrics: Arc<Metrics>,
+    /// Calls that were refused because there were too many.
+    pub shed: Strangers,
     /// Where proxies call from that are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// What `health` looks for, if there is one.
@@ -114,6 +116,7 @@ impl Gatekeeper {
             store,
             health: Health::new(if settings.platform.is_some() { Platform::NotAskedYet } else { Platform::NotConfigured }),
             metrics,
+            shed: Strangers::default(),
             trusted_proxies: settings.trusted_proxies.clone(),
             platform: settings.platform.clone(),
             heads: Arc::new(Heads::of(&settings.state)),

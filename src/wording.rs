@@ -159,7 +159,7 @@ fn failed(failure: &Failure) -> Words {
         Failure::NotRecordable => {
             ("Not recordable", "The gatekeeper has no room to record this call, and lets none go unrecorded; try again shortly".into())
         }
-        Failure::Overloaded => ("Overloaded", "The gatekeeper has as many calls under way as it can hold; try again shortly".into()),
+        Failure::Overloaded => ("Overloaded", "The gatekeeper has more calls than it can carry; try again shortly".into()),
         Failure::TargetNotConfigured { target } => ("Target not configured", format!("Target '{target}' has no address yet")),
         Failure::TargetDisabled { target } => ("Target disabled", format!("Target '{target}' is switched off for now")),
         Failure::BreakerOpen { target, .. } => {

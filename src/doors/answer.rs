@@ -71,7 +71,7 @@ where
     response
 }
 
-async fn refuse(refusal: Refusal, mut trail: Trail, arrival: Arrival, method: &Method) -> Response {
+pub async fn refuse(refusal: Refusal, mut trail: Trail, arrival: Arrival, method: &Method) -> Response {
     let answer = reply::refusal(&refusal, arrival.id);
     let status = answer.status().as_u16();
     trail.note().ending = Some(Ending::Refused(refusal));

@@ -3,6 +3,7 @@
 mod answer;
 pub mod direct;
 pub mod envelope;
+pub mod overloaded;
 pub mod probes;
 
 use std::net::IpAddr;

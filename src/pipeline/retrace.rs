@@ -45,6 +45,10 @@ impl End {
             "dangerous_operation" => Self::DeniedBy(GateName::SqlFilter),
             "schema_rejected" | "validator_unavailable" => Self::DeniedBy(GateName::SchemaCheck),
             "ambiguous_headers" | "method_not_allowed" => Self::BeforeAllGates,
+            // Turned away at the door, where nobody asks for names.
+            "overloaded" if text(metadata, "source") == Some(UNAUTHENTICATED) && would_deny(metadata, GateName::Authenticate).is_none() => {
+                Self::BeforeAllGates
+            }
             "invalid_json"
             | "invalid_envelope"
             | "ambiguous_body"
@@ -308,6 +312,13 @@ mod tests {
                 assert!(!step.why.is_empty(), "{denial:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_call_turned_away_at_the_door_came_to_no_gate() {
+        let nobody = Notes { caller: None, ..notes() };
+        let passed = steps(&nobody, &Ending::Refused(Refusal::Failed(Failure::Overloaded)));
+        assert!(passed.iter().all(|step| step.decision == Decision::NotReached), "{passed:?}");
     }
 
     #[test]

@@ -119,30 +119,46 @@ fn audit_class(notes: &Notes, activity: ActivityType) -> AuditClass {
     }
 }
 
+/// Calls of one network and minute that are recorded in one, by what became of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Folding {
+    /// They failed authentication.
+    Strangers,
+    /// They came to nothing before anybody was asked for, because there were too many calls.
+    Shed,
+}
+
 /// Calls of one network and minute that nobody was known to stand behind, and that were not recorded one by one.
-pub fn folded_strangers(network: Option<Network>, minute: Timestamp, count: u32) -> CallRecord {
+pub fn folded(what: Folding, network: Option<Network>, minute: Timestamp, count: u32) -> CallRecord {
     let network = network.map_or_else(|| "many networks".to_owned(), |network| network.to_string());
-    let message = format!("{count} more calls without valid credentials from {network} in the minute of {minute}");
+    let (code, class, are, summary) = match what {
+        Folding::Strangers => ("folded", ErrorClass::Auth, "without valid credentials", "unauthenticated calls"),
+        Folding::Shed => ("overloaded", ErrorClass::Gatekeeper, "refused for want of room", "calls refused"),
+    };
+    let (activity_type, activity_status, outcome) = match what {
+        Folding::Strangers => (ActivityType::Denied, ActivityStatus::Blocked, StatsOutcome::Denied),
+        Folding::Shed => (ActivityType::Error, ActivityStatus::Error, StatsOutcome::Failed),
+    };
+    let message = format!("{count} more calls {are} from {network} in the minute of {minute}");
     CallRecord {
         id: CallId::new().0,
         origin: None,
         at: minute,
-        activity_type: ActivityType::Denied,
-        activity_status: ActivityStatus::Blocked,
-        title: format!("\u{26d4} {count} unauthenticated calls"),
+        activity_type,
+        activity_status,
+        title: format!("\u{26d4} {count} {summary}"),
         description: message.clone(),
         metadata: json!({
-            "source": UNAUTHENTICATED, "network": network, "code": "folded", "error_class": ErrorClass::Auth.as_str(), "folded": count,
-            "success": false,
+            "source": UNAUTHENTICATED, "network": network, "code": code, "error_class": class.as_str(), "folded": count, "success": false,
         })
         .to_string(),
         api_status: ApiStatus::Error,
-        error_message: Some("calls without valid credentials, summed up".into()),
+        error_message: Some(format!("calls {are}, summed up")),
         request: json!({ "target": null, "action": null, "source": UNAUTHENTICATED }).to_string(),
         caller_context: json!({ "source": UNAUTHENTICATED, "authenticated": false }).to_string(),
         execution_ms: 0,
         times: count,
-        stats: StatsKey { source: UNAUTHENTICATED.into(), target: String::new(), outcome: StatsOutcome::Denied },
+        stats: StatsKey { source: UNAUTHENTICATED.into(), target: String::new(), outcome },
         counted: None,
         audit: AuditClass::Ordinary,
     }

@@ -3,14 +3,19 @@
 //! Every wait has an end here: for a request's head, for a slow reader, for calls under way at shutdown. The bounds keep a crowd
 //! of connections from becoming a crowd of buffers.
 
+mod admission;
 mod connection;
+mod cut;
 mod handover;
 mod leaving;
 mod listeners;
 mod opening;
+mod pace;
 mod patience;
 mod planes;
+mod presence;
 mod proxies;
+mod seats;
 mod systemd;
 mod tls;
 
@@ -20,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -29,16 +34,20 @@ use crate::doors;
 use crate::gatekeeper::Gatekeeper;
 use crate::settings::Bounds;
 
+use admission::Admission;
+use cut::Cut;
 pub use handover::{Predecessor, Successors, TakeoverError};
 use leaving::Exit;
 pub use listeners::Listeners;
 pub use opening::{Beginning, OpenError, Opened, open};
-use planes::{Planes, Serving, panicked};
+use planes::{Caller, Planes, Serving, panicked};
+use presence::Limits;
+use seats::Seats;
 pub use systemd::{Inherited, Supervisor};
 
 /// Out of descriptors or the like: accepting again at once would only spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Operators must get in when callers fill every place.
+/// Operators must get in when callers fill every seat.
 const OPS_CONNECTIONS: usize = 256;
 
 /// Whether the server is to stop.
@@ -63,7 +72,9 @@ pub async fn serve(
         data: doors::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         ops: admin::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         gatekeeper: Arc::clone(&gatekeeper),
-        head: bounds.head,
+        admission: Admission::start(bounds.longest_wait, Arc::clone(&gatekeeper.metrics)),
+        limits: Limits { head: bounds.head, idle: bounds.idle },
+        pace: bounds.pace,
         exit: Exit::new(),
     });
     gatekeeper.health.started();
@@ -100,14 +111,16 @@ async fn take_calls(
     stop: watch::Receiver<Stop>,
     planes: &Arc<Planes>,
 ) -> Ended {
-    let places = Arc::new(Semaphore::new(bounds.connections));
-    let ops_places = Arc::new(Semaphore::new(OPS_CONNECTIONS));
+    let gatekeeper = &planes.gatekeeper;
+    let open = gatekeeper.metrics.connections.clone();
+    let seats = Seats::public(bounds.connections, bounds.of_one_network, gatekeeper.trusted_proxies.clone(), open);
+    let ops_seats = Seats::reserved(OPS_CONNECTIONS);
     let data_serving = if listeners.ops.is_some() { Serving::Data } else { Serving::Both };
     let mut stopped = pin!(stopped(stop, bounds.lame_duck, planes));
     loop {
         let successor = tokio::select! {
-            never = accept(&listeners.data, data_serving, planes, &places) => match never {},
-            never = accept_ops(listeners.ops.as_ref(), planes, &ops_places) => match never {},
+            never = accept(&listeners.data, data_serving, planes, &seats) => match never {},
+            never = accept_ops(listeners.ops.as_ref(), planes, &ops_seats) => match never {},
             () = &mut stopped => return Ended::Stopped,
             successor = successor(successors, listeners) => successor,
         };
@@ -138,24 +151,25 @@ async fn successor(successors: Option<&Successors>, listeners: &Listeners) -> ha
     }
 }
 
-async fn accept_ops(listener: Option<&TcpListener>, planes: &Arc<Planes>, places: &Arc<Semaphore>) -> Infallible {
+async fn accept_ops(listener: Option<&TcpListener>, planes: &Arc<Planes>, seats: &Seats) -> Infallible {
     match listener {
-        Some(listener) => accept(listener, Serving::Ops, planes, places).await,
+        Some(listener) => accept(listener, Serving::Ops, planes, seats).await,
         None => std::future::pending().await,
     }
 }
 
-async fn accept(listener: &TcpListener, serving: Serving, planes: &Arc<Planes>, places: &Arc<Semaphore>) -> Infallible {
+async fn accept(listener: &TcpListener, serving: Serving, planes: &Arc<Planes>, seats: &Seats) -> Infallible {
     loop {
         // It is never closed.
-        let Ok(place) = Arc::clone(places).acquire_owned().await else { return std::future::pending().await };
+        let Some(room) = seats.room().await else { return std::future::pending().await };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let connection = connection::serve(stream, peer, serving, Arc::clone(planes), planes.exit.guest());
-                tokio::spawn(async move {
-                    connection.await;
-                    drop(place);
-                });
+                let Some(seat) = seats.take(room, peer.ip()) else {
+                    Cut::NetworkFull.count(&planes.gatekeeper.metrics);
+                    continue;
+                };
+                let caller = Caller { address: peer, serving, manner: seat.manner };
+                tokio::spawn(connection::serve(stream, caller, Arc::clone(planes), planes.exit.guest(), seat));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

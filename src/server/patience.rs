@@ -1,7 +1,7 @@
 //! A connection that ends when its peer stands still: one that does not read its answer, one that is left open.
 //!
-//! hyper bounds the time for a request's head; what goes out, and what is just kept, is bounded here, so that peers who stand still
-//! cannot hold every place.
+//! How long a connection may do without a call is bounded in [`super::presence`]; here, what goes out and what is just kept, so that
+//! peers who stand still cannot hold every seat.
 
 use std::io;
 use std::pin::Pin;
@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
+
+use super::cut::{Cut, Impatience};
+use super::presence::Presence;
 
 /// How long each kind of standing still may last.
 #[derive(Clone, Copy, Debug)]
@@ -20,10 +23,12 @@ pub struct Patience {
     pub idle: Duration,
 }
 
-/// The stream, with its peer's clock running.
+/// The stream, with its peer's clock running, and what is kept for as long as it is open: an upgraded connection outlives the server's.
 #[derive(Debug)]
-pub struct Watched<S> {
+pub struct Watched<S, K> {
     stream: S,
+    _kept: K,
+    presence: Presence,
     patience: Patience,
     last: Instant,
     reading: Pin<Box<Sleep>>,
@@ -31,10 +36,10 @@ pub struct Watched<S> {
     stuck: bool,
 }
 
-impl<S> Watched<S> {
-    pub fn new(stream: S, patience: Patience) -> Self {
+impl<S, K> Watched<S, K> {
+    pub fn new(stream: S, presence: Presence, patience: Patience, kept: K) -> Self {
         let (reading, writing) = (Box::pin(sleep(patience.idle)), Box::pin(sleep(patience.write)));
-        Self { stream, patience, last: Instant::now(), reading, writing, stuck: false }
+        Self { stream, _kept: kept, presence, patience, last: Instant::now(), reading, writing, stuck: false }
     }
 
     /// What a write came to, or the end of patience with a peer that does not take it.
@@ -49,29 +54,30 @@ impl<S> Watched<S> {
             self.writing.as_mut().reset(Instant::now() + self.patience.write);
         }
         ready!(self.writing.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read its answer")))
+        Poll::Ready(Err(Impatience(Cut::SlowReader).into()))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin, K: Unpin> AsyncRead for Watched<S, K> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buffer) {
             this.last = Instant::now();
+            this.presence.heard();
             return Poll::Ready(read);
         }
         loop {
             ready!(this.reading.as_mut().poll(cx));
             let end = this.last + this.patience.idle;
             if end <= Instant::now() {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer stands still")));
+                return Poll::Ready(Err(Impatience(Cut::Still).into()));
             }
             this.reading.as_mut().reset(end);
         }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Watched<S, K> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
@@ -107,7 +113,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_is_let_go() {
         let (ours, _theirs) = duplex(4);
-        let mut ours = Watched::new(ours, PATIENCE);
+        let mut ours = Watched::new(ours, Presence::begin(), PATIENCE, ());
         let began = Instant::now();
         let error = ours.write_all(b"more than fits").await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 60));
@@ -116,7 +122,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_in_use_lives_on_and_an_idle_one_ends() {
         let (ours, mut theirs) = duplex(1024);
-        let mut ours = Watched::new(ours, PATIENCE);
+        let mut ours = Watched::new(ours, Presence::begin(), PATIENCE, ());
         let mut buffer = [0; 24];
         for _ in 0..3 {
             theirs.write_all(&[b'x'; 24]).await.unwrap();

@@ -1,5 +1,6 @@
 //! Which plane a request is for, and what every answer carries.
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +14,22 @@ use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
+use super::admission::{Admission, Admitted};
+use super::cut::Cut;
 use super::leaving::Exit;
+use super::pace::Paced;
+use super::presence::Limits;
 use super::proxies;
+use super::seats::Manner;
 use crate::admin;
 use crate::call::Scheme;
+use crate::doors::overloaded::{is_call, overloaded};
 use crate::doors::{self, Arrival};
 use crate::gatekeeper::Gatekeeper;
 use crate::identity::{CallId, PeerCertificate};
 use crate::policy::Cors;
 use crate::reply::{self, X_CALL_ID};
+use crate::settings::Pace;
 use crate::tls::Lock;
 use crate::verdict::Failure;
 
@@ -35,8 +43,11 @@ pub(super) struct Planes {
     pub gatekeeper: Arc<Gatekeeper>,
     pub data: Router,
     pub ops: Router,
-    /// For a request's head to arrive.
-    pub head: Duration,
+    pub admission: Arc<Admission>,
+    /// How long connections may do without a call.
+    pub limits: Limits,
+    /// How fast bodies must come.
+    pub pace: Option<Pace>,
     pub exit: Exit,
 }
 
@@ -45,6 +56,23 @@ pub(super) enum Serving {
     Data,
     Ops,
     Both,
+}
+
+/// What becomes of a request before anybody looks at it.
+enum Welcome {
+    Yes,
+    /// There are too many calls: it is refused after this time.
+    NotNow(Duration),
+    /// There are too many connections: it is refused, and its connection ends.
+    Sorry,
+}
+
+/// Whose connection it is, and how it is served.
+#[derive(Clone, Copy)]
+pub(super) struct Caller {
+    pub address: SocketAddr,
+    pub serving: Serving,
+    pub manner: Manner,
 }
 
 impl Planes {
@@ -59,32 +87,38 @@ impl Planes {
     pub async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: SocketAddr,
-        serving: Serving,
+        Caller { address, serving, manner }: Caller,
         certificate: Option<Arc<PeerCertificate>>,
     ) -> Response<Body> {
         let id = CallId::new();
         let at = self.gatekeeper.pipeline.clock.now();
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| self.paced(body));
         let for_ops = match serving {
             Serving::Data => false,
             Serving::Ops => true,
             Serving::Both => admin::is_ops(request.method(), request.uri().path()),
         };
         let trusted = if for_ops { &[] } else { self.gatekeeper.trusted_proxies.as_slice() };
-        let proxy = proxies::trusted(peer.ip(), trusted);
-        let peer = proxies::caller(peer.ip(), request.headers(), trusted);
+        let proxy = proxies::trusted(address.ip(), trusted);
+        let peer = proxies::caller(address.ip(), request.headers(), trusted);
         let scheme = if self.lock(serving).is_some() { Scheme::Https } else { Scheme::Http };
-        request.extensions_mut().insert(Arrival { proxy, scheme, ..Arrival::new(id, at, peer) });
+        let arrival = Arrival { proxy, scheme, ..Arrival::new(id, at, peer) };
+        request.extensions_mut().insert(arrival);
         if let Some(certificate) = certificate {
             request.extensions_mut().insert(certificate);
         }
         let origin = request.headers().get(ORIGIN).cloned();
         let version = request.version();
-        let router = if for_ops { &self.ops } else { &self.data };
-        let mut response = match router.clone().oneshot(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
+        let welcome = if for_ops { Welcome::Yes } else { self.welcome(&request, manner) };
+        let mut response = match welcome {
+            Welcome::Sorry => overloaded(&self.gatekeeper, arrival, request, ready(())).await,
+            Welcome::NotNow(long) => overloaded(&self.gatekeeper, arrival, request, self.admission.keep(long)).await,
+            Welcome::Yes => {
+                let router = if for_ops { &self.ops } else { &self.data };
+                let Ok(response) = router.clone().oneshot(request).await;
+                self.admission.made();
+                response
+            }
         };
         if response.extensions().get::<Panicked>().is_some() {
             response = doors::whole(reply::refusal(&Failure::Internal.into(), id));
@@ -94,13 +128,35 @@ impl Planes {
         }
         // An upgrade has ended the connection as HTTP, and needs that header itself.
         let is_http1 = version < Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS;
-        if is_http1 && self.exit.is_leaving() {
+        if is_http1 && (self.exit.is_leaving() || matches!(welcome, Welcome::Sorry)) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if !for_ops {
             allow_origin(&mut response, &self.gatekeeper.pipeline.live.current().policy.cors, origin);
         }
         response
+    }
+
+    /// Calls alone can be too many; whoever asks how the gatekeeper is must be told.
+    fn welcome(&self, request: &Request<Body>, manner: Manner) -> Welcome {
+        if !is_call(request) {
+            return Welcome::Yes;
+        }
+        match (manner, self.admission.judge()) {
+            (Manner::Standing, _) => {
+                Cut::NoRoom.count(&self.gatekeeper.metrics);
+                Welcome::Sorry
+            }
+            (Manner::Seated, Admitted::No(long)) => Welcome::NotNow(long),
+            (Manner::Seated, Admitted::Yes) => Welcome::Yes,
+        }
+    }
+
+    fn paced(&self, body: Incoming) -> Body {
+        match self.pace {
+            Some(pace) if !http_body::Body::is_end_stream(&body) => Body::new(Paced::new(body, pace, Arc::clone(&self.gatekeeper.metrics))),
+            Some(_) | None => Body::new(body),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`table::VARIABLES`] is the one list; `--help`, `check` and the README are printed from it. Reading goes through
 //! [`Environment`], so a test passes a map, and reports every problem at once.
 
+mod bounds;
 pub mod environment;
 mod secrets;
 pub mod table;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use bounds::{Bounds, Pace};
 pub use environment::{Environment, Problem, Problems};
 pub use secrets::Secrets;
 pub use tls::{PairFiles, TlsSettings};
@@ -22,9 +24,6 @@ pub use tls::{PairFiles, TlsSettings};
 use crate::blocklist::network;
 use crate::seal::AuditKey;
 use crate::telemetry::logging::{Format, Level};
-
-/// Longer than any honest client takes over a head; shorter than what would let idle connections fill every place.
-const HEAD: Duration = Duration::from_secs(30);
 
 /// Everything `serve` needs.
 #[derive(Clone, Debug)]
@@ -74,19 +73,6 @@ pub enum OffCredentials {
     Own,
     /// The target's usual credentials.
     All,
-}
-
-/// How much the process takes on at once.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    pub connections: usize,
-    pub in_flight: usize,
-    pub body_memory: usize,
-    /// How long a request's head may take to arrive, and how long a connection may stand idle.
-    pub head: Duration,
-    /// How long calls are still taken, and connections left open, after the end was announced.
-    pub lame_duck: Duration,
-    pub drain: Duration,
 }
 
 /// All that a command needs which talks to the database alone.
@@ -194,14 +180,7 @@ impl Settings {
             p.add("REDIS_URL", "is set, but limits shared between instances are not available yet: unset it");
         }
 
-        let bounds = Bounds {
-            connections: environment.parsed(p, "GATEKEEPER_MAX_CONNECTIONS", |t| number(t, 1, 1_000_000)).unwrap_or(1),
-            in_flight: environment.parsed(p, "GATEKEEPER_MAX_IN_FLIGHT", |t| number(t, 1, 1_000_000)).unwrap_or(1),
-            body_memory: environment.parsed(p, "GATEKEEPER_BODY_MEMORY_MIB", |t| number(t, 16, 1_000_000)).unwrap_or(16) << 20,
-            head: HEAD,
-            lame_duck: seconds(environment, p, "GATEKEEPER_LAME_DUCK_SECONDS"),
-            drain: seconds(environment, p, "GATEKEEPER_DRAIN_SECONDS"),
-        };
+        let bounds = Bounds::collect(environment, p);
         let trusted_proxies = environment.parsed(p, "GATEKEEPER_TRUSTED_PROXIES", networks).unwrap_or_default();
         let database = DatabaseSettings::collect(environment, p);
         let policies = PolicySettings { directory: environment.value(p, "GATEKEEPER_POLICIES").map(PathBuf::from) };

@@ -46,6 +46,12 @@ pub struct FixLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct CutLabel {
+    /// As docs/overload.md lists them.
+    pub reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ListenerLabel {
     /// `data` or `ops`.
     pub listener: &'static str,
@@ -110,6 +116,10 @@ metrics! {
     target_seconds: Histogram = Histogram::new(SECONDS), "target_seconds", "What of it was spent waiting for the target's head";
     overhead_seconds: Histogram = Histogram::new(SECONDS), "overhead_seconds", "What of it was spent in the gatekeeper, body reading included";
     request_bytes: Histogram = Histogram::new(BYTES), "request_bytes", "Size of the bodies of calls";
+    turn_seconds: Histogram = Histogram::new(SECONDS), "turn_seconds", "How long what has arrived waits for its turn, asked fifty times a second: grows when more arrives than can be done";
+    shed: Counter<u64, AtomicU64> = Counter::default(), "calls_shed", "Calls refused before anything was done about them, to keep the others fast; they are among those that ended as overloaded";
+    connections: Gauge = Gauge::default(), "connections", "Connections of callers";
+    connections_cut: Family<CutLabel, Counter> = Family::default(), "connections_cut", "Connections ended because of what their peers did or did not do, by reason";
     in_flight: Gauge = Gauge::default(), "in_flight", "Calls under way";
     records_written: Counter<u64, AtomicU64> = Counter::default(), "records_written", "Records that are in the database";
     records_dropped: Counter<u64, AtomicU64> = Counter::default(), "records_dropped", "Records lost: there was no room for them, they were damaged, or the database refused them";

@@ -12,7 +12,7 @@ use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::strangers::Folded;
 use crate::health::{Database, MOST_EVENTS, Pool, RISK, SECURITY_WINDOW, SecurityEvents, StoreSeen};
 use crate::journal::Class;
-use crate::record::compose::folded_strangers;
+use crate::record::compose::{Folding, folded};
 use crate::store::{PoolState, Signal, SignalCursor, StoreError};
 
 const SIGNALS: Duration = Duration::from_millis(250);
@@ -164,11 +164,11 @@ fn pool(state: PoolState) -> Pool {
     }
 }
 
-/// Failed authentications beyond the bound, one record per network and minute.
-pub(super) fn record_strangers(gatekeeper: &Gatekeeper, folded: Vec<Folded>) {
-    for Folded { network, minute, count } in folded {
+/// Calls beyond the bound that nobody was known to stand behind, one record per network and minute.
+pub(super) fn record_folded(gatekeeper: &Gatekeeper, what: Folding, those: Vec<Folded>) {
+    for Folded { network, minute, count } in those {
         // Nobody waits for it.
-        drop(gatekeeper.pipeline.recorder.record(Class::Stranger, &folded_strangers(network, minute, count)));
+        drop(gatekeeper.pipeline.recorder.record(Class::Stranger, &folded(what, network, minute, count)));
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 pub use bring_up::StartError;
 
 use crate::gatekeeper::{Gatekeeper, Queues};
+use crate::record::compose::Folding;
 use crate::record::orphans::{Counts, Orphans};
 use crate::record::writer::Writer;
 use crate::settings::Migrate;
@@ -26,7 +27,7 @@ use crate::store::SignalCursor;
 use crate::tls::Look;
 use audit_log::{Told, publish, publish_heads, seal_entries};
 use bring_up::{BringUpError, keep_bringing_up};
-use duties::{follow_signals, record_strangers, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
+use duties::{follow_signals, record_folded, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
 use housekeeping::keep_house;
 use lookout::{look_for_platform, look_for_targets};
 
@@ -103,7 +104,9 @@ impl Upkeep {
         every(&mut tasks, gatekeeper, PLATFORM, &stopping, |gatekeeper| async move { look_for_platform(&gatekeeper).await });
         every(&mut tasks, gatekeeper, TARGETS, &stopping, |gatekeeper| async move { look_for_targets(&gatekeeper).await });
         every(&mut tasks, gatekeeper, STRANGERS, &stopping, |gatekeeper| async move {
-            record_strangers(&gatekeeper, gatekeeper.pipeline.strangers.drain(gatekeeper.pipeline.clock.now()));
+            let now = gatekeeper.pipeline.clock.now();
+            record_folded(&gatekeeper, Folding::Strangers, gatekeeper.pipeline.strangers.drain(now));
+            record_folded(&gatekeeper, Folding::Shed, gatekeeper.shed.drain(now));
         });
         every(&mut tasks, gatekeeper, SWEEP, &stopping, |gatekeeper| async move {
             gatekeeper.pipeline.limiter.sweep(gatekeeper.pipeline.clock.now());
@@ -127,7 +130,8 @@ impl Upkeep {
     /// Ends the tasks and lets the writer empty its queue. Call it when no more calls are under way; what is not written by
     /// then waits for the database at most `patience` long.
     pub async fn stop(mut self, gatekeeper: &Gatekeeper, patience: Duration) {
-        record_strangers(gatekeeper, gatekeeper.pipeline.strangers.drain_all());
+        record_folded(gatekeeper, Folding::Strangers, gatekeeper.pipeline.strangers.drain_all());
+        record_folded(gatekeeper, Folding::Shed, gatekeeper.shed.drain_all());
         touch_keys(gatekeeper).await;
         self.stop.send_replace(true);
         // It still audits what it has let go of.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use eliza_gatekeeper::clock::{Clock, ManualClock};
 use eliza_gatekeeper::journal::{Class, Journal};
 use eliza_gatekeeper::record::page;
+use eliza_gatekeeper::settings::Bounds;
 use eliza_gatekeeper::store::CallRow;
 use eliza_gatekeeper::store::control::{ActivityEntry, EntryKind, EntryStatus};
 use futures_util::future::join_all;
@@ -23,6 +24,8 @@ use crate::support::postgres::Cluster;
 use crate::support::targets::{Conduct, Gate, Targets};
 
 const CHAT: &str = "gemini-chat";
+/// Whoever stands still does not have long.
+const SOON: fn(&mut Bounds) = |bounds| (bounds.head, bounds.idle) = (Duration::from_millis(300), Duration::from_millis(300));
 
 fn chat_envelope() -> Value {
     json!({"target": "gemini-chat", "payload": {"messages": [{"role": "user", "content": "hello"}]}})
@@ -346,7 +349,7 @@ async fn a_flood_of_strangers_is_bounded_and_harms_nobody(database: Database) {
 
 #[tokio::test]
 async fn whoever_never_finishes_a_head_is_cut_off() {
-    let house = House::plan().head_within(Duration::from_millis(300)).open().await;
+    let house = House::plan().bounds(SOON).open().await;
     let heads = [
         "",
         "P",
@@ -372,7 +375,7 @@ async fn whoever_never_finishes_a_head_is_cut_off() {
 
 #[tokio::test]
 async fn a_head_that_drips_is_cut_off_too() {
-    let house = House::plan().head_within(Duration::from_millis(300)).open().await;
+    let house = House::plan().bounds(SOON).open().await;
     let mut line = Line::to(house.data).await;
     let dripping = async {
         line.say("POST / HTTP/1.1\r\n").await;

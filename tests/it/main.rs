@@ -44,6 +44,7 @@ mod live_enforcement;
 mod live_flags;
 mod live_policy;
 mod operator_commands;
+mod overload;
 mod policies;
 mod rate_limits;
 mod readme;

@@ -435,6 +435,6 @@ pub fn busy() -> Row {
 }
 
 pub fn overloaded() -> Row {
-    let message = "The gatekeeper has as many calls under way as it can hold; try again shortly";
+    let message = "The gatekeeper has more calls than it can carry; try again shortly";
     row("no place", post(GEMINI, to("get-embedding")), (503, "overloaded", "Overloaded", message)).header("retry-after", "1")
 }

@@ -48,7 +48,7 @@ async fn plain_http_is_told_to_speak_tls_and_is_no_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_stalls_is_cut_and_holds_up_nobody() {
     let (files, authority) = (Files::new(), Authority::new());
-    let house = behind_tls(&files, &authority).head_within(Duration::from_millis(500)).open().await;
+    let house = behind_tls(&files, &authority).bounds(|bounds| bounds.head = Duration::from_millis(500)).open().await;
     // Silent, half a record, and a whole hello that nothing follows: at once, and with calls in between.
     let mut stalling = Vec::new();
     for begins in [&b""[..], b"\x16\x03\x01", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"] {
@@ -67,7 +67,7 @@ async fn a_handshake_that_stalls_is_cut_and_holds_up_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_without_a_call_is_cut_over_tls_as_without() {
     let (files, authority) = (Files::new(), Authority::new());
-    let house = behind_tls(&files, &authority).head_within(Duration::from_millis(300)).open().await;
+    let house = behind_tls(&files, &authority).bounds(|bounds| bounds.head = Duration::from_millis(300)).open().await;
     for offered in ["h2", "http/1.1"] {
         let mut stream = Caller::trusting(authority.roots()).connect(house.data, &[offered]).await.unwrap();
         let mut heard = Vec::new();
