@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{Connection, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
 use super::moment::{day, parse, text};
@@ -72,6 +72,26 @@ async fn add_activity(
     records: &[&CallRecord],
     fresh: &mut HashSet<RecordKey>,
 ) -> Result<(), StoreError> {
+    let mut mark = connection.begin().await.map_err(fault::of_records)?;
+    let added = activity(records).build().execute(&mut *mark).await.map_err(fault::of_records)?.rows_affected();
+    if usize::try_from(added) == Ok(records.len()) {
+        mark.commit().await.map_err(fault::of_records)?;
+        fresh.extend(records.iter().map(|record| (record.id, record.at)));
+        return Ok(());
+    }
+    // Some were there already. Which ones is asked only then: an answer for every row costs more than the row.
+    mark.rollback().await.map_err(fault::of_records)?;
+    let mut insert = activity(records);
+    insert.push(" returning id, created_at");
+    let added: Vec<(String, String)> = insert.build_query_as().fetch_all(connection).await.map_err(fault::of_records)?;
+    for (id, at) in added {
+        let id = Uuid::try_parse(&id).map_err(|_| StoreError::Refused(format!("{id:?} is no UUID")))?;
+        fresh.insert((id, parse(&at)?));
+    }
+    Ok(())
+}
+
+fn activity(records: &[&CallRecord]) -> QueryBuilder<Sqlite> {
     let mut insert = QueryBuilder::<Sqlite>::new(
         "insert into eliza_activity_log
              (id, created_at, updated_at, activity_type, status, title, description, metadata, instance, seq) ",
@@ -89,13 +109,8 @@ async fn add_activity(
             .push_bind(record.origin.map(|origin| origin.instance.hyphenated()))
             .push_bind(record.origin.map(|origin| number(origin.seq)));
     });
-    insert.push(" on conflict (id, created_at) do nothing returning id, created_at");
-    let added: Vec<(String, String)> = insert.build_query_as().fetch_all(connection).await.map_err(fault::of_records)?;
-    for (id, at) in added {
-        let id = Uuid::try_parse(&id).map_err(|_| StoreError::Refused(format!("{id:?} is no UUID")))?;
-        fresh.insert((id, parse(&at)?));
-    }
-    Ok(())
+    insert.push(" on conflict (id, created_at) do nothing");
+    insert
 }
 
 async fn add_api_calls(connection: &mut SqliteConnection, records: &[&CallRecord]) -> sqlx::Result<()> {

@@ -232,11 +232,11 @@ fn peak(id: u32) -> usize {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// 64 MB up to a target that takes them slowly, and 64 MB down to a caller that does: whoever is slow is waited for, and nothing piles up.
+/// 1 GB up to a target that takes it slowly, and 1 GB down to a caller that does: whoever is slow is waited for, and nothing piles up.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_bodies_take_no_memory() {
     const PIECE: usize = 1 << 20;
-    const PIECES: usize = 64;
+    const PIECES: usize = 1024;
     let bare = Bare::listen().await;
     let program = Program::new();
     let policies = crate::support::house::lay_policies(program.folder(), &[("own.toml".to_owned(), bare.target("bare", SKIP))]);

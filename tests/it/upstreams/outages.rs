@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::{FIRST, Scene, count};
 use crate::support::targets::{Conduct, Gate, within};
+use crate::upstream::call;
 
 #[tokio::test]
 async fn one_dead_and_one_slow_of_three_are_left_out_and_no_call_fails_after_that() {
@@ -152,7 +153,8 @@ async fn a_connection_has_all_the_time_that_policy_gives_it() {
     let scene = scene.at([format!("http://{}/functions/v1/brain", swallows.local_addr().unwrap()).parse().unwrap()]);
     tokio::time::pause();
     let began = tokio::time::Instant::now();
-    assert_eq!(scene.post().await, Err(Failure::TargetTooSlow { target: scene.target.name.clone() }));
+    let failure = call(&scene.target).directly(Method::POST, "", "{}").however_long(&scene.upstream).await.unwrap_err();
+    assert_eq!(failure, Failure::TargetTooSlow { target: scene.target.name.clone() });
     assert_eq!(began.elapsed().as_secs(), 50);
 }
 
