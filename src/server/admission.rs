@@ -2,8 +2,8 @@
 //!
 //! When more arrives than can be done, one thing grows first, and it grows with nothing else, neither with slow targets nor with connections
 //! that only wait: the time until work that could go on is taken up. So that is asked all the time. While it stays too long, calls
-//! are let in at the rate at which they get done, a little less until what waits is gone, and a little more after that; the others are refused
-//! at the cheapest point there is. Whoever is let in is as fast as ever, and the machine never waits for calls.
+//! are let in at the rate at which they get done, a little less while what waits does so too long, and a little more while it does not; the
+//! others are refused at the cheapest point there is. Whoever is let in waits a known time, and the machine never waits for calls.
 
 mod crowd;
 mod turnstile;

@@ -68,7 +68,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("GATEKEEPER_MIN_BODY_RATE", "240", "Bytes a second below which a body is given up, once it is 30 seconds late; `0`: never."),
     plain(
         "GATEKEEPER_LONGEST_WAIT_MS",
-        "20",
+        "50",
         "While work waits longer than this for its turn, calls beyond what gets done are answered 503 `overloaded`; `0`: none.",
     ),
     plain("GATEKEEPER_MAX_IN_FLIGHT", "4096", "Calls under way at once; more are answered 503 `overloaded`."),

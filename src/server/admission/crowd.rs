@@ -12,26 +12,27 @@ const STANDING: u32 = 2;
 /// Nobody was refused for so many: it is over.
 const OVER: u32 = 5;
 
-/// Of what gets done, how much is let in until what waits is gone; and while it waits this many times too long, how much.
-const LESS: f64 = 0.95;
-const FAR_TOO_LONG: u32 = 4;
-const FAR_LESS: f64 = 0.75;
-/// Of the most that ever got done, how much more is let in after an interval in which nothing waited; twice that after the second of them in a
-/// row, and so on: what is just enough is found slowly, and what is far too little left soon.
-const MORE: f64 = 0.005;
+/// How much of itself the rate grows in an interval in which nothing waited. The longer the wait the less; when it is just as long as it may be,
+/// the rate stays; when it is longer, the rate falls in the same measure, and at most so many times as fast. In small steps, so that what waits
+/// is always enough to keep the machine busy: a rate that jumps leaves it idle every other time.
+const STEP: f64 = 0.02;
+const STEEPEST: f64 = 3.0;
+/// How much of what is known of the rate at which calls get done is from the last interval: in one, somebody else may have had the machine.
+const NEWS: f64 = 0.3;
 /// Of the most that ever got done, how much is let in whatever happens.
 const LEAST: f64 = 0.1;
 /// The most falls so slowly: a machine may become slower.
 const FORGET: f64 = 0.99;
+
 #[derive(Debug)]
 pub struct Crowd {
     longest_wait: Duration,
-    /// The last two. A single long one may be somebody else's doing.
-    waits: [Duration; 2],
     asked: Option<Duration>,
     interval: Interval,
     /// The most calls a second that got done.
     most: f64,
+    /// The same of late.
+    of_late: f64,
     state: State,
 }
 
@@ -39,8 +40,8 @@ pub struct Crowd {
 enum State {
     /// Everybody is let in. So many intervals in a row were bad.
     Open { bad: u32 },
-    /// So many intervals in a row nothing waited too long; in so many nobody was refused.
-    Crowded { turnstile: Turnstile, good: u32, quiet: u32 },
+    /// In so many intervals in a row nobody was refused.
+    Crowded { turnstile: Turnstile, quiet: u32 },
 }
 
 #[derive(Debug, Default)]
@@ -49,18 +50,13 @@ struct Interval {
     calls: u32,
     made: u32,
     refused: u32,
+    /// Of all that was taken up in it, what waited the least: a crowd stands the whole time, a single long wait may be somebody else's doing.
+    shortest_wait: Option<Duration>,
 }
 
 impl Crowd {
     pub fn of_those_who_wait(longest_wait: Duration) -> Self {
-        Self {
-            longest_wait,
-            waits: [Duration::ZERO; 2],
-            asked: None,
-            interval: Interval::default(),
-            most: 0.0,
-            state: State::Open { bad: 0 },
-        }
+        Self { longest_wait, asked: None, interval: Interval::default(), most: 0.0, of_late: 0.0, state: State::Open { bad: 0 } }
     }
 
     /// Something is ready and waits to be taken up.
@@ -71,7 +67,8 @@ impl Crowd {
     /// It was taken up.
     pub fn answered(&mut self, at: Duration) {
         if let Some(asked) = self.asked.take() {
-            self.waits = [self.waits[1], at.saturating_sub(asked)];
+            let wait = at.saturating_sub(asked);
+            self.interval.shortest_wait = Some(self.interval.shortest_wait.map_or(wait, |shortest| shortest.min(wait)));
         }
         self.look(at);
     }
@@ -99,27 +96,25 @@ impl Crowd {
         if since < INTERVAL {
             return;
         }
-        let Interval { calls, made, refused, .. } = std::mem::replace(&mut self.interval, Interval { from: at, ..Interval::default() });
-        let [before, last] = self.waits;
-        let wait = self.asked.map_or(Duration::ZERO, |asked| at.saturating_sub(asked)).max(before.min(last));
+        let Interval { calls, made, refused, shortest_wait, .. } =
+            std::mem::replace(&mut self.interval, Interval { from: at, ..Interval::default() });
+        let waits_still = || self.asked.map(|asked| at.saturating_sub(asked));
+        let wait = shortest_wait.or_else(waits_still).unwrap_or_default();
         let (done, is_bad) = (f64::from(made) / since.as_secs_f64(), wait > self.longest_wait);
         self.most = done.max(self.most * FORGET);
+        self.of_late += (done - self.of_late) * NEWS;
         match &mut self.state {
             State::Open { bad } => {
                 *bad = if is_bad && calls >= CROWD { *bad + 1 } else { 0 };
                 if *bad >= STANDING {
-                    self.state = State::Crowded { turnstile: Turnstile::turning(done * LESS, at), good: 0, quiet: 0 };
+                    self.state = State::Crowded { turnstile: Turnstile::turning(done, at), quiet: 0 };
                 }
             }
-            State::Crowded { turnstile, good, quiet } => {
-                *good = if is_bad { 0 } else { *good + 1 };
+            State::Crowded { turnstile, quiet } => {
+                let direction = (1.0 - wait.as_secs_f64() / self.longest_wait.as_secs_f64()).max(-STEEPEST);
                 let rate = turnstile.calls_a_second;
-                let rate = match is_bad {
-                    true if wait > self.longest_wait * FAR_TOO_LONG => rate.min(done * FAR_LESS),
-                    true => rate.min(done * LESS),
-                    false => rate + self.most * MORE * f64::from(*good),
-                };
-                turnstile.calls_a_second = rate.max(self.most * LEAST);
+                let base = if is_bad { rate.min(done.max(self.of_late)) } else { rate };
+                turnstile.calls_a_second = (base * (1.0 + STEP * direction)).max(self.most * LEAST);
                 *quiet = if refused == 0 { *quiet + 1 } else { 0 };
                 if *quiet >= OVER {
                     self.state = State::Open { bad: 0 };
@@ -145,6 +140,9 @@ mod tests {
         arrived: f64,
         /// What was asked stands behind these many.
         asked_behind: Option<usize>,
+        /// For so long of each tenth of a second somebody else has the machine.
+        others: Duration,
+        others_had_it: u128,
     }
 
     #[derive(Debug, Default)]
@@ -155,15 +153,20 @@ mod tests {
     }
 
     impl Shop {
-        fn new() -> Self {
+        fn new(others: Duration) -> Self {
             let (now, queue) = (Duration::ZERO, VecDeque::new());
-            Self { crowd: Crowd::of_those_who_wait(WAIT), now, queue, arrived: 0.0, asked_behind: None }
+            Self { crowd: Crowd::of_those_who_wait(WAIT), now, queue, arrived: 0.0, asked_behind: None, others, others_had_it: 0 }
         }
 
         /// A call takes a millisecond to do, a twentieth of it to refuse; who is refused comes no more.
         fn open(&mut self, long: Duration, a_second: f64) -> Day {
             let (end, mut day) = (self.now + long, Day::default());
             while self.now < end {
+                let tenth = self.now.as_millis() / 100;
+                if tenth > self.others_had_it {
+                    self.others_had_it = tenth;
+                    self.pass(self.others, a_second);
+                }
                 self.ask();
                 let Some(came) = self.queue.pop_front() else {
                     self.pass(A_MILLI, a_second);
@@ -213,20 +216,21 @@ mod tests {
 
     #[test]
     fn with_more_than_can_be_done_the_wait_stays_short_and_little_is_wasted() {
-        for factor in [1.2, 2.0, 5.0] {
-            let mut shop = Shop::new();
+        let table = [(1.2, 0), (2.0, 0), (5.0, 0), (1.2, 10), (2.0, 10), (2.0, 20), (5.0, 20)];
+        for (factor, others) in table {
+            let mut shop = Shop::new(A_MILLI * others);
             let begins = shop.open(Duration::from_secs(3), 1000.0 * factor);
-            assert!(begins.longest < Duration::from_secs(1), "{factor}: {begins:?}");
+            assert!(begins.longest < Duration::from_secs(1), "{factor} {others}: {begins:?}");
             let day = shop.open(Duration::from_secs(30), 1000.0 * factor);
-            assert!(day.longest < 6 * WAIT, "{factor}: {day:?}");
-            let left_for_calls = 30_000.0 - f64::from(day.refused) / 20.0;
-            assert!(f64::from(day.done) > 0.93 * left_for_calls, "{factor}: {day:?}");
+            assert!(day.longest < 6 * WAIT, "{factor} {others}: {day:?}");
+            let left_for_calls = 30_000.0 * (1.0 - f64::from(others) / 100.0) - f64::from(day.refused) / 20.0;
+            assert!(f64::from(day.done) > 0.97 * left_for_calls, "{factor} {others}: {day:?}");
         }
     }
 
     #[test]
     fn nobody_is_refused_for_what_can_be_done_and_soon_after_nobody_any_more() {
-        let mut shop = Shop::new();
+        let mut shop = Shop::new(Duration::ZERO);
         assert_eq!(shop.open(Duration::from_secs(10), 990.0).refused, 0);
         shop.open(Duration::from_secs(10), 3000.0);
         shop.open(Duration::from_secs(1), 600.0);
@@ -235,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_rush_that_ends_by_itself_is_waited_out() {
-        let mut shop = Shop::new();
+        let mut shop = Shop::new(Duration::ZERO);
         for _ in 0..20 {
             shop.queue.extend(std::iter::repeat_n(shop.now, 80));
             assert_eq!(shop.open(Duration::from_secs(1), 500.0).refused, 0);

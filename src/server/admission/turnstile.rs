@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How much may come at once.
-const AT_ONCE: Duration = Duration::from_millis(20);
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// Callers that are refused try again, many of them at once. Each is kept for a moment, so that there is a refusal for so many calls made,
 /// and the machine is not spent on refusals.

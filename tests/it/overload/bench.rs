@@ -31,7 +31,7 @@ async fn at_twice_what_can_be_done() {
         .variable("SUPABASE_URL", &format!("http://{at}"))
         .variable("SUPABASE_SERVICE_ROLE_KEY", SERVICE_KEY)
         .variable("GATEKEEPER_POLICIES", &policies.display().to_string())
-        .variable("GATEKEEPER_LONGEST_WAIT_MS", &setting("OVERLOAD_LONGEST_WAIT_MS", 20).to_string());
+        .variable("GATEKEEPER_LONGEST_WAIT_MS", &setting("OVERLOAD_LONGEST_WAIT_MS", 50).to_string());
     // All callers are one network here.
     program = program.variable("GATEKEEPER_MAX_CONNECTIONS_PER_NETWORK", "100000");
     let apart = cores > 1 && runs_on("0");
