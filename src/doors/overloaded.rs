@@ -17,7 +17,7 @@ use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::strangers::Fold;
 use crate::identity::Network;
 use crate::intake::let_run_out;
-use crate::record::{Notes, Trail};
+use crate::record::{Ending, Notes, Trail};
 use crate::reply;
 use crate::telemetry::metrics::{DoorLabel, OutcomeLabel};
 use crate::verdict::{Failure, Refusal};
@@ -34,29 +34,34 @@ fn door(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Refuses a call once it was kept for long enough.
+/// Refuses a call once it was kept for long enough. It is accounted for before that: who is kept may go away meanwhile.
 pub async fn overloaded(gatekeeper: &Arc<Gatekeeper>, arrival: Arrival, request: Request, kept: impl Future<Output = ()>) -> Response {
     let (parts, body) = request.into_parts();
+    gatekeeper.metrics.shed.inc();
+    let refusal: Refusal = Failure::Overloaded.into();
+    let pipeline = &gatekeeper.pipeline;
+    let fold = gatekeeper.shed.note(Network::of(arrival.peer), arrival.at, &pipeline.live.current().policy.limits);
+    let door = door(parts.uri.path()).unwrap_or_default();
+    let trail = match fold {
+        Fold::Counted => {
+            gatekeeper.metrics.calls_by_door.get_or_create(&DoorLabel { door }).inc();
+            gatekeeper.metrics.calls.get_or_create(&OutcomeLabel { outcome: refusal.code() }).inc();
+            None
+        }
+        Fold::Record => {
+            let mut trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, door), pipeline.recorder.clone());
+            trail.note().ending = Some(Ending::Refused(refusal.clone()));
+            Some(trail)
+        }
+    };
     if parts.headers.contains_key(EXPECT) {
         // Its body is not asked for.
         kept.await;
     } else {
         tokio::join!(kept, let_run_out(body));
     }
-    gatekeeper.metrics.shed.inc();
-    let refusal = Failure::Overloaded.into();
-    let pipeline = &gatekeeper.pipeline;
-    let fold = gatekeeper.shed.note(Network::of(arrival.peer), arrival.at, &pipeline.live.current().policy.limits);
-    let door = door(parts.uri.path()).unwrap_or_default();
-    match fold {
-        Fold::Counted => {
-            gatekeeper.metrics.calls_by_door.get_or_create(&DoorLabel { door }).inc();
-            gatekeeper.metrics.calls.get_or_create(&OutcomeLabel { outcome: Refusal::code(&refusal) }).inc();
-            whole(reply::refusal(&refusal, arrival.id))
-        }
-        Fold::Record => {
-            let trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, door), pipeline.recorder.clone());
-            refuse(refusal, trail, arrival, &parts.method).await
-        }
+    match trail {
+        Some(trail) => refuse(refusal, trail, arrival, &parts.method).await,
+        None => whole(reply::refusal(&refusal, arrival.id)),
     }
 }

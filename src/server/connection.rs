@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -16,11 +16,12 @@ use super::leaving::Guest;
 use super::patience::{Patience, Watched};
 use super::planes::{Caller, Planes};
 use super::presence::Presence;
-use super::seats::Seat;
+use super::seats::{Manner, Seat};
 use super::tls::{Greeted, greet};
+use crate::doors::overloaded::is_call;
 
 /// The idle time is longer than any call should take: a call that waits for its target moves no byte.
-const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
+const STILL: Duration = Duration::from_secs(900);
 const MAX_HEAD_BYTES: u32 = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 /// HTTP/2 streams one connection may have open.
@@ -45,12 +46,17 @@ pub(super) async fn serve(stream: TcpStream, caller: Caller, planes: Arc<Planes>
         let (planes, presence) = (Arc::clone(&planes), presence.clone());
         service_fn(move |request: Request<Incoming>| {
             heard.heard(request.version());
+            // HTTP/1 is told by a header of its answer.
+            if caller.manner == Manner::Standing && request.version() == Version::HTTP_2 && is_call(&request) {
+                heard.is_unwelcome();
+            }
             let under_way = presence.call(request.version());
             let (planes, certificate) = (Arc::clone(&planes), certificate.clone());
             async move { Ok::<_, Infallible>(planes.answer(request, caller, certificate).await.map(|body| under_way.until_the_end_of(body))) }
         })
     };
-    let stream = TokioIo::new(Watched::new(stream, presence.clone(), PATIENCE, seat));
+    let patience = Patience { write: planes.limits.taking, idle: STILL };
+    let stream = TokioIo::new(Watched::new(stream, presence.clone(), patience, Arc::clone(metrics), seat));
     let connection = builder().serve_connection_with_upgrades(stream, service).into_owned();
     let cut = tokio::select! {
         served = guest.watch(connection) => served.err().and_then(|error| {

@@ -50,7 +50,7 @@ impl Cut {
         metrics.connections_cut.get_or_create(&CutLabel { reason: self.as_str() }).inc();
     }
 
-    /// None for what peers do themselves.
+    /// None for what peers do themselves, and for what was counted where it was noticed.
     pub fn why(ended: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(ended);
         while let Some(error) = next {
@@ -63,9 +63,6 @@ impl Cut {
     }
 
     fn of(error: &(dyn Error + 'static)) -> Option<Self> {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return error.get_ref()?.downcast_ref::<Impatience>().map(|Impatience(cut)| *cut);
-        }
         if let Some(error) = error.downcast_ref::<h2::Error>() {
             return error.is_library().then_some(Self::Http2);
         }

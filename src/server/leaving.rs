@@ -42,7 +42,7 @@ impl Exit {
 
     /// For one connection, which keeps it to its end.
     pub fn guest(&self) -> Guest {
-        Guest { stage: self.stage.subscribe(), called: Arc::default(), speaks_http2: Arc::default() }
+        Guest { stage: self.stage.subscribe(), called: Arc::default(), speaks_http2: Arc::default(), unwelcome: Arc::default() }
     }
 
     /// Whether answers of HTTP/1 say that they are the last on their connection.
@@ -85,9 +85,15 @@ pub(super) struct Guest {
     stage: watch::Receiver<Stage>,
     called: Arc<AtomicBool>,
     speaks_http2: Arc<AtomicBool>,
+    unwelcome: Arc<AtomicBool>,
 }
 
 impl Guest {
+    /// There is no room for it: it ends with the calls that it has brought.
+    pub fn is_unwelcome(&self) {
+        self.unwelcome.store(true, Ordering::Relaxed);
+    }
+
     /// A call came, spoken so.
     pub fn heard(&self, version: Version) {
         self.called.store(true, Ordering::Relaxed);
@@ -100,6 +106,7 @@ impl Guest {
         tokio::select! {
             biased;
             served = connection.as_mut() => return served,
+            () = says(&self.unwelcome) => {}
             () = self.time_to_go() => {}
         }
         connection.as_mut().graceful_shutdown();

@@ -73,7 +73,7 @@ pub async fn serve(
         ops: admin::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         gatekeeper: Arc::clone(&gatekeeper),
         admission: Admission::start(bounds.longest_wait, Arc::clone(&gatekeeper.metrics)),
-        limits: Limits { head: bounds.head, idle: bounds.idle },
+        limits: Limits { head: bounds.head, idle: bounds.idle, taking: bounds.taking },
         pace: bounds.pace,
         exit: Exit::new(),
     });

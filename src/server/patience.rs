@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::cut::{Cut, Impatience};
 use super::presence::Presence;
+use crate::telemetry::metrics::Metrics;
 
 /// How long each kind of standing still may last.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,7 @@ pub struct Watched<S, K> {
     _kept: K,
     presence: Presence,
     patience: Patience,
+    metrics: Arc<Metrics>,
     last: Instant,
     reading: Pin<Box<Sleep>>,
     writing: Pin<Box<Sleep>>,
@@ -37,9 +40,15 @@ pub struct Watched<S, K> {
 }
 
 impl<S, K> Watched<S, K> {
-    pub fn new(stream: S, presence: Presence, patience: Patience, kept: K) -> Self {
+    pub fn new(stream: S, presence: Presence, patience: Patience, metrics: Arc<Metrics>, kept: K) -> Self {
         let (reading, writing) = (Box::pin(sleep(patience.idle)), Box::pin(sleep(patience.write)));
-        Self { stream, _kept: kept, presence, patience, last: Instant::now(), reading, writing, stuck: false }
+        Self { stream, _kept: kept, presence, patience, metrics, last: Instant::now(), reading, writing, stuck: false }
+    }
+
+    /// Counted here: of the error that a stream ends with, HTTP/2 keeps only the words, and of an upgraded one nobody is told.
+    fn cut(&self, cut: Cut) -> io::Error {
+        cut.count(&self.metrics);
+        Impatience(cut).into()
     }
 
     /// What a write came to, or the end of patience with a peer that does not take it.
@@ -47,6 +56,7 @@ impl<S, K> Watched<S, K> {
         if written.is_ready() {
             self.stuck = false;
             self.last = Instant::now();
+            self.presence.took();
             return written;
         }
         if !self.stuck {
@@ -54,7 +64,7 @@ impl<S, K> Watched<S, K> {
             self.writing.as_mut().reset(Instant::now() + self.patience.write);
         }
         ready!(self.writing.as_mut().poll(cx));
-        Poll::Ready(Err(Impatience(Cut::SlowReader).into()))
+        Poll::Ready(Err(self.cut(Cut::SlowReader)))
     }
 }
 
@@ -70,7 +80,7 @@ impl<S: AsyncRead + Unpin, K: Unpin> AsyncRead for Watched<S, K> {
             ready!(this.reading.as_mut().poll(cx));
             let end = this.last + this.patience.idle;
             if end <= Instant::now() {
-                return Poll::Ready(Err(Impatience(Cut::Still).into()));
+                return Poll::Ready(Err(this.cut(Cut::Still)));
             }
             this.reading.as_mut().reset(end);
         }
@@ -113,7 +123,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_is_let_go() {
         let (ours, _theirs) = duplex(4);
-        let mut ours = Watched::new(ours, Presence::begin(), PATIENCE, ());
+        let mut ours = Watched::new(ours, Presence::begin(), PATIENCE, Arc::default(), ());
         let began = Instant::now();
         let error = ours.write_all(b"more than fits").await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 60));
@@ -122,7 +132,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_in_use_lives_on_and_an_idle_one_ends() {
         let (ours, mut theirs) = duplex(1024);
-        let mut ours = Watched::new(ours, Presence::begin(), PATIENCE, ());
+        let mut ours = Watched::new(ours, Presence::begin(), PATIENCE, Arc::default(), ());
         let mut buffer = [0; 24];
         for _ in 0..3 {
             theirs.write_all(&[b'x'; 24]).await.unwrap();

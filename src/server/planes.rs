@@ -61,6 +61,8 @@ pub(super) enum Serving {
 /// What becomes of a request before anybody looks at it.
 enum Welcome {
     Yes,
+    /// It is no call: whoever asks how the gatekeeper is must be told.
+    Always,
     /// There are too many calls: it is refused after this time.
     NotNow(Duration),
     /// There are too many connections: it is refused, and its connection ends.
@@ -109,14 +111,16 @@ impl Planes {
         }
         let origin = request.headers().get(ORIGIN).cloned();
         let version = request.version();
-        let welcome = if for_ops { Welcome::Yes } else { self.welcome(&request, manner) };
+        let welcome = if for_ops { Welcome::Always } else { self.welcome(&request, manner) };
         let mut response = match welcome {
             Welcome::Sorry => overloaded(&self.gatekeeper, arrival, request, ready(())).await,
             Welcome::NotNow(long) => overloaded(&self.gatekeeper, arrival, request, self.admission.keep(long)).await,
-            Welcome::Yes => {
+            Welcome::Yes | Welcome::Always => {
                 let router = if for_ops { &self.ops } else { &self.data };
                 let Ok(response) = router.clone().oneshot(request).await;
-                self.admission.made();
+                if matches!(welcome, Welcome::Yes) {
+                    self.admission.made();
+                }
                 response
             }
         };
@@ -137,18 +141,20 @@ impl Planes {
         response
     }
 
-    /// Calls alone can be too many; whoever asks how the gatekeeper is must be told.
     fn welcome(&self, request: &Request<Body>, manner: Manner) -> Welcome {
         if !is_call(request) {
-            return Welcome::Yes;
+            return Welcome::Always;
         }
-        match (manner, self.admission.judge()) {
-            (Manner::Standing, _) => {
+        match manner {
+            // They take nobody's turn.
+            Manner::Standing => {
                 Cut::NoRoom.count(&self.gatekeeper.metrics);
                 Welcome::Sorry
             }
-            (Manner::Seated, Admitted::No(long)) => Welcome::NotNow(long),
-            (Manner::Seated, Admitted::Yes) => Welcome::Yes,
+            Manner::Seated => match self.admission.judge() {
+                Admitted::No(long) => Welcome::NotNow(long),
+                Admitted::Yes => Welcome::Yes,
+            },
         }
     }
 

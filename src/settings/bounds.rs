@@ -10,6 +10,8 @@ use super::{number, seconds};
 const HEAD: Duration = Duration::from_secs(30);
 
 /// Longer than any link is silent that comes back.
+const TAKING: Duration = Duration::from_secs(60);
+/// The same for a caller's body, on whose memory others wait.
 const BODY_GRACE: Duration = Duration::from_secs(30);
 
 /// How much the process takes on at once.
@@ -26,6 +28,8 @@ pub struct Bounds {
     pub head: Duration,
     /// How long a connection is kept without a call.
     pub idle: Duration,
+    /// How long a piece of an answer may wait to be taken.
+    pub taking: Duration,
     /// How fast bodies must come; none: as slowly as they like.
     pub pace: Option<Pace>,
     /// How long calls are still taken, and connections left open, after the end was announced.
@@ -59,6 +63,7 @@ impl Bounds {
             longest_wait: Some(longest_wait).filter(|wait| !wait.is_zero()),
             head: HEAD,
             idle,
+            taking: TAKING,
             pace: pace.map(|bytes_a_second| Pace { grace: BODY_GRACE, bytes_a_second }),
             lame_duck: seconds(environment, p, "GATEKEEPER_LAME_DUCK_SECONDS"),
             drain: seconds(environment, p, "GATEKEEPER_DRAIN_SECONDS"),

@@ -40,19 +40,19 @@ impl Site {
         }
     }
 
-    /// `journal` is what the section of that name says otherwise than as shipped.
-    async fn with(database: Option<String>, journal: &[(&str, &str)]) -> Self {
-        Self::within(tempfile::tempdir().unwrap(), database, journal).await
+    /// `service` is what `service.toml` says otherwise than as shipped.
+    pub async fn with(database: Option<String>, service: &[(&str, &str)]) -> Self {
+        Self::within(tempfile::tempdir().unwrap(), database, service).await
     }
 
-    async fn within(folder: TempDir, database: Option<String>, journal: &[(&str, &str)]) -> Self {
+    async fn within(folder: TempDir, database: Option<String>, service: &[(&str, &str)]) -> Self {
         let targets = Targets::like_the_platform().asking_for(SERVICE_KEY).start().await;
         let database = database.unwrap_or_else(|| format!("sqlite://{}", folder.path().join("calls.db").display()));
         // So that nothing but what is tested here refuses a call, and every call has a record of its own.
         let limits = include_str!("../../policies/limits.toml")
             .replace("00/1m\"", "00000/1m\"")
             .replace("stranger_records_per_minute = 100", "stranger_records_per_minute = 1000000");
-        let service = journal.iter().fold(include_str!("../../policies/service.toml").to_owned(), |text, (name, value)| {
+        let service = service.iter().fold(include_str!("../../policies/service.toml").to_owned(), |text, (name, value)| {
             let start = format!("{name} = ");
             assert_eq!(text.lines().filter(|line| line.starts_with(&start)).count(), 1, "{name}");
             text.lines().map(|line| if line.starts_with(&start) { format!("{start}\"{value}\"\n") } else { format!("{line}\n") }).collect()
@@ -68,7 +68,7 @@ impl Site {
         Self { program, targets, database, folder }
     }
 
-    async fn serve(&self) -> Serving {
+    pub async fn serve(&self) -> Serving {
         self.program.serve().await
     }
 

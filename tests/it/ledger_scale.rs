@@ -13,6 +13,8 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 use tokio::sync::watch;
 
+use crate::ledger_faults::Site;
+use crate::ledger_faults::load::Load;
 use crate::store_contract::{OPTIONS, keep, now, record};
 use crate::support::postgres::Cluster;
 
@@ -104,7 +106,7 @@ async fn the_tables_stand_their_size() {
         }
     }
     assert_eq!(store.gaps(9).await.unwrap(), [], "nothing of it is missing");
-    let_go(&store, &client, &scale).await;
+    let_go(&store, &client, &url, &scale).await;
 }
 
 /// The statements of a block that is pasted.
@@ -243,12 +245,16 @@ async fn answer(client: &PgPool, question: &Asked, sql: &str, pages: i64, scale:
 }
 
 /// Ten days stay, ten go to the archive, and ten for good.
-async fn let_go(store: &Arc<dyn Store>, client: &PgPool, scale: &Scale) {
+async fn let_go(store: &Arc<dyn Store>, client: &PgPool, url: &str, scale: &Scale) {
     let log = Span { here: Age::Days(10 * DAY), archive: Archive::Until(Age::Days(20 * DAY)) };
     let ten_days = Keep { activity: log, api_calls: log, ..keep(30, 30, 30) };
     let calm = Duration::from_secs(if scale.is_measured { 20 } else { 3 });
 
     let (stop, _) = watch::channel(false);
+    // Calls, through a gatekeeper that itself lets nothing go, and batches beside them.
+    let site = Site::with(Some(url.to_owned()), &[("activity", "80d"), ("api_calls", "80d"), ("rate_limits", "80d")]).await;
+    let serving = site.serve().await;
+    let (calling, load) = (Instant::now(), Load::steady(serving.data, 16, 200));
     let writers: Vec<_> = (0..2).map(|_| tokio::spawn(write_until(Arc::clone(store), stop.subscribe()))).collect();
     tokio::time::sleep(calm).await;
     // What the disk holds of both logs and their archives.
@@ -265,6 +271,8 @@ async fn let_go(store: &Arc<dyn Store>, client: &PgPool, scale: &Scale) {
     for writer in writers {
         waits.extend(writer.await.unwrap());
     }
+    let calls = load.end().await.all(200).whole.into_iter().map(|call| (calling + call.due, call.took)).collect();
+    serving.stop().await.expect(0);
     assert_eq!(done.troubles().collect::<Vec<_>>(), []);
     let days = |table: &str| done.tables.iter().find(|retained| retained.table == table).unwrap();
     for log in ["eliza_activity_log", "api_call_logs"] {
@@ -273,14 +281,16 @@ async fn let_go(store: &Arc<dyn Store>, client: &PgPool, scale: &Scale) {
         assert!((9..=11).contains(&archived) && (10..=13).contains(&dropped), "{log}: {archived} archived, {dropped} dropped");
     }
 
-    let (during, calm): (Vec<_>, Vec<_>) = waits.into_iter().partition(|(at, took)| *at + *took >= began && *at <= ended);
-    let (during, calm) = (Waits::of(during), Waits::of(calm));
     println!("retention: {:.1?}; {} MB before, {} MB after", ended - began, before >> 20, after >> 20);
-    println!("a batch written: {calm:?} otherwise, {during:?} meanwhile");
     assert!(after < before / 4 * 3, "a third of the rows is gone, and its space: {before} before, {after} after");
-    // What is measured is noise and a lock that nobody waits longer for than a tenth of a second.
-    let most = if scale.is_measured { calm.p99 * 2 + Duration::from_millis(20) } else { KEPT_WAITING };
-    assert!(during.p99 <= most, "{during:?} during retention, {calm:?} otherwise");
+    for (what, waits) in [("a call", calls), ("a batch written", waits)] {
+        let (during, calm): (Vec<_>, Vec<_>) = waits.into_iter().partition(|(at, took)| *at + *took >= began && *at <= ended);
+        let (during, calm) = (Waits::of(during), Waits::of(calm));
+        println!("{what}: {calm:?} otherwise, {during:?} meanwhile");
+        // What is measured is noise and a lock that nobody waits longer for than a tenth of a second.
+        let most = if scale.is_measured { calm.p99 * 2 + Duration::from_millis(20) } else { KEPT_WAITING };
+        assert!(during.p99 <= most, "{what}: {during:?} during retention, {calm:?} otherwise");
+    }
     assert_eq!(store.gaps(9).await.unwrap(), [], "what went is no gap");
 }
 
@@ -299,7 +309,7 @@ async fn write_until(store: Arc<dyn Store>, stop: watch::Receiver<bool>) -> Vec<
 #[derive(Debug)]
 #[allow(dead_code, reason = "all of it is printed")]
 struct Waits {
-    batches: usize,
+    number: usize,
     p50: Duration,
     p99: Duration,
     slowest: Duration,
@@ -310,7 +320,7 @@ impl Waits {
         let mut waits: Vec<Duration> = waits.into_iter().map(|(_, took)| took).collect();
         waits.sort_unstable();
         let at = |share: usize| waits[(waits.len() - 1) * share / 100];
-        Self { batches: waits.len(), p50: at(50), p99: at(99), slowest: at(100) }
+        Self { number: waits.len(), p50: at(50), p99: at(99), slowest: at(100) }
     }
 }
 

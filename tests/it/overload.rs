@@ -4,6 +4,7 @@
 
 mod bench;
 mod crowd;
+mod http2;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -90,8 +91,8 @@ async fn too_many_calls_are_refused_at_the_door_counted_and_soon_forgotten() {
 async fn slow_targets_are_no_overload() {
     let gate = Gate::shut();
     let targets = Targets::like_the_platform().but(CHAT, Conduct::Hang(gate.clone()));
-    let crowded: fn(&mut Bounds) = |bounds| bounds.longest_wait = Some(Duration::from_millis(200));
-    let house = House::plan().targets(targets).policy("limits.toml", &limits()).bounds(crowded).open().await;
+    let longest: fn(&mut Bounds) = |bounds| bounds.longest_wait = Some(Duration::from_secs(1));
+    let house = House::plan().targets(targets).policy("limits.toml", &limits()).bounds(longest).open().await;
     let mut waiting = Vec::new();
     for _ in 0..100 {
         let mut line = Line::to(house.data).await;
@@ -99,11 +100,37 @@ async fn slow_targets_are_no_overload() {
         waiting.push(line);
     }
     house.targets.arrival(CHAT, 100).await;
-    for _ in 0..50 {
-        house.call(CHAT).to("agent-manager").action("list_agents").send().await.expect(200);
-    }
-    assert_eq!(house.gatekeeper.metrics.shed.get(), 0);
+    let crowd = Crowd::start(house.data, 30, None);
+    eventually("others call", || async { crowd.heard() > 500 }).await;
+    let heard = crowd.end().await;
+    assert_eq!((heard.count(200), heard.broken, house.gatekeeper.metrics.shed.get()), (heard.whole.len(), 0, 0));
     gate.open();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_while_being_kept_is_accounted_for_too() {
+    let crowded: fn(&mut Bounds) = |bounds| bounds.longest_wait = Some(Duration::from_micros(20));
+    let house = House::plan().policy("limits.toml", &limits()).bounds(crowded).open().await;
+    let shed = || house.gatekeeper.metrics.shed.get();
+    let crowd = Crowd::start(house.data, 150, None);
+    eventually("calls are refused", || async { shed() > 200 }).await;
+    // At least a tenth of a second passes before anybody is told.
+    let before = shed();
+    let mut gone = 0;
+    while gone < 300 {
+        let mut line = Line::to(house.data).await;
+        line.call(CHAT, &json!({"target": "agent-manager", "action": "list_agents"})).await;
+        gone += 1;
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let heard = crowd.end().await;
+    let all = usize::try_from(shed()).unwrap();
+    assert!(shed() > before && all > heard.count(503), "{all} of {} that heard of it", heard.count(503));
+    let closed = house.close().await;
+    let number = async |what: &str| operator::number(&closed.database, &format!("select {what} from eliza_activity_log")).await;
+    let one_by_one = number("count(*) filter (where json_extract(metadata, '$.code') = 'overloaded' and title not like '%refused')").await;
+    let summed = number("coalesce(sum(json_extract(metadata, '$.folded')), 0)").await;
+    assert_eq!(usize::try_from(one_by_one + summed).unwrap(), all);
 }
 
 // Connections.

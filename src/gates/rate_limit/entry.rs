@@ -125,7 +125,7 @@ impl Entry {
         let of = match endpoint {
             Endpoint::UNREACHED => return,
             Endpoint::OTHERS => Of::Others,
-            endpoint => Of::Endpoint { name: endpoint.to_owned(), since: 0 },
+            endpoint => Of::Endpoint(endpoint.to_owned()),
         };
         if let Some(bucket) = self.counting(&of, secs, Running::Yes, terms) {
             bucket.load(secs, start, calls, clock);
@@ -133,19 +133,24 @@ impl Entry {
     }
 
     /// Takes over what the process before this one has counted, where that is more than is known here.
-    pub fn raise_to(&mut self, of: &Of, tally: Tally, terms: Terms<'_>) {
+    pub fn raise_to(&mut self, of: &Of, since: Timestamp, tally: Tally, terms: Terms<'_>) {
         let running = if tally.ends() > terms.at { Running::Yes } else { Running::Ended };
         if let Some(bucket) = self.counting(of, tally.secs, running, terms) {
             bucket.raise_to(tally);
         }
+        if let Of::Endpoint(name) = of
+            && let Some(named) = self.endpoints.get_mut(name.as_str())
+        {
+            named.since = named.since.max(since);
+        }
     }
 
     /// What has been counted in windows that can still decide something.
-    pub fn tallies(&self, now: Timestamp) -> impl Iterator<Item = (Of, Tally)> {
-        let of = |named: &Named| Of::Endpoint { name: named.label.as_ref().to_owned(), since: named.since.as_micros() };
-        let named = self.endpoints.values().map(move |named| (of(named), &named.bucket));
-        let all = [(Of::Total, &self.total), (Of::Others, &self.others)].into_iter().chain(named);
-        all.flat_map(move |(of, bucket)| bucket.tallies(now).map(move |tally| (of.clone(), tally)))
+    pub fn tallies(&self, now: Timestamp) -> impl Iterator<Item = (Of, Timestamp, Tally)> {
+        let named = self.endpoints.values().map(|named| (Of::Endpoint(named.label.as_ref().to_owned()), named.since, &named.bucket));
+        let always = Timestamp::default();
+        let all = [(Of::Total, always, &self.total), (Of::Others, always, &self.others)].into_iter().chain(named);
+        all.flat_map(move |(of, since, bucket)| bucket.tallies(now).map(move |tally| (of.clone(), since, tally)))
     }
 
     /// The bucket in which this is counted in windows of this length, if it is by these terms.
@@ -155,15 +160,12 @@ impl Entry {
         let among_others = lengths(source).any(|length| length == secs);
         match of {
             Of::Total => counts_in(&source.total.windows).then_some(&mut self.total),
-            Of::Endpoint { name, .. } if !counts_in(&source.allowance_of(name).windows) => None,
-            Of::Endpoint { name, since } if self.has_own_bucket(name, running, terms) => {
-                self.endpoints.get_mut(name.as_str()).map(|named| {
-                    named.since = named.since.max(Timestamp::from_micros(*since));
-                    &mut named.bucket
-                })
+            Of::Endpoint(name) if !counts_in(&source.allowance_of(name).windows) => None,
+            Of::Endpoint(name) if self.has_own_bucket(name, running, terms) => {
+                self.endpoints.get_mut(name.as_str()).map(|named| &mut named.bucket)
             }
             // There is no room for it among those with a bucket of their own.
-            Of::Endpoint { .. } | Of::Others => among_others.then_some(&mut self.others),
+            Of::Endpoint(_) | Of::Others => among_others.then_some(&mut self.others),
         }
     }
 

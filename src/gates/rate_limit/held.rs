@@ -19,6 +19,9 @@ pub struct Held {
     /// As in `rate_limits`.
     identifier: String,
     of: Of,
+    /// Of an endpoint: calls that arrived before may have been counted among the others. In microseconds; older processes do not say it.
+    #[serde(default)]
+    since: i64,
     secs: u32,
     /// When the current window began, in microseconds.
     start: i64,
@@ -32,11 +35,7 @@ pub struct Held {
 pub(super) enum Of {
     Total,
     Others,
-    Endpoint {
-        name: String,
-        /// Calls that arrived before may have been counted among the others; in microseconds.
-        since: i64,
-    },
+    Endpoint(String),
 }
 
 /// Whether the counts of earlier runs are there. The database's are added to what this process has counted itself, so once only.
@@ -56,9 +55,10 @@ impl RateLimiter {
         let mut all = Vec::new();
         for entries in self.own.iter().chain([&self.shared]) {
             for entry in lock(entries).values() {
-                all.extend(entry.tallies(now).map(|(of, Tally { secs, start, current, previous })| Held {
+                all.extend(entry.tallies(now).map(|(of, since, Tally { secs, start, current, previous })| Held {
                     identifier: entry.identifier.as_ref().to_owned(),
                     of,
+                    since: since.as_micros(),
                     secs,
                     start: start.as_micros(),
                     current,
@@ -83,8 +83,9 @@ impl RateLimiter {
         let mut all: Vec<(&Held, Tally)> = held.iter().map(|held| (held, tally(held))).collect();
         // What has ended may have found room beside what still runs, but must not take it.
         all.sort_by_key(|(_, tally)| Reverse(tally.ends()));
-        for (Held { identifier, of, .. }, tally) in all {
-            self.with_listed(sources, limits, identifier, |entry, terms| entry.raise_to(of, tally, terms));
+        for (Held { identifier, of, since, .. }, tally) in all {
+            let since = Timestamp::from_micros(*since);
+            self.with_listed(sources, limits, identifier, |entry, terms| entry.raise_to(of, since, tally, terms));
         }
     }
 }

@@ -17,10 +17,17 @@ const OVER: u32 = 5;
 /// is always enough to keep the machine busy: a rate that jumps leaves it idle every other time.
 const STEP: f64 = 0.02;
 const STEEPEST: f64 = 3.0;
+/// After so many intervals in a row with next to nothing that waits, the growth of each is twice that of the one before, up to this: the rate
+/// was found in worse times. (Where it swings about what can be done, there are fewer.)
+const FOR_LONG: i32 = 10;
+const SOONEST: f64 = 0.5;
+/// What part of the longest wait is next to nothing.
+const NEXT_TO_NOTHING: u32 = 4;
 /// How much of what is known of the rate at which calls get done is from the last interval: in one, somebody else may have had the machine.
 const NEWS: f64 = 0.3;
-/// Of the most that ever got done, how much is let in whatever happens.
+/// Of the most that ever got done, how much is let in whatever happens; and as many calls a second as are no crowd.
 const LEAST: f64 = 0.1;
+const FEWEST: f64 = 160.0;
 /// The most falls so slowly: a machine may become slower.
 const FORGET: f64 = 0.99;
 
@@ -28,6 +35,8 @@ const FORGET: f64 = 0.99;
 pub struct Crowd {
     longest_wait: Duration,
     asked: Option<Duration>,
+    /// What the last answer took.
+    last_wait: Duration,
     interval: Interval,
     /// The most calls a second that got done.
     most: f64,
@@ -40,8 +49,8 @@ pub struct Crowd {
 enum State {
     /// Everybody is let in. So many intervals in a row were bad.
     Open { bad: u32 },
-    /// In so many intervals in a row nobody was refused.
-    Crowded { turnstile: Turnstile, quiet: u32 },
+    /// In so many intervals in a row nobody was refused; in so many next to nothing waited.
+    Crowded { turnstile: Turnstile, quiet: u32, easy: i32 },
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +65,15 @@ struct Interval {
 
 impl Crowd {
     pub fn of_those_who_wait(longest_wait: Duration) -> Self {
-        Self { longest_wait, asked: None, interval: Interval::default(), most: 0.0, of_late: 0.0, state: State::Open { bad: 0 } }
+        Self {
+            longest_wait,
+            asked: None,
+            last_wait: Duration::ZERO,
+            interval: Interval::default(),
+            most: 0.0,
+            of_late: 0.0,
+            state: State::Open { bad: 0 },
+        }
     }
 
     /// Something is ready and waits to be taken up.
@@ -68,6 +85,7 @@ impl Crowd {
     pub fn answered(&mut self, at: Duration) {
         if let Some(asked) = self.asked.take() {
             let wait = at.saturating_sub(asked);
+            self.last_wait = wait;
             self.interval.shortest_wait = Some(self.interval.shortest_wait.map_or(wait, |shortest| shortest.min(wait)));
         }
         self.look(at);
@@ -98,7 +116,8 @@ impl Crowd {
         }
         let Interval { calls, made, refused, shortest_wait, .. } =
             std::mem::replace(&mut self.interval, Interval { from: at, ..Interval::default() });
-        let waits_still = || self.asked.map(|asked| at.saturating_sub(asked));
+        // A question that is open waits at least as long as it has, and as likely as not as long as the one before it.
+        let waits_still = || self.asked.map(|asked| at.saturating_sub(asked).max(self.last_wait));
         let wait = shortest_wait.or_else(waits_still).unwrap_or_default();
         let (done, is_bad) = (f64::from(made) / since.as_secs_f64(), wait > self.longest_wait);
         self.most = done.max(self.most * FORGET);
@@ -107,14 +126,19 @@ impl Crowd {
             State::Open { bad } => {
                 *bad = if is_bad && calls >= CROWD { *bad + 1 } else { 0 };
                 if *bad >= STANDING {
-                    self.state = State::Crowded { turnstile: Turnstile::turning(done, at), quiet: 0 };
+                    // What got done says little at first: calls may take long elsewhere.
+                    let came = f64::from(calls) / since.as_secs_f64();
+                    let rate = done.max(self.of_late).max(came * LEAST).max(FEWEST);
+                    self.state = State::Crowded { turnstile: Turnstile::turning(rate, at), quiet: 0, easy: 0 };
                 }
             }
-            State::Crowded { turnstile, quiet } => {
+            State::Crowded { turnstile, quiet, easy } => {
+                *easy = if wait < self.longest_wait / NEXT_TO_NOTHING { easy.saturating_add(1) } else { 0 };
+                let step = (STEP * 2_f64.powi((*easy - FOR_LONG).max(0))).min(SOONEST);
                 let direction = (1.0 - wait.as_secs_f64() / self.longest_wait.as_secs_f64()).max(-STEEPEST);
                 let rate = turnstile.calls_a_second;
-                let base = if is_bad { rate.min(done.max(self.of_late)) } else { rate };
-                turnstile.calls_a_second = (base * (1.0 + STEP * direction)).max(self.most * LEAST);
+                let base = if is_bad { rate.min(done.max(self.of_late)) } else { rate.max(done) };
+                turnstile.calls_a_second = (base * (1.0 + step * direction)).max(self.most * LEAST).max(FEWEST);
                 *quiet = if refused == 0 { *quiet + 1 } else { 0 };
                 if *quiet >= OVER {
                     self.state = State::Open { bad: 0 };
@@ -140,6 +164,9 @@ mod tests {
         arrived: f64,
         /// What was asked stands behind these many.
         asked_behind: Option<usize>,
+        /// How long a call takes elsewhere once it is done here, and when those under way end.
+        elsewhere: Duration,
+        under_way: VecDeque<Duration>,
         /// For so long of each tenth of a second somebody else has the machine.
         others: Duration,
         others_had_it: u128,
@@ -155,7 +182,17 @@ mod tests {
     impl Shop {
         fn new(others: Duration) -> Self {
             let (now, queue) = (Duration::ZERO, VecDeque::new());
-            Self { crowd: Crowd::of_those_who_wait(WAIT), now, queue, arrived: 0.0, asked_behind: None, others, others_had_it: 0 }
+            Self {
+                crowd: Crowd::of_those_who_wait(WAIT),
+                now,
+                queue,
+                arrived: 0.0,
+                asked_behind: None,
+                elsewhere: Duration::ZERO,
+                under_way: VecDeque::new(),
+                others,
+                others_had_it: 0,
+            }
         }
 
         /// A call takes a millisecond to do, a twentieth of it to refuse; who is refused comes no more.
@@ -168,6 +205,9 @@ mod tests {
                     self.pass(self.others, a_second);
                 }
                 self.ask();
+                while self.under_way.pop_front_if(|ends| *ends <= self.now).is_some() {
+                    self.crowd.made();
+                }
                 let Some(came) = self.queue.pop_front() else {
                     self.pass(A_MILLI, a_second);
                     continue;
@@ -182,7 +222,7 @@ mod tests {
                         day.done += 1;
                         day.longest = day.longest.max(self.now - came);
                         self.pass(A_MILLI, a_second);
-                        self.crowd.made();
+                        self.under_way.push_back(self.now + self.elsewhere);
                     }
                 }
             }
@@ -235,6 +275,39 @@ mod tests {
         shop.open(Duration::from_secs(10), 3000.0);
         shop.open(Duration::from_secs(1), 600.0);
         assert_eq!(shop.open(Duration::from_secs(10), 600.0).refused, 0);
+    }
+
+    #[test]
+    fn a_rush_of_calls_that_take_long_elsewhere_keeps_nobody_out_afterwards() {
+        let mut shop = Shop::new(Duration::ZERO);
+        shop.elsewhere = Duration::from_secs(20);
+        shop.open(Duration::from_millis(500), 3000.0);
+        shop.open(Duration::from_millis(1500), 700.0);
+        assert_eq!(shop.open(Duration::from_secs(10), 700.0).refused, 0);
+    }
+
+    #[test]
+    fn when_somebody_else_had_the_machine_for_seconds_all_is_as_before_soon_after() {
+        let mut shop = Shop::new(Duration::ZERO);
+        shop.open(Duration::from_secs(5), 800.0);
+        for _ in 0..10 {
+            shop.pass(A_MILLI * 180, 800.0);
+            shop.open(A_MILLI * 20, 800.0);
+        }
+        shop.open(Duration::from_secs(3), 800.0);
+        assert_eq!(shop.open(Duration::from_secs(10), 800.0).refused, 0);
+    }
+
+    #[test]
+    fn however_long_the_wait_that_is_allowed_a_longer_one_is_noticed() {
+        for longest in [50, 200, 1000] {
+            let mut shop = Shop::new(Duration::ZERO);
+            shop.crowd = Crowd::of_those_who_wait(A_MILLI * longest);
+            shop.open(Duration::from_secs(20), 2000.0);
+            let day = shop.open(Duration::from_secs(20), 2000.0);
+            assert!(day.longest < A_MILLI * longest * 4, "{longest}: {day:?}");
+            assert!(day.done > 17_500, "{longest}: {day:?}");
+        }
     }
 
     #[test]

@@ -23,6 +23,19 @@ fn what_is_known_from_rows_counts_once() {
     }
 }
 
+/// As processes of earlier versions send it.
+#[test]
+fn what_an_older_process_says_is_understood() {
+    let scene = Scene::new([source("ada", allow(&[(100, MINUTE)]), allow(&[(10, MINUTE)]))]);
+    let start = noon().floor(MINUTE).as_micros();
+    let text = format!(
+        r#"[{{"identifier":"ada","of":"total","secs":60,"start":{start},"current":4,"previous":0}},
+            {{"identifier":"ada","of":{{"endpoint":"brain:chat"}},"secs":60,"start":{start},"current":4,"previous":0}}]"#
+    );
+    scene.limiter.take_over(&scene.sources, &scene.limits, &serde_json::from_str::<Vec<Held>>(&text).unwrap());
+    assert_eq!(scene.passing(20, "ada", "chat"), 6);
+}
+
 #[test]
 fn what_a_source_no_longer_listed_has_used_is_passed_over() {
     let scene = Scene::new([source("ada", allow(&[(5, MINUTE)]), plenty()), source("eve", plenty(), plenty())]);
