@@ -2,6 +2,7 @@
 //!
 //! Every task here only ever waits for the database; no call waits for any of them.
 
+mod apart;
 mod audit_log;
 mod bring_up;
 pub mod counts;
@@ -25,6 +26,7 @@ use crate::record::writer::Writer;
 use crate::settings::Migrate;
 use crate::store::SignalCursor;
 use crate::tls::Look;
+use apart::Apart;
 use audit_log::{Told, publish, publish_heads, seal_entries};
 use bring_up::{BringUpError, keep_bringing_up};
 use duties::{follow_signals, record_folded, refresh_health, reread, run_errands, tell_database, touch_keys, watch_policies};
@@ -54,7 +56,7 @@ const LAST_ENTRY: Duration = Duration::from_secs(2);
 pub struct Upkeep {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
-    writer: JoinHandle<()>,
+    writer: Apart,
     fixes: JoinHandle<()>,
     house: JoinHandle<()>,
 }
@@ -89,7 +91,7 @@ impl Upkeep {
         let Queues { records, fixes } = queues;
         let writer = {
             let mut is_up = is_up.clone();
-            tokio::spawn(async move {
+            Apart::start(async move {
                 if is_up.wait_for(Option::is_some).await.is_ok() {
                     writing.write_own(records).await;
                 }
@@ -149,12 +151,12 @@ impl Upkeep {
             let _ended = (&mut self.fixes).await;
             let closing = journal.clone();
             let _closed = tokio::task::spawn_blocking(move || closing.close()).await;
-            let _written = (&mut self.writer).await;
+            self.writer.ended().await;
         };
         if timeout(patience, all).await.is_err() {
             self.fixes.abort();
-            self.writer.abort();
         }
+        drop(self.writer);
         let records = journal.standing().waiting.saturating_add(orphaned);
         if records > 0 {
             tracing::warn!(

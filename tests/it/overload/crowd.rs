@@ -59,6 +59,11 @@ pub struct Crowd {
 impl Crowd {
     /// So many calls a second in all, or as many as are answered. A caller that is kept waiting calls again at once, until it is even.
     pub fn start(at: SocketAddr, callers: u32, a_second: Option<f64>) -> Self {
+        Self::over(at, callers, 1, a_second)
+    }
+
+    /// The same, each over so many connections in turn.
+    pub fn over(at: SocketAddr, callers: u32, connections: usize, a_second: Option<f64>) -> Self {
         let (on, count) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
         let every = a_second.map_or(Duration::ZERO, |a_second| Duration::from_secs_f64(f64::from(callers) / a_second));
         let begun = Instant::now();
@@ -66,26 +71,29 @@ impl Crowd {
         let callers = (0..callers).map(|number| {
             let (on, count, text, first) = (Arc::clone(&on), Arc::clone(&count), Arc::clone(&text), every * number / callers);
             tokio::spawn(async move {
-                let (mut line, mut heard, mut due) = (None, Heard::default(), first);
-                loop {
+                let mut lines: Vec<Option<TcpStream>> = (0..connections).map(|_| None).collect();
+                let (mut heard, mut due) = (Heard::default(), first);
+                for number in 0.. {
+                    let line = &mut lines[number % connections];
                     tokio::time::sleep_until((begun + due).into()).await;
                     if !on.load(Ordering::Relaxed) {
-                        return heard;
+                        break;
                     }
                     let called = begun.elapsed();
-                    match tokio::time::timeout(PATIENCE, call(&mut line, at, &text)).await.ok().flatten() {
+                    match tokio::time::timeout(PATIENCE, call(line, at, &text)).await.ok().flatten() {
                         Some(status) => {
                             heard.whole.push(Answer { status, at: begun.elapsed(), took: begun.elapsed() - called });
                             count.fetch_add(1, Ordering::Relaxed);
                         }
                         None => {
-                            line = None;
+                            *line = None;
                             heard.broken += 1;
                             tokio::time::sleep(Duration::from_millis(20)).await;
                         }
                     }
                     due += every;
                 }
+                heard
             })
         });
         let callers = callers.collect();
