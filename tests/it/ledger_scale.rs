@@ -3,7 +3,7 @@
 //! and prints what it measures.
 #![allow(clippy::print_stdout, reason = "what is measured is shown to whoever measures")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -285,13 +285,26 @@ async fn let_go(store: &Arc<dyn Store>, client: &PgPool, url: &str, scale: &Scal
     assert!(after < before / 4 * 3, "a third of the rows is gone, and its space: {before} before, {after} after");
     for (what, waits) in [("a call", calls), ("a batch written", waits)] {
         let (during, calm): (Vec<_>, Vec<_>) = waits.into_iter().partition(|(at, took)| *at + *took >= began && *at <= ended);
+        let parts = calm_parts(&calm, ended - began);
         let (during, calm) = (Waits::of(during), Waits::of(calm));
-        println!("{what}: {calm:?} otherwise, {during:?} meanwhile");
+        println!("{what}: {calm:?} otherwise, {during:?} meanwhile; p99 of as short a time otherwise: {parts:?}");
         // What is measured is noise and a lock that nobody waits longer for than a tenth of a second.
         let most = if scale.is_measured { calm.p99 * 2 + Duration::from_millis(20) } else { KEPT_WAITING };
         assert!(during.p99 <= most, "{what}: {during:?} during retention, {calm:?} otherwise");
     }
     assert_eq!(store.gaps(9).await.unwrap(), [], "what went is no gap");
+}
+
+/// The p99 of every part of the calm time that is as long as this, from the least to the greatest: what is noise.
+fn calm_parts(calm: &[(Instant, Duration)], long: Duration) -> Vec<Duration> {
+    let Some(begun) = calm.iter().map(|(at, _)| *at).min() else { return Vec::new() };
+    let mut parts = BTreeMap::<u128, Vec<(Instant, Duration)>>::new();
+    for one in calm {
+        parts.entry((one.0 - begun).as_nanos() / long.as_nanos()).or_default().push(*one);
+    }
+    let mut all: Vec<Duration> = parts.into_values().map(|part| Waits::of(part).p99).collect();
+    all.sort_unstable();
+    all
 }
 
 async fn write_until(store: Arc<dyn Store>, stop: watch::Receiver<bool>) -> Vec<(Instant, Duration)> {
