@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::ledger_faults::Site;
 use crate::ledger_faults::load::Load;
 use crate::store_contract::{OPTIONS, keep, now, record};
+use crate::support::cores::{keep_all_on, keep_on};
 use crate::support::postgres::Cluster;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -106,6 +107,12 @@ async fn the_tables_stand_their_size() {
         }
     }
     assert_eq!(store.gaps(9).await.unwrap(), [], "nothing of it is missing");
+    // As where the database has a machine of its own: what it does with all its power is no call's core.
+    let cores = std::thread::available_parallelism().unwrap().get();
+    if scale.is_measured && cores > 1 && keep_all_on("0", cluster.process()) {
+        assert!(keep_on(&format!("1-{}", cores - 1), std::process::id()));
+        println!("the database on the first of {cores} cores, the gatekeeper and its callers on the others");
+    }
     let_go(&store, &client, &url, &scale).await;
 }
 

@@ -1,10 +1,10 @@
 //! `make bench-overload`: what becomes of calls at twice what can be done, as figures.
 
-use std::process::Command;
 use std::time::Duration;
 
 use super::crowd::{Answer, Crowd, Heard, target};
 use super::folder;
+use crate::support::cores::keep_on;
 use crate::support::house::{SERVICE_KEY, ask, eventually, http_client};
 use crate::support::operator::number;
 use crate::support::program::{Program, Serving};
@@ -34,10 +34,10 @@ async fn at_twice_what_can_be_done() {
         .variable("GATEKEEPER_LONGEST_WAIT_MS", &setting("OVERLOAD_LONGEST_WAIT_MS", 50).to_string());
     // All callers are one network here.
     program = program.variable("GATEKEEPER_MAX_CONNECTIONS_PER_NETWORK", "100000");
-    let apart = cores > 1 && runs_on("0");
+    let apart = cores > 1 && keep_on("0", std::process::id());
     let serving = program.serve().await;
     if apart {
-        assert!(runs_on(&format!("1-{}", cores - 1)));
+        assert!(keep_on(&format!("1-{}", cores - 1), std::process::id()));
     }
     println!("{cores} cores, the gatekeeper {} one; {callers} callers", if apart { "alone on" } else { "not alone on any" });
 
@@ -137,12 +137,6 @@ async fn times(serving: &Serving) -> Vec<(&'static str, f64, f64)> {
 async fn metrics(serving: &Serving) -> String {
     let reply = ask(&http_client(), serving.ops, Method::GET, "/metrics", &[], bytes::Bytes::new()).await.expect(200);
     String::from_utf8(reply.body.to_vec()).unwrap()
-}
-
-/// Keeps this process, and those it starts, on these cores. False where that cannot be said.
-fn runs_on(cores: &str) -> bool {
-    let told = Command::new("taskset").args(["-apc", cores, &std::process::id().to_string()]).output();
-    told.is_ok_and(|told| told.status.success())
 }
 
 /// What of the process is in memory, in bytes.

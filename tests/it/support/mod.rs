@@ -3,6 +3,7 @@
 pub mod bare;
 pub mod client;
 pub mod client_script;
+pub mod cores;
 pub mod disk;
 pub mod frames;
 pub mod house;

@@ -127,9 +127,12 @@ impl Cluster {
 
     /// Kills the server as a failing machine would.
     pub fn kill(&self) {
+        succeed(Command::new("kill").args(["-KILL", &self.process().to_string()]));
+    }
+
+    pub fn process(&self) -> u32 {
         let pid = fs::read_to_string(self.folder.path().join("data/postmaster.pid")).expect("the server runs");
-        let pid = pid.lines().next().expect("it begins with the process id");
-        succeed(Command::new("kill").args(["-KILL", pid]));
+        pid.lines().next().and_then(|pid| pid.parse().ok()).expect("it begins with the process id")
     }
 
     /// The URL of a new, empty database.
