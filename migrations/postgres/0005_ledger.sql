@@ -101,17 +101,28 @@ begin
 end
 $$;
 
--- 4. What we make is for nobody until gatekeeper.admit says so, whatever default privileges give away.
+-- 4. What we make is for nobody until gatekeeper.admit says so, whatever default privileges give away. Every file that makes something
+--    says so at its end.
 
-do $$
+create function gatekeeper.close_to_all(tables regclass[]) returns void
+    language plpgsql set search_path = pg_catalog, pg_temp
+as $$
 declare
-    made   regclass;
-    holder oid;
+    made     regclass;
+    holder   oid;
+    stranger text;
 begin
-    foreach made in array array['gatekeeper.instances', 'gatekeeper.losses', 'public.gatekeeper_log_gaps']::regclass[] loop
+    foreach made in array tables loop
         for holder in select distinct grantee from pg_class cross join aclexplode(relacl) where oid = made and grantee <> relowner loop
             execute format('revoke all on %s from %s', made, case holder when 0 then 'public' else quote_ident(pg_get_userbyid(holder)) end);
         end loop;
     end loop;
+    for stranger in
+        select 'public' union all select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
+    loop
+        execute format('revoke all on all functions in schema gatekeeper from %s', stranger);
+    end loop;
 end
 $$;
+
+select gatekeeper.close_to_all(array['gatekeeper.instances', 'gatekeeper.losses', 'public.gatekeeper_log_gaps']::regclass[]);

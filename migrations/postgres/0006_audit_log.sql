@@ -85,22 +85,4 @@ create trigger keys_audited after insert or update or delete on gatekeeper.keys
 create trigger keys_audited_truncated before truncate on gatekeeper.keys
     for each statement execute function gatekeeper.audit_keys();
 
-do $$
-declare
-    holder   oid;
-    stranger text;
-begin
-    -- It is for nobody until gatekeeper.admit says so, whatever default privileges give away.
-    for holder in
-        select distinct grantee from pg_class cross join aclexplode(relacl)
-        where oid = 'gatekeeper.audit_log'::regclass and grantee <> relowner
-    loop
-        execute format('revoke all on gatekeeper.audit_log from %s', case holder when 0 then 'public' else quote_ident(pg_get_userbyid(holder)) end);
-    end loop;
-    for stranger in
-        select 'public' union all select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
-    loop
-        execute format('revoke all on all functions in schema gatekeeper from %s', stranger);
-    end loop;
-end
-$$;
+select gatekeeper.close_to_all(array['gatekeeper.audit_log']::regclass[]);

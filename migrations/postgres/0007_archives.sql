@@ -130,23 +130,4 @@ as $$
     select indisunique, substring(pg_get_indexdef(indexrelid) from ' USING .*') from pg_index where indrelid = place
 $$;
 
--- 3. What we make is for nobody until gatekeeper.admit says so, whatever default privileges give away.
-
-do $$
-declare
-    made     regclass;
-    holder   oid;
-    stranger text;
-begin
-    foreach made in array array['public.eliza_activity_log_archive', 'public.api_call_logs_archive']::regclass[] loop
-        for holder in select distinct grantee from pg_class cross join aclexplode(relacl) where oid = made and grantee <> relowner loop
-            execute format('revoke all on %s from %s', made, case holder when 0 then 'public' else quote_ident(pg_get_userbyid(holder)) end);
-        end loop;
-    end loop;
-    for stranger in
-        select 'public' union all select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
-    loop
-        execute format('revoke all on all functions in schema gatekeeper from %s', stranger);
-    end loop;
-end
-$$;
+select gatekeeper.close_to_all(array['public.eliza_activity_log_archive', 'public.api_call_logs_archive']::regclass[]);

@@ -70,17 +70,12 @@ begin
 end
 $$;
 
+select gatekeeper.close_to_all(array['gatekeeper.call_durations', 'gatekeeper.action_stats']::regclass[]);
+
 do $$
 declare
-    made   regclass;
-    holder oid;
     reader name;
 begin
-    foreach made in array array['gatekeeper.call_durations', 'gatekeeper.action_stats']::regclass[] loop
-        for holder in select distinct grantee from pg_class cross join aclexplode(relacl) where oid = made and grantee <> relowner loop
-            execute format('revoke all on %s from %s', made, case holder when 0 then 'public' else quote_ident(pg_get_userbyid(holder)) end);
-        end loop;
-    end loop;
     -- The stats view asks for its reader's own right to what it sums up.
     for reader in
         select rolname from pg_policy join pg_roles on pg_roles.oid = any (polroles)

@@ -277,16 +277,4 @@ begin
 end
 $$;
 
--- What we make is for nobody until gatekeeper.admit says so.
-
-do $$
-declare
-    stranger text;
-begin
-    for stranger in
-        select 'public' union all select quote_ident(rolname) from pg_roles where rolname in ('anon', 'authenticated')
-    loop
-        execute format('revoke all on all functions in schema gatekeeper from %s', stranger);
-    end loop;
-end
-$$;
+select gatekeeper.close_to_all('{}');
