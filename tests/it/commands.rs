@@ -5,11 +5,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use http::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::house::{KEY, SERVICE_KEY, ask, call_at, eventually, http_client};
+use crate::support::house::{KEY, SERVICE_KEY, call_at, eventually, get};
 use crate::support::line::Line;
 use crate::support::postgres;
 use crate::support::program::{Program, Ran};
@@ -372,7 +371,7 @@ async fn enforcement_may_be_off_from_the_start_and_that_is_told() {
     )
     .await
     .expect(200);
-    let metrics = ask(&http_client(), serving.ops, Method::GET, "/metrics", &[], bytes::Bytes::new()).await.expect(200);
+    let metrics = get(serving.ops, "/metrics").await.expect(200);
     assert!(String::from_utf8_lossy(&metrics.body).lines().any(|line| line == "gatekeeper_enforcing 0"));
     serving.stop().await.expect(0);
 }

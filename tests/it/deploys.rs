@@ -14,19 +14,13 @@ mod rolling;
 
 use std::net::SocketAddr;
 
-use http::Method;
-
-use crate::support::house::{KEY, Reply, ask, call_at, http_client};
+use crate::support::house::{KEY, Reply, call_at};
 use crate::support::program::Running;
 use serde_json::json;
 
 /// A call that is answered 200, over a connection of its own.
 async fn call(at: SocketAddr) -> Reply {
     call_at(at, KEY, "gemini-chat", &json!({"target": "agent-manager", "action": "list_agents"})).await
-}
-
-async fn get(at: SocketAddr, path: &str) -> Reply {
-    ask(&http_client(), at, Method::GET, path, &[], bytes::Bytes::new()).await
 }
 
 /// How often the log says this.

@@ -12,14 +12,12 @@ pub mod load;
 pub mod rows;
 mod sync;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use eliza_gatekeeper::clock::Clock;
-use http::Method;
 use tempfile::TempDir;
 
-use crate::support::house::{Reply, SERVICE_KEY, ask, eventually, http_client, lay_policies};
+use crate::support::house::{SERVICE_KEY, lay_policies};
 use crate::support::program::{Program, Serving};
 use crate::support::targets::Targets;
 use crate::support::{Database, postgres};
@@ -84,27 +82,6 @@ fn segments(journals: &Path) -> Vec<PathBuf> {
     files.retain(|file| file.extension().is_some_and(|end| end == "segment"));
     files.sort();
     files
-}
-
-async fn get(at: SocketAddr, path: &str) -> Reply {
-    ask(&http_client(), at, Method::GET, path, &[], bytes::Bytes::new()).await
-}
-
-/// What the metric of this name says, without its prefix.
-async fn metric(serving: &Serving, name: &str) -> f64 {
-    let text = String::from_utf8(get(serving.ops, "/metrics").await.expect(200).body.to_vec()).unwrap();
-    let start = format!("gatekeeper_{name} ");
-    let counted = format!("gatekeeper_{name}_total ");
-    let value = text.lines().find_map(|line| line.strip_prefix(&start).or_else(|| line.strip_prefix(&counted)));
-    value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
-}
-
-/// Until every record is in the database.
-async fn settled(serving: &Serving) {
-    eventually("nothing waits any more", || async {
-        metric(serving, "records_waiting").await == 0.0 && metric(serving, "journal_adopted").await == 0.0
-    })
-    .await;
 }
 
 /// A number to begin with, which a failed run can be given again.

@@ -2,6 +2,7 @@
 
 use super::handover::Site;
 use super::{call, said};
+use crate::support::house::get;
 use crate::support::program::Running;
 use crate::support::targets::within;
 
@@ -48,7 +49,7 @@ async fn a_restart_refuses_nobody_who_connects_meanwhile() {
     let site = Site::new().await;
     for names in ["data:ops", "ops:data", "gatekeeper.socket:gatekeeper.socket"] {
         let serving = activated(&site, names, &["serve"]).serving().await;
-        assert_eq!(super::get(serving.ops, "/metrics").await.status, 200, "{names}");
+        assert_eq!(get(serving.ops, "/metrics").await.status, 200, "{names}");
         for restart in 2..4 {
             call(serving.data).await.expect(200);
             serving.running.signal("HUP");

@@ -8,8 +8,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
 use tokio::net::TcpStream;
 
-use super::{call, get};
-use crate::support::house::{KEY, SERVICE_KEY, eventually};
+use super::call;
+use crate::support::house::{KEY, SERVICE_KEY, eventually, get};
 use crate::support::line::Line;
 use crate::support::program::{Program, Serving};
 use crate::support::targets::{Conduct, Gate, Targets};

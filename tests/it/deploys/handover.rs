@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{call, get, said};
-use crate::support::house::{KEY, SERVICE_KEY, call_at, eventually, lay_policies};
+use super::{call, said};
+use crate::support::house::{KEY, SERVICE_KEY, call_at, eventually, get, lay_policies};
 use crate::support::line::Line;
 use crate::support::program::{Program, Ran, Serving};
 use crate::support::targets::{Conduct, Gate, Targets};

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use super::Site;
 use super::load::{Answer, Load, Mix};
 use super::rows::{self, Missing};
-use super::{Site, metric, settled};
 use crate::support::house::{eventually, soon};
 use crate::support::postgres::Cluster;
-use crate::support::program::Serving;
 
 /// What waits on the disk before anything is said about memory.
 const WAITING: f64 = 4.0 * 1024.0 * 1024.0;
@@ -20,24 +19,24 @@ async fn a_database_that_is_away_costs_no_call_no_record_and_no_memory() {
     let load = Load::full(serving.data, 8, Mix::Fine);
     eventually("the load is under way", || async { load.heard() > 3000 }).await;
     tokio::task::block_in_place(|| server.stop());
-    eventually("it is known to be away", || async { metric(&serving, "database_up").await == 0.0 }).await;
-    let (before, bytes) = (memory(&serving), metric(&serving, "journal_bytes").await);
+    eventually("it is known to be away", || async { serving.metric("database_up").await == 0.0 }).await;
+    let (before, bytes) = (serving.memory(), serving.metric("journal_bytes").await);
     soon("calls go on", Duration::from_secs(120), Duration::from_millis(100), || async {
-        metric(&serving, "journal_bytes").await > bytes + WAITING
+        serving.metric("journal_bytes").await > bytes + WAITING
     })
     .await;
-    let (waiting, grown) = (metric(&serving, "records_waiting").await, memory(&serving).saturating_sub(before));
+    let (waiting, grown) = (serving.metric("records_waiting").await, serving.memory().saturating_sub(before));
     assert!(waiting > 2000.0, "{waiting}");
     // A record in memory takes more than on the disk.
     assert!((grown as f64) < WAITING / 2.0, "{grown} bytes more for {waiting} records that wait on the disk");
 
     tokio::task::block_in_place(|| server.start());
     soon("all that waited is there", Duration::from_secs(20), Duration::from_millis(50), || async {
-        metric(&serving, "journal_oldest_seconds").await < 2.0
+        serving.metric("journal_oldest_seconds").await < 2.0
     })
     .await;
     let heard = load.end().await.all(200);
-    settled(&serving).await;
+    serving.settled().await;
     let there = rows::hold(&site.database, heard.ids(200)).await;
     assert_eq!((there.len(), Missing::in_all(&site.database).await), (heard.whole.len(), Missing::NOTHING));
     serving.stop().await.expect(0);
@@ -56,7 +55,7 @@ async fn a_minute_without_a_database() {
     let load = Load::steady(serving.data, 32, a_second);
     let begun = tokio::time::Instant::now();
     let mut moments = Vec::new();
-    let mut moment = |what: &'static str| moments.push((what, begun.elapsed(), memory(&serving)));
+    let mut moment = |what: &'static str| moments.push((what, begun.elapsed(), serving.memory()));
 
     tokio::time::sleep(phase / 4).await;
     moment("beside it");
@@ -66,13 +65,13 @@ async fn a_minute_without_a_database() {
     moment("without it");
     tokio::time::sleep(phase).await;
     moment("while it starts");
-    let waiting = metric(&serving, "records_waiting").await;
-    let bytes = metric(&serving, "journal_bytes").await;
+    let waiting = serving.metric("records_waiting").await;
+    let bytes = serving.metric("journal_bytes").await;
     tokio::task::block_in_place(|| server.start());
     moment("while it catches up");
     let back = tokio::time::Instant::now();
     soon("all that waited is there", Duration::from_secs(120), Duration::from_millis(100), || async {
-        metric(&serving, "journal_oldest_seconds").await < 2.0
+        serving.metric("journal_oldest_seconds").await < 2.0
     })
     .await;
     let caught_up = back.elapsed();
@@ -81,7 +80,7 @@ async fn a_minute_without_a_database() {
     moment("the end");
 
     let heard = load.end().await.all(200);
-    settled(&serving).await;
+    serving.settled().await;
     let there = rows::hold(&site.database, heard.ids(200)).await;
     assert_eq!((there.len(), Missing::in_all(&site.database).await), (heard.whole.len(), Missing::NOTHING));
 
@@ -115,11 +114,4 @@ async fn a_minute_without_a_database() {
         tail("without it") / beside,
         tail("beside it again") / tail("beside it")
     );
-}
-
-/// What of the process is in memory, in bytes.
-fn memory(serving: &Serving) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", serving.running.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10
 }

@@ -2,7 +2,7 @@
 
 use super::load::{Load, Mix};
 use super::rows::{self, Missing};
-use super::{Site, metric, seed, segments, settled};
+use super::{Site, seed, segments};
 use crate::support::house::eventually;
 use crate::support::operator::texts;
 use crate::support::postgres::Cluster;
@@ -28,7 +28,7 @@ async fn a_flipped_byte_costs_one_record_and_is_named() {
 
     tokio::task::block_in_place(|| server.start());
     let serving = site.serve().await;
-    settled(&serving).await;
+    serving.settled().await;
     let told = serving.running.log_line("records cannot be read: they are lost").await;
     assert_eq!((&told["level"], &told["file"]), (&"ERROR".into(), &file.display().to_string().into()), "{told}");
     assert_eq!(told["first"], told["last"], "{told}");
@@ -41,7 +41,7 @@ async fn a_flipped_byte_costs_one_record_and_is_named() {
     assert_eq!(Missing::in_all(&site.database).await, Missing { explained: 1, unexplained: 0 });
     let gap = texts(&site.database, "select reason || ' ' || instance || ' ' || first_seq from gatekeeper_log_gaps").await;
     assert_eq!(gap, [format!("damaged {} {}", told["instance"].as_str().unwrap(), told["first"])]);
-    assert_eq!(metric(&serving, "records_dropped").await, 1.0);
+    assert_eq!(serving.metric("records_dropped").await, 1.0);
     // For whoever wants to look at it.
     let kept: Vec<_> = std::fs::read_dir(site.journals().join("damaged")).unwrap().map(|file| file.unwrap().path()).collect();
     assert_eq!(kept.len(), 1);

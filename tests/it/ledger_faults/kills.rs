@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::load::{Heard, Load, Mix};
 use super::rows::{self, Missing};
-use super::{Site, seed, settled};
+use super::{Site, seed};
 use crate::support::operator::number;
 use crate::support::{Database, on_each_database};
 
@@ -32,7 +32,7 @@ async fn a_gatekeeper_that_is_killed_loses_nothing_that_was_answered(database: D
     }
 
     let serving = site.serve().await;
-    settled(&serving).await;
+    serving.settled().await;
     assert!(heard.whole.len() > KILLS * 10, "that was hardly a load: {} answers", heard.whole.len());
     for status in [200, 401, 403, 404] {
         assert!(!heard.ids(status).is_empty(), "nothing was answered {status}");

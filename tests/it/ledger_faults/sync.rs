@@ -3,9 +3,9 @@
 use http::StatusCode;
 use serde_json::json;
 
+use super::Site;
 use super::load::{Load, Mix};
 use super::rows::{self, Missing};
-use super::{Site, metric};
 use crate::support::house::{KEY, call_at, eventually};
 use crate::support::line::Line;
 use crate::support::targets::{Conduct, Gate};
@@ -45,14 +45,14 @@ async fn answers_of_every_form_wait_for_the_disk_and_come() {
     ids.push(head.lines().find_map(|line| line.strip_prefix("x-call-id: ")).unwrap().to_owned());
 
     eventually("there is a load beside it", || async { load.heard() > 300 }).await;
-    assert_eq!(metric(&serving, "journal_unconfirmed").await, 0.0);
+    assert_eq!(serving.metric("journal_unconfirmed").await, 0.0);
     // In the middle of it.
     serving.running.kill().await;
     let heard = load.end().await;
     let serving = site.serve().await;
-    super::settled(&serving).await;
+    serving.settled().await;
     rows::hold(&site.database, heard.whole.iter().map(|answer| &answer.id).chain(&ids).map(String::as_str)).await;
     assert_eq!(Missing::in_all(&site.database).await.unexplained, 0);
-    assert_eq!(metric(&serving, "journal_unconfirmed").await, 0.0);
+    assert_eq!(serving.metric("journal_unconfirmed").await, 0.0);
     serving.stop().await.expect(0);
 }

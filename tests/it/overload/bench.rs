@@ -5,10 +5,9 @@ use std::time::Duration;
 use super::crowd::{Answer, Crowd, Heard, target};
 use super::folder;
 use crate::support::cores::keep_on;
-use crate::support::house::{SERVICE_KEY, ask, eventually, http_client};
+use crate::support::house::{SERVICE_KEY, get};
 use crate::support::operator::number;
 use crate::support::program::{Program, Serving};
-use http::Method;
 
 /// Enough to keep the gatekeeper busy, few enough to be answered at once.
 const AT_EASE: u32 = 64;
@@ -59,10 +58,10 @@ async fn at_twice_what_can_be_done() {
     let mut memories = Vec::new();
     for _ in 0..10 {
         tokio::time::sleep(long / 10).await;
-        memories.push(memory(&serving));
+        memories.push(serving.memory());
     }
     let probed = tokio::time::Instant::now();
-    ask(&http_client(), serving.data, Method::GET, "/readyz", &[], bytes::Bytes::new()).await.expect(200);
+    get(serving.data, "/readyz").await.expect(200);
     println!("ready, and says so within {:.0} ms", probed.elapsed().as_secs_f64() * 1e3);
     let heard = crowd.end().await;
     for (name, after, before) in times(&serving).await.into_iter().zip(before).map(|(after, before)| (after.0, after, before)) {
@@ -89,7 +88,7 @@ async fn at_twice_what_can_be_done() {
     println!("{:>14}: goodput {good:.1} % of the peak: {by_first:.1} of that before, {by_second:.1} of that after", "");
 
     let all = [warm, few, ease, heard, after, again];
-    eventually("all is recorded", async || metrics(&serving).await.contains("\ngatekeeper_records_waiting 0\n")).await;
+    serving.settled().await;
     serving.stop().await.expect(0);
     let recorded = |rest: &str| format!("select count(*) from eliza_activity_log where {rest}");
     let made = number(&database, &recorded("status = 'completed'")).await;
@@ -128,20 +127,9 @@ fn say(what: &str, heard: &Heard, long: Duration) {
 
 /// Where time goes, as the gatekeeper sees it: what it took in all, and how often.
 async fn times(serving: &Serving) -> Vec<(&'static str, f64, f64)> {
-    let text = metrics(serving).await;
-    let value = |name: String| text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().trim().parse::<f64>().unwrap();
-    let of = |name| (name, value(format!("gatekeeper_{name}_sum")), value(format!("gatekeeper_{name}_count")));
-    ["turn_seconds", "overhead_seconds", "target_seconds"].map(of).to_vec()
-}
-
-async fn metrics(serving: &Serving) -> String {
-    let reply = ask(&http_client(), serving.ops, Method::GET, "/metrics", &[], bytes::Bytes::new()).await.expect(200);
-    String::from_utf8(reply.body.to_vec()).unwrap()
-}
-
-/// What of the process is in memory, in bytes.
-fn memory(serving: &Serving) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", serving.running.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() << 10
+    let mut all = Vec::new();
+    for name in ["turn_seconds", "overhead_seconds", "target_seconds"] {
+        all.push((name, serving.metric(&format!("{name}_sum")).await, serving.metric(&format!("{name}_count")).await));
+    }
+    all
 }

@@ -76,6 +76,10 @@ pub async fn ask(client: &HttpClient, at: SocketAddr, method: Method, path: &str
     Reply { status: parts.status.as_u16(), headers: parts.headers, body }
 }
 
+pub async fn get(at: SocketAddr, path: &str) -> Reply {
+    ask(&http_client(), at, Method::GET, path, &[], Bytes::new()).await
+}
+
 /// A call of this source, through the envelope door of a gatekeeper that is no house.
 pub async fn call_at(at: SocketAddr, key: &str, source: &str, envelope: &Value) -> Reply {
     let headers = [("content-type", "application/json"), ("x-eliza-key", key), ("x-eliza-source", source)];

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::disk::BOUNDED_FILES;
-use super::house::{KEY, eventually};
+use super::house::{KEY, eventually, get};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const GATEKEEPER: &str = env!("CARGO_BIN_EXE_gatekeeper");
@@ -267,5 +267,42 @@ impl Serving {
     pub async fn stop(self) -> Ran {
         self.running.signal("TERM");
         self.running.end().await
+    }
+
+    pub async fn metrics(&self) -> String {
+        String::from_utf8(get(self.ops, "/metrics").await.expect(200).body.to_vec()).unwrap()
+    }
+
+    /// What the metric of this name says, without its prefix.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics().await;
+        let start = format!("gatekeeper_{name} ");
+        let counted = format!("gatekeeper_{name}_total ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&start).or_else(|| line.strip_prefix(&counted)));
+        value.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
+    /// Until every record is in the database.
+    pub async fn settled(&self) {
+        eventually("nothing waits any more", || async {
+            self.metric("records_waiting").await == 0.0 && self.metric("journal_adopted").await == 0.0
+        })
+        .await;
+    }
+
+    /// What of the process is in memory, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.memory_by("VmRSS")
+    }
+
+    /// The most that ever was.
+    pub fn peak_memory(&self) -> u64 {
+        self.memory_by("VmHWM")
+    }
+
+    fn memory_by(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.running.id())).unwrap();
+        let value = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        value.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
     }
 }
