@@ -1,8 +1,9 @@
 //! The key ring: which keys are good, for whom and until when. Keys are looked up by their SHA-256; the keys themselves are kept nowhere.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+
+use foldhash::HashMap;
 
 use crate::clock::Timestamp;
 use crate::identity::{Action, KeyHash, KeyId, NamePattern, Secret, SourceName, TargetName, glob};

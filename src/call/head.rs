@@ -4,8 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Version};
 
 use super::{Head, Hop, Shown, TraceContext, legible};
 use crate::clock::Timestamp;
@@ -14,11 +13,6 @@ use crate::verdict::Failure;
 
 // Names with underscores for hyphens are other names: nothing here ever looks for them.
 const ELIZA: &str = "x-eliza-";
-const ELIZA_KEY: HeaderName = HeaderName::from_static("x-eliza-key");
-const ELIZA_SOURCE: HeaderName = HeaderName::from_static("x-eliza-source");
-const ELIZA_HOPS: HeaderName = HeaderName::from_static("x-eliza-hops");
-const APIKEY: HeaderName = HeaderName::from_static("apikey");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Longer than any token of the platform, short enough to hash without a thought.
 const CREDENTIAL_LIMIT: usize = 4096;
@@ -36,54 +30,111 @@ impl Head {
         peer: IpAddr,
         certificate: Option<Arc<PeerCertificate>>,
     ) -> Result<Self, Failure> {
-        if let Some(kind) = ambiguity(headers, version) {
+        let said = Said::read(headers);
+        if let Some(kind) = said.ambiguity(version) {
             return Err(Failure::AmbiguousHeaders(kind));
         }
-        let hops = headers.get(ELIZA_HOPS).map_or(Some(0), hops);
+        let hops = said.hops.map_or(Some(0), hops);
         Ok(Self {
             id,
             at,
             peer,
-            credentials: Shown::read(headers),
+            credentials: said.shown(),
             certificate,
-            trace: TraceContext::read(headers, id),
+            trace: TraceContext::read(said.traceparent),
             hops: hops.ok_or(Failure::AmbiguousHeaders("x-eliza-hops is not a number from 0 to 255"))?,
-            hop: Hop { version, host: headers.get(HOST).cloned(), ..Hop::default() },
+            hop: Hop { version, host: said.host.cloned(), ..Hop::default() },
         })
     }
 }
 
-fn ambiguity(headers: &HeaderMap, version: Version) -> Option<&'static str> {
-    let repeated = |name: &HeaderName| headers.get_all(name).iter().nth(1).is_some();
-    if headers.keys().any(|name| name.as_str().starts_with(ELIZA) && repeated(name)) {
-        return Some("an x-eliza-* header is repeated");
-    }
-    if repeated(&AUTHORIZATION) {
-        return Some("Authorization is repeated");
-    }
-    if repeated(&APIKEY) {
-        return Some("apikey is repeated");
-    }
-    if repeated(&HOST) {
-        return Some("Host is repeated");
-    }
-    // Whoever does not know another coding reads another body, or another end of it.
-    let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-    if repeated(&TRANSFER_ENCODING) || !headers.get_all(TRANSFER_ENCODING).iter().all(is_chunked) {
-        return Some("Transfer-Encoding is something else than chunked");
-    }
-    // HTTP/1.0 may lack it, HTTP/2 has `:authority`.
-    (version == Version::HTTP_11 && !headers.contains_key(HOST)).then_some("Host is missing")
+/// What a head says that the gatekeeper heeds: the headers are gone through once, which costs less than looking each of these up.
+#[derive(Default)]
+struct Said<'a> {
+    key: Option<&'a HeaderValue>,
+    source: Option<&'a HeaderValue>,
+    hops: Option<&'a HeaderValue>,
+    authorization: Option<&'a HeaderValue>,
+    apikey: Option<&'a HeaderValue>,
+    host: Option<&'a HeaderValue>,
+    coding: Option<&'a HeaderValue>,
+    /// Of several that contradict each other none counts.
+    traceparent: Option<&'a HeaderValue>,
+    repeated: Repeated,
 }
 
-impl Shown {
-    fn read(headers: &HeaderMap) -> Self {
-        Self {
+/// The names that stand there more than once.
+#[derive(Default)]
+struct Repeated {
+    eliza: bool,
+    authorization: bool,
+    apikey: bool,
+    host: bool,
+    coding: bool,
+    traceparent: bool,
+}
+
+impl<'a> Said<'a> {
+    fn read(headers: &'a HeaderMap) -> Self {
+        let mut said = Self::default();
+        let Repeated { eliza, authorization, apikey, host, coding, traceparent } = &mut said.repeated;
+        // All values of a name come one after the other.
+        let mut before = None;
+        for (name, value) in headers {
+            let (place, again) = match name.as_str() {
+                "x-eliza-key" => (&mut said.key, &mut *eliza),
+                "x-eliza-source" => (&mut said.source, &mut *eliza),
+                "x-eliza-hops" => (&mut said.hops, &mut *eliza),
+                "authorization" => (&mut said.authorization, &mut *authorization),
+                "apikey" => (&mut said.apikey, &mut *apikey),
+                "host" => (&mut said.host, &mut *host),
+                "transfer-encoding" => (&mut said.coding, &mut *coding),
+                "traceparent" => (&mut said.traceparent, &mut *traceparent),
+                other => {
+                    *eliza |= other.starts_with(ELIZA) && before == Some(name);
+                    before = Some(name);
+                    continue;
+                }
+            };
+            *again |= place.is_some();
+            *place = Some(value);
+        }
+        if said.repeated.traceparent {
+            said.traceparent = None;
+        }
+        said
+    }
+
+    fn ambiguity(&self, version: Version) -> Option<&'static str> {
+        let Repeated { eliza, authorization, apikey, host, coding, traceparent: _ } = self.repeated;
+        if eliza {
+            return Some("an x-eliza-* header is repeated");
+        }
+        if authorization {
+            return Some("Authorization is repeated");
+        }
+        if apikey {
+            return Some("apikey is repeated");
+        }
+        if host {
+            return Some("Host is repeated");
+        }
+        // Whoever does not know another coding reads another body, or another end of it.
+        let is_chunked = |coding: &HeaderValue| coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+        if coding || !self.coding.is_none_or(is_chunked) {
+            return Some("Transfer-Encoding is something else than chunked");
+        }
+        // HTTP/1.0 may lack it, HTTP/2 has `:authority`.
+        (version == Version::HTTP_11 && self.host.is_none()).then_some("Host is missing")
+    }
+
+    fn shown(&self) -> Shown {
+        Shown {
             // Present is present: a key that cannot be read is a wrong key, never a missing one.
-            eliza_key: headers.get(ELIZA_KEY).map(|value| Secret::new(readable(value).unwrap_or(UNREADABLE))),
-            eliza_source: headers.get(ELIZA_SOURCE).and_then(source),
-            bearer: headers.get(AUTHORIZATION).and_then(bearer).map(Secret::new),
-            apikey: headers.get(APIKEY).and_then(readable).map(Secret::new),
+            eliza_key: self.key.map(|value| Secret::new(readable(value).unwrap_or(UNREADABLE))),
+            eliza_source: self.source.and_then(source),
+            bearer: self.authorization.and_then(bearer).map(Secret::new),
+            apikey: self.apikey.and_then(readable).map(Secret::new),
         }
     }
 }
@@ -117,18 +168,11 @@ impl TraceContext {
     /// The only flag that may be passed on: the others are reserved.
     const SAMPLED: u8 = 1;
 
-    fn read(headers: &HeaderMap, id: CallId) -> Self {
-        let mut values = headers.get_all(TRACEPARENT).iter();
-        let incoming = match (values.next(), values.next()) {
-            (Some(only), None) => only.to_str().ok().and_then(parse_traceparent),
-            _ => None,
-        };
-        // Should the system's randomness fail, the call's id is as good as any: mostly random, and nobody else's.
-        let span_id = getrandom::u64().unwrap_or_else(|_| id.0.as_u64_pair().1).max(1);
+    fn read(traceparent: Option<&HeaderValue>) -> Self {
+        let incoming = traceparent.and_then(|value| value.to_str().ok()).and_then(parse_traceparent);
+        let span_id = rand::random::<u64>().max(1);
         let Some((trace_id, flags)) = incoming else {
-            let mut random = [0; 16];
-            let trace_id = getrandom::fill(&mut random).map_or(id.0.as_u128(), |()| u128::from_ne_bytes(random));
-            return Self { trace_id: trace_id.max(1), span_id, flags: Self::SAMPLED };
+            return Self { trace_id: rand::random::<u128>().max(1), span_id, flags: Self::SAMPLED };
         };
         Self { trace_id, span_id, flags: flags & Self::SAMPLED }
     }

@@ -14,10 +14,12 @@ mod sql;
 mod terms;
 pub mod values;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
+
+use foldhash::HashMap;
 
 use crate::blocklist::Block;
 use crate::clock::Timestamp;

@@ -8,7 +8,6 @@ mod outages;
 mod reloads;
 mod retries;
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +65,7 @@ impl Scene {
     fn follow(&self) {
         let sites = self.target.sites.clone();
         let target = Target { sites, terms: self.target.terms.clone(), ..crate::upstream::target(BRAIN, self.servers[0].url(BRAIN)) };
-        let by_name = HashMap::from([(Arc::from(BRAIN), Arc::new(Target { breaker: self.target.breaker, ..target }))]);
+        let by_name = [(Arc::from(BRAIN), Arc::new(Target { breaker: self.target.breaker, ..target }))].into_iter().collect();
         self.upstream.follow(&PolicyTargets { by_name });
     }
 

@@ -1,7 +1,8 @@
 //! What is held of one source: its total and its endpoints.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use super::bucket::{Bucket, Judgement};
 use super::held::Of;
@@ -66,7 +67,7 @@ struct Named {
 
 impl Entry {
     pub fn new(home: Home, identifier: Arc<str>, slots: Slots) -> Self {
-        Self { home, identifier, total: Bucket::default(), endpoints: HashMap::new(), others: Bucket::default(), slots }
+        Self { home, identifier, total: Bucket::default(), endpoints: HashMap::default(), others: Bucket::default(), slots }
     }
 
     /// To be judged instead of this one: nothing that is counted in it is counted here.

@@ -13,9 +13,11 @@ mod pool;
 pub mod strangers;
 mod window;
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::HashMap;
+use foldhash::fast::RandomState;
 
 use crate::call::Count;
 use crate::clock::{Clock, Timestamp};
@@ -131,7 +133,7 @@ impl RateLimiter {
     pub fn new(clock: Clock) -> Self {
         Self {
             clock,
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             own: std::array::from_fn(|_| Mutex::default()),
             shared: Mutex::default(),
             pools: Pools::default(),

@@ -1,6 +1,5 @@
 //! A target that keeps failing is left alone, tried by one call at a time, and used again as soon as it answers.
 
-use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +74,7 @@ impl Scene {
 
 fn listed(targets: &Targets, names: &[&str]) -> PolicyTargets {
     let named = |name: &&str| (Arc::from(*name), Arc::new(super::target(name, targets.url(name))));
-    PolicyTargets { by_name: names.iter().map(named).collect::<HashMap<_, _>>() }
+    PolicyTargets { by_name: names.iter().map(named).collect() }
 }
 
 #[tokio::test]
