@@ -6,10 +6,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 pub use certificate::{CertificateName, PeerCertificate, Proof};
+
+use crate::sha256::sha256;
 
 /// The longest name a source, target or action may have.
 pub const NAME_LIMIT: usize = 128;
@@ -226,7 +227,7 @@ pub struct KeyHash([u8; 32]);
 
 impl KeyHash {
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        Self(sha256(bytes))
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod live;
 pub mod policy;
 pub mod settings;
+pub mod sha256;
 pub mod sql;
 pub mod tls;
 

@@ -3,9 +3,8 @@
 
 use std::collections::HashMap;
 
-use sha2::{Digest, Sha256};
-
 use crate::identity::Place;
+use crate::sha256::Sha256;
 use crate::verdict::GateName;
 
 /// A row of `feature_flags`.
@@ -54,7 +53,7 @@ impl Flag {
         if self.rollout_percentage >= 100 {
             return 0;
         }
-        let hash = Sha256::new().chain_update(&self.name).chain_update([0]).chain_update(who).finalize();
+        let hash = Sha256::new().chain(&self.name).chain([0]).chain(who).finish();
         let number = hash.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
         u8::try_from(number % 100).unwrap_or(0)
     }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use tokio::task::{JoinHandle, spawn_blocking};
 use uuid::{Builder, Uuid, Variant, Version};
 
@@ -15,6 +14,7 @@ use crate::audit::{Actor, AuditAction, AuditEntry};
 use crate::call::legible;
 use crate::clock::Timestamp;
 use crate::enforcement::{GateMode, Modes, Ruling};
+use crate::sha256::Sha256;
 use crate::store::StoreError;
 use crate::switches::Flag;
 use crate::telemetry::metrics::GateLabel;
@@ -277,7 +277,7 @@ impl Control {
 
 /// The same for every gatekeeper that sees a ruling end, so that they write one row.
 fn id_of_the_end(ruling: &Ruling) -> Uuid {
-    let hash = Sha256::new().chain_update(ruling.gate.as_str()).chain_update(ruling.at.as_micros().to_be_bytes()).finalize();
+    let hash = Sha256::new().chain(ruling.gate.as_str()).chain(ruling.at.as_micros().to_be_bytes()).finish();
     let mut bytes = [0; 16];
     bytes.iter_mut().zip(hash).for_each(|(byte, from)| *byte = from);
     Builder::from_bytes(bytes).with_variant(Variant::RFC4122).with_version(Version::Custom).into_uuid()

@@ -3,9 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::KeyId;
+use crate::sha256::sha256;
 
 /// The longest name; SPIFFE's own bound.
 const LIMIT: usize = 2048;
@@ -86,7 +85,7 @@ pub struct PeerCertificate {
 impl PeerCertificate {
     /// The certificate's own bytes, and what stands in it.
     pub fn new(der: &[u8], names: impl IntoIterator<Item = CertificateName>) -> Self {
-        let own = CertificateName::Fingerprint(Sha256::digest(der).into());
+        let own = CertificateName::Fingerprint(sha256(der));
         Self { names: names.into_iter().take(MOST).chain([own]).collect() }
     }
 

@@ -20,13 +20,13 @@ mod url;
 
 use std::fmt::Write as _;
 
-use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 use super::problems::{File, Problems, Report, Texts};
 use super::read::Sections;
 use super::{Policy, file};
 use crate::identity::Secret;
+use crate::sha256::Sha256;
 use reach::Whom;
 
 /// Where `${NAME}` gets its value.
@@ -94,7 +94,7 @@ fn fingerprint<'a>(files: impl Iterator<Item = &'a File>) -> String {
             hash.update(part);
         }
     }
-    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+    hash.finish().iter().fold(String::new(), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
         hex
     })

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
-use sha2::{Digest, Sha256};
 
 use super::{Policy, Target, Targets};
 use crate::clock::Timestamp;
+use crate::sha256::Sha256;
 use crate::tls::Pair;
 
 /// Whoever renews certificates does it before this many days are left.
@@ -85,7 +85,7 @@ impl Trust {
         part(server_name.as_ref().map(ServerName::to_str).unwrap_or_default().as_bytes());
         // A list of authorities, however short, is not the machine's own.
         part(&[u8::from(ca.is_some())]);
-        Self { digest: Some(hash.finalize().into()), ca, client, server_name }
+        Self { digest: Some(hash.finish()), ca, client, server_name }
     }
 
     pub fn is_stated(&self) -> bool {

@@ -2,14 +2,12 @@
 
 use std::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use ring::hmac::{self, HMAC_SHA256, Tag};
 
 use super::canonical::feed;
 use super::{RowHash, SealedRow};
 use crate::identity::Secret;
-
-type HmacSha256 = Hmac<Sha256>;
+use crate::sha256::sha256;
 
 /// Shorter ones can be guessed.
 const SHORTEST: usize = 32;
@@ -32,12 +30,12 @@ impl AuditKey {
         if text.len() < SHORTEST || text.bytes().any(|b| !(0x21..0x7f).contains(&b)) {
             return Err(Self::WORDS);
         }
-        let digest = Sha256::digest(text.as_bytes());
+        let digest = sha256(text.as_bytes());
         let mut block = [0; BLOCK];
         block.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         let mut key = Self { id: String::new(), block };
-        let id = key.mac(|sink| sink(b"eliza-gatekeeper audit key id")).finalize().into_bytes();
-        key.id = id.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let id = key.mac(|sink| sink(b"eliza-gatekeeper audit key id"));
+        key.id = id.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         Ok(key)
     }
 
@@ -47,19 +45,26 @@ impl AuditKey {
     }
 
     pub(super) fn hash(&self, row: &SealedRow) -> RowHash {
-        let hash = self.mac(|sink| feed(row, sink)).finalize().into_bytes();
-        RowHash(hash.into())
+        let mut hash = [0; 32];
+        hash.copy_from_slice(self.mac(|sink| feed(row, sink)).as_ref());
+        RowHash(hash)
     }
 
     /// Whether this key sealed the row as it is.
     pub fn sealed(&self, row: &SealedRow) -> bool {
-        row.key == self.id && self.mac(|sink| feed(row, sink)).verify_slice(row.hash.as_bytes()).is_ok()
+        let mut bytes = Vec::with_capacity(row.content.len() + 256);
+        feed(row, |piece| bytes.extend_from_slice(piece));
+        row.key == self.id && hmac::verify(&self.key(), &bytes, row.hash.as_bytes()).is_ok()
     }
 
-    fn mac(&self, write: impl FnOnce(&mut dyn FnMut(&[u8]))) -> HmacSha256 {
-        let mut mac = HmacSha256::new(&self.block.into());
+    fn mac(&self, write: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Tag {
+        let mut mac = hmac::Context::with_key(&self.key());
         write(&mut |bytes| mac.update(bytes));
-        mac
+        mac.sign()
+    }
+
+    fn key(&self) -> hmac::Key {
+        hmac::Key::new(HMAC_SHA256, &self.block)
     }
 }
 

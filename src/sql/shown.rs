@@ -2,14 +2,13 @@
 
 use std::ops::Range;
 
-use sha2::{Digest, Sha256};
-
 use super::decode;
 use super::finding::Fingerprint;
 use super::lexer::{Backslash, Shape, Token};
 use super::rules::Literals;
 use super::tokens::{Cursor, Tokens};
 use super::words::Kw;
+use crate::sha256::Sha256;
 
 /// How much of a statement is shown, in characters.
 const SHOWN: usize = 500;
@@ -141,7 +140,7 @@ pub fn fingerprint_of_unread(read: Cursor<'_>, rest: &str) -> Fingerprint {
 }
 
 fn finish(hash: Sha256) -> Fingerprint {
-    let digest = hash.finalize();
+    let digest = hash.finish();
     Fingerprint(digest.iter().take(8).fold(0, |bits, byte| (bits << 8) | u64::from(*byte)))
 }
 

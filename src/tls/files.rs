@@ -6,10 +6,10 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
-use sha2::{Digest, Sha256};
 
 use super::{Pair, Validity, provider, read, roots};
 use crate::settings::{PairFiles, TlsSettings};
+use crate::sha256::Sha256;
 
 #[derive(Debug)]
 pub struct Files {
@@ -88,6 +88,6 @@ impl Contents {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        hash.finalize().into()
+        hash.finish()
     }
 }

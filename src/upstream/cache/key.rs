@@ -1,9 +1,9 @@
 //! What makes two requests the same.
 
 use http::{HeaderMap, HeaderName, Method};
-use sha2::{Digest, Sha256};
 
 use crate::policy::{CachePolicy, Sharing};
+use crate::sha256::Sha256;
 use crate::upstream::order::{Order, Outgoing};
 
 /// A hash over everything that an answer may depend on.
@@ -59,7 +59,7 @@ pub fn key(order: &Order<'_>, outgoing: &HeaderMap, policy: &CachePolicy) -> Opt
             hash.part(name.as_str()).part(value.as_bytes());
         }
     }
-    Some(Key(hash.0.finalize().into()))
+    Some(Key(hash.0.finish()))
 }
 
 /// Each part with its length, so that no two lists of parts are the same bytes.

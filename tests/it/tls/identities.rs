@@ -170,11 +170,11 @@ async fn a_certificate_is_asked_for_anew_on_every_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fingerprint_names_one_certificate_and_none_after_it() {
-    use sha2::{Digest, Sha256};
     let (files, authority, callers) = (Files::new(), Authority::new(), Authority::new());
     let ca = files.put("clients.pem", &callers.pem);
     let [known, renewed] = [(); 2].map(|()| callers.client(&["agent.internal"]));
-    let hex: String = Sha256::digest(&known.chain()[0]).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
+    let hex: String =
+        eliza_gatekeeper::sha256::sha256(&known.chain()[0]).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":");
     let policy = format!("[[source]]\nnames = ['pinned']\ncertificates = ['sha256:{hex}']\n");
     let house = behind_tls(&files, &authority).variable("GATEKEEPER_TLS_CLIENT_CA", &ca).policy("pinned.toml", &policy).open().await;
     for (pair, status) in [(known, 200), (renewed, 401)] {
