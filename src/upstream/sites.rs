@@ -24,6 +24,12 @@ pub struct Sites {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nth(usize);
 
+impl Nth {
+    pub fn at(self) -> usize {
+        self.0
+    }
+}
+
 impl Sites {
     pub fn new(all: impl IntoIterator<Item = Arc<SiteState>>, clock: Clock) -> Self {
         Self { all: all.into_iter().collect(), turns: AtomicU64::new(1), clock, leaving_out: Mutex::default() }

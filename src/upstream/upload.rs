@@ -226,20 +226,26 @@ impl Patience {
         Self { timeout, until, progress }
     }
 
+    /// Of whoever has a bound of its own.
+    pub const fn endless() -> Self {
+        Self { timeout: Duration::MAX, until: None, progress: None }
+    }
+
     /// Whether there is more than this left.
     pub fn lasts(&self, wait: Duration) -> bool {
         self.until.is_none_or(|until| Instant::now() + wait < until)
     }
 
-    pub async fn over(&self) {
+    /// Ends when it does. `timer` may have run before, and be used again behind this.
+    pub async fn over(&self, timer: &mut Option<Pin<Box<Sleep>>>) {
+        let Some(progress) = &self.progress else { return at(self.until, timer).await };
         tokio::select! {
-            () = self.turn_is_over() => {}
-            () = at(self.until) => {}
+            () = self.turn_is_over(progress) => {}
+            () = at(self.until, timer) => {}
         }
     }
 
-    async fn turn_is_over(&self) {
-        let Some(progress) = &self.progress else { return std::future::pending().await };
+    async fn turn_is_over(&self, progress: &Progress) {
         loop {
             let (turn, since) = *progress.lock();
             let end = match turn {
@@ -264,9 +270,13 @@ impl Patience {
     }
 }
 
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
+async fn at(moment: Option<Instant>, timer: &mut Option<Pin<Box<Sleep>>>) {
+    let Some(moment) = moment else { return std::future::pending().await };
+    match timer {
+        Some(timer) => timer.as_mut().reset(moment),
+        None => *timer = Some(Box::pin(sleep_until(moment))),
+    }
+    if let Some(timer) = timer {
+        timer.as_mut().await;
     }
 }
