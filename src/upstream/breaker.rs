@@ -77,6 +77,7 @@ pub struct Pass<'a> {
     breaker: &'a Breaker,
     policy: BreakerPolicy,
     era: u64,
+    is_trial: bool,
 }
 
 impl Breaker {
@@ -100,21 +101,18 @@ impl Breaker {
     }
 
     /// Leave to call this target, or how long to wait before asking again.
-    pub fn admit(&self, policy: BreakerPolicy) -> Result<Pass<'_>, Duration> {
-        let now = self.clock.monotonic_nanos();
+    pub fn admit(&self, policy: BreakerPolicy, now_nanos: u64) -> Result<Pass<'_>, Duration> {
         let mut inner = self.lock();
-        let era = match inner.state {
-            State::Closed => inner.era,
-            State::Open { until_nanos } if now < until_nanos => return Err(Duration::from_nanos(until_nanos - now)),
-            State::Open { .. } => inner.turn(State::Trial),
+        let (era, is_trial) = match inner.state {
+            State::Closed => (inner.era, false),
+            State::Open { until_nanos } if now_nanos < until_nanos => return Err(Duration::from_nanos(until_nanos - now_nanos)),
+            State::Open { .. } => (inner.turn(State::Trial), true),
             State::Trial => return Err(TRIAL_WAIT),
         };
-        drop(inner);
-        Ok(Pass { breaker: self, policy, era })
+        Ok(Pass { breaker: self, policy, era, is_trial })
     }
 
     fn report(&self, era: u64, conduct: Conduct, policy: BreakerPolicy) {
-        let now = self.clock.monotonic_nanos();
         let mut inner = self.lock();
         if inner.era != era {
             return;
@@ -131,7 +129,7 @@ impl Breaker {
                 inner.failures = inner.failures.saturating_add(1);
                 if tried || inner.failures >= policy.failures.get() {
                     let open_for = u64::try_from(policy.open_for.as_nanos()).unwrap_or(u64::MAX);
-                    inner.turn(State::Open { until_nanos: now.saturating_add(open_for) });
+                    inner.turn(State::Open { until_nanos: self.clock.monotonic_nanos().saturating_add(open_for) });
                     inner.opened = inner.opened.saturating_add(1);
                     tracing::warn!(target_name = %self.target, failures = inner.failures, open_for = ?policy.open_for, "target keeps failing: breaker open");
                 }
@@ -176,6 +174,8 @@ impl Pass<'_> {
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         // After a report the era of a trial is over, and this finds nothing to do.
-        self.breaker.abandon(self.era);
+        if self.is_trial {
+            self.breaker.abandon(self.era);
+        }
     }
 }

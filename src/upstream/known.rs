@@ -111,7 +111,7 @@ impl KnownTargets {
             let known = before.and_then(|before| before.sites.all().iter().find(|site| site.url == *url));
             known.map_or_else(|| Arc::new(SiteState::new(&target.name, url, &self.clock)), Arc::clone)
         };
-        let sites = || Arc::new(Sites::new(target.sites.iter().map(|known| site(&known.url)), self.clock.clone()));
+        let sites = || Arc::new(Sites::new(target.sites.iter().map(|known| site(&known.url))));
         // What was kept under another policy may not be what this one would keep.
         let kept = same_sites.and_then(|before| before.cache.clone()).filter(|cache| Some(cache.policy()) == target.terms.cache.as_ref());
         let cache = || target.terms.cache.clone().map(|policy| Arc::new(Cache::new(policy, self.clock.clone())));

@@ -43,17 +43,18 @@ impl Upstream {
         let may_upgrade = matches!(body, Outgoing::Upgrade(_));
         let mut pass: Option<Pass<'_>> = None;
         let mut tried: Vec<Nth> = Vec::new();
-        known.budget.note_call(self.clock.monotonic_nanos());
+        let mut now = self.clock.monotonic_nanos();
+        known.budget.note_call(now);
         let mut times = 0;
         loop {
             times += 1;
-            let chosen = known.sites.choose(&tried).or_else(|| known.sites.choose(&[]));
+            let chosen = known.sites.choose(&tried, now).or_else(|| known.sites.choose(&[], now));
             let chosen = chosen.and_then(|(nth, on_site)| Some((nth, on_site, known.approaches.get(nth.at())?)));
             let (nth, mut on_site, approach) = chosen.ok_or_else(|| Failure::TargetNotConfigured { target: target.name.clone() })?;
             let again = body.again();
             let request = request(&order, approach, &on_site.site.url, body)?;
             if pass.is_none() {
-                let admitted = known.breaker.admit(target.breaker);
+                let admitted = known.breaker.admit(target.breaker, now);
                 pass = Some(admitted.map_err(|retry_after| Failure::BreakerOpen { target: target.name.clone(), retry_after })?);
             }
             passage.tries = times;
@@ -73,16 +74,22 @@ impl Upstream {
                 let (call, url) = (order.head.id, &on_site.site.url);
                 tracing::warn!(%call, target_name = %target.name, %url, ?loss, ?sent, error, "target gave no answer");
             }
-            if !tried.contains(&nth) {
-                tried.push(nth);
-            }
-            let others = known.sites.has_others(&tried);
-            let next = Tried { went, times, others, twice, retry: target.terms.retry }.next();
+            let next = match went {
+                Went::Answered => Next::Back,
+                Went::Down | Went::Lost(..) => {
+                    if !tried.contains(&nth) {
+                        tried.push(nth);
+                    }
+                    let others = known.sites.has_others(&tried);
+                    Tried { went, times, others, twice, retry: target.terms.retry }.next()
+                }
+            };
             if let Some(wait) = self.may_go_on(next, known, &patience)
                 && let Some(again) = again
             {
                 drop((outcome, on_site));
                 sleep(wait).await;
+                now = self.clock.monotonic_nanos();
                 body = again;
                 continue;
             }
