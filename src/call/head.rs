@@ -141,7 +141,11 @@ impl TraceContext {
         let trace_id = Uuid::from_u128(self.trace_id).simple().encode_lower(&mut trace_id);
         let rest = Uuid::from_u64_pair(self.span_id, u64::from(self.flags) << 56).simple().encode_lower(&mut rest);
         let (span_id, flags) = rest.split_at(16);
-        ["00-", trace_id, "-", span_id, "-", flags.get(..2).unwrap_or_default()].concat()
+        let mut text = String::with_capacity(55);
+        for part in ["00-", trace_id, "-", span_id, "-", flags.get(..2).unwrap_or_default()] {
+            text.push_str(part);
+        }
+        text
     }
 }
 

@@ -11,7 +11,8 @@ use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::dial::{Connector, Dial, Dialler};
-use super::links::{IDLE, IDLE_PER_TARGET, Links, READ_BUFFER};
+use super::link::READ_BUFFER;
+use super::links::{IDLE, IDLE_PER_TARGET, Links};
 use super::upload::RequestBody;
 use crate::policy::{Link, Protocol, Target, Targets, Terms};
 

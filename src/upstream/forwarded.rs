@@ -9,7 +9,7 @@ use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
 use http::{HeaderMap as Headers, Version};
 
 use super::headers::Words;
-use crate::call::{Head, Hop, hop_address};
+use crate::call::{Head, Hop, Scheme, hop_address};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -26,7 +26,7 @@ pub fn say(out: &mut HeaderMap, caller: &Headers, head: &Head, words: &mut Words
     words.say(out, FORWARDED_FOR, |text| list(text, way(), write_address));
     match theirs(&FORWARDED_PROTO) {
         Some(theirs) => words.say(out, FORWARDED_PROTO, |text| text.put_slice(theirs.as_bytes())),
-        None => drop(out.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme.as_str()))),
+        None => drop(out.insert(FORWARDED_PROTO, spelled(*scheme))),
     }
     let host = host.as_ref().filter(|host| is_plain(host));
     match (theirs(&FORWARDED_HOST), host) {
@@ -51,6 +51,13 @@ pub fn say(out: &mut HeaderMap, caller: &Headers, head: &Head, words: &mut Words
     via(out, *version);
 }
 
+fn spelled(scheme: Scheme) -> HeaderValue {
+    match scheme {
+        Scheme::Http => const { HeaderValue::from_static(Scheme::Http.as_str()) },
+        Scheme::Https => const { HeaderValue::from_static(Scheme::Https.as_str()) },
+    }
+}
+
 /// The proxies behind the caller, of those that are said to have been. What stands before the caller in the list is its own word.
 fn behind(caller: IpAddr, said: &str) -> Vec<IpAddr> {
     let mut said: Vec<IpAddr> = said.split(',').filter_map(hop_address).collect();
@@ -71,13 +78,17 @@ fn list(text: &mut BytesMut, way: impl Iterator<Item = IpAddr>, word: impl Fn(&m
 
 /// Adds us to those that a message came through. `version`: of what was received.
 pub fn via(headers: &mut HeaderMap, version: Version) {
+    const HTTP10: HeaderValue = HeaderValue::from_static("1.0 eliza-gatekeeper");
+    const HTTP11: HeaderValue = HeaderValue::from_static("1.1 eliza-gatekeeper");
+    const HTTP2: HeaderValue = HeaderValue::from_static("2 eliza-gatekeeper");
+    const HTTP3: HeaderValue = HeaderValue::from_static("3 eliza-gatekeeper");
     let hop = match version {
-        Version::HTTP_09 | Version::HTTP_10 => "1.0 eliza-gatekeeper",
-        Version::HTTP_2 => "2 eliza-gatekeeper",
-        Version::HTTP_3 => "3 eliza-gatekeeper",
-        _ => "1.1 eliza-gatekeeper",
+        Version::HTTP_09 | Version::HTTP_10 => HTTP10,
+        Version::HTTP_2 => HTTP2,
+        Version::HTTP_3 => HTTP3,
+        _ => HTTP11,
     };
-    headers.append(VIA, HeaderValue::from_static(hop));
+    headers.append(VIA, hop);
 }
 
 /// All lines of a header as one.
@@ -108,32 +119,37 @@ fn write_address(text: &mut BytesMut, address: IpAddr) {
     match address {
         // Most calls write one twice; the formatter takes ten times as long for it.
         IpAddr::V4(v4) => {
+            let mut written = [0; 15];
+            let mut free = written.iter_mut();
+            let mut put = |digit: u8| {
+                if let Some(next) = free.next() {
+                    *next = digit;
+                }
+            };
             for (nth, octet) in v4.octets().into_iter().enumerate() {
                 if nth > 0 {
-                    text.put_u8(b'.');
+                    put(b'.');
                 }
-                write_octet(text, octet);
+                if octet >= 100 {
+                    put(b'0' + octet / 100);
+                }
+                if octet >= 10 {
+                    put(b'0' + octet / 10 % 10);
+                }
+                put(b'0' + octet % 10);
             }
+            let unused = free.len();
+            text.put_slice(written.get(..written.len() - unused).unwrap_or_default());
         }
         // Memory grows where it is short, so this does not fail.
         IpAddr::V6(v6) => drop(write!(text, "{v6}")),
     }
 }
 
-fn write_octet(text: &mut BytesMut, octet: u8) {
-    if octet >= 100 {
-        text.put_u8(b'0' + octet / 100);
-    }
-    if octet >= 10 {
-        text.put_u8(b'0' + octet / 10 % 10);
-    }
-    text.put_u8(b'0' + octet % 10);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{Scheme, Shown, TraceContext};
+    use crate::call::{Shown, TraceContext};
     use crate::clock::Timestamp;
     use crate::identity::CallId;
 

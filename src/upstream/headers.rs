@@ -14,7 +14,8 @@ use crate::identity::Secret;
 use crate::policy::{Credentials, Target};
 
 const APIKEY: HeaderName = HeaderName::from_static("apikey");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const ELIZA_HOPS: HeaderName = HeaderName::from_static("x-eliza-hops");
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -65,13 +66,14 @@ pub fn towards_target(
 ) -> Result<HeaderMap, UnfitCredential> {
     let named = named_by_connection(caller);
     let mut out = HeaderMap::with_capacity(caller.len().saturating_add(OURS));
-    let (mut cookies, mut reads_trailers, mut came) = (0_usize, false, None);
+    let (mut cookies, mut reads_trailers, mut came, mut brings_state) = (0_usize, false, None, false);
     for (name, value) in caller {
         let about = about(name);
         match about {
             About::Trace if came.is_none() => came = Some(value),
             About::Coding => reads_trailers |= takes_trailers(value),
             About::Cookie => cookies = cookies.saturating_add(1),
+            About::TraceState => brings_state = true,
             _ => {}
         }
         if passes(name, about, target, towards) && !named.contains(name) {
@@ -88,9 +90,9 @@ pub fn towards_target(
     }
     match form {
         Form::Shaped => {
-            out.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            out.insert(CONTENT_TYPE, JSON);
             // The envelope door reads error bodies, and it reads them plain.
-            out.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            out.insert(ACCEPT_ENCODING, IDENTITY);
         }
         Form::AsSent => {}
         Form::WithTrailers => announce_trailers(caller, &mut out),
@@ -110,7 +112,7 @@ pub fn towards_target(
     words.say(&mut out, CALL_ID, |text| text.put_slice(head.id.0.hyphenated().encode_lower(&mut [0; 36]).as_bytes()));
     forwarded::say(&mut out, caller, head, &mut words);
     let trace = head.trace.traceparent();
-    if !came.is_some_and(|came| continues(came, &trace)) {
+    if brings_state && !came.is_some_and(|came| continues(came, &trace)) {
         // It belongs to a trace that ends here.
         out.remove(TRACESTATE);
     }
@@ -126,8 +128,8 @@ pub fn towards_target(
 fn hops(before: u8) -> HeaderValue {
     match before {
         // Of nearly all calls.
-        0 => HeaderValue::from_static("1"),
-        1 => HeaderValue::from_static("2"),
+        0 => const { HeaderValue::from_static("1") },
+        1 => const { HeaderValue::from_static("2") },
         more => u16::from(more).saturating_add(1).into(),
     }
 }
@@ -157,17 +159,22 @@ pub fn towards_caller(answer: &mut HeaderMap, version: Version) {
     if answer.contains_key(TRANSFER_ENCODING) {
         answer.remove(CONTENT_LENGTH);
     }
-    let mut going = named_by_connection(answer);
-    let mut announced = None;
+    let mut going = Vec::new();
+    let (mut announced, mut connection, mut keeps_alive) = (false, false, false);
     for name in answer.keys() {
         let about = about(name);
-        if about == About::Trailers {
-            announced = announced_trailers(answer);
-        }
+        announced |= about == About::Trailers;
+        connection |= about == About::Connection;
+        keeps_alive |= about == About::KeepAlive;
         if about.is_hop_by_hop() || about.is_ours_to_say() {
             going.push(name.clone());
         }
     }
+    // That it names `keep-alive` says nothing where there is no header of that name, and that is how nearly all answers come.
+    if connection && (keeps_alive || answer.get(CONNECTION).is_none_or(|named| named != "keep-alive") || repeats(answer, &CONNECTION)) {
+        going.splice(..0, named_by_connection(answer));
+    }
+    let announced = if announced { announced_trailers(answer) } else { None };
     for name in going {
         answer.remove(name);
     }
@@ -176,6 +183,10 @@ pub fn towards_caller(answer: &mut HeaderMap, version: Version) {
         answer.insert(TRAILER, announced);
     }
     forwarded::via(answer, version);
+}
+
+fn repeats(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
 }
 
 /// Whether whoever says that it takes these codings reads what comes behind a body.
@@ -226,8 +237,9 @@ fn passes(name: &HeaderName, about: About, target: &Target, towards: Towards) ->
         About::Authorization => own_credentials() || towards == Towards::OwnAuthorizationOnly,
         About::ProxysWord | About::ElizaKey => false,
         About::Apikey | About::Eliza => own_credentials(),
-        About::Cookie | About::Cors | About::Anything => true,
-        About::Connection | About::Coding | About::Trailers | About::Hop | About::ThisHop | About::Trace | About::CallId => false,
+        About::Cookie | About::TraceState | About::Cors | About::Anything => true,
+        About::Connection | About::KeepAlive | About::Coding | About::Trailers | About::Hop => false,
+        About::ThisHop | About::Trace | About::CallId => false,
     };
     may && !name.as_str().contains('_')
 }
@@ -237,6 +249,7 @@ fn passes(name: &HeaderName, about: About, target: &Target, towards: Towards) ->
 enum About {
     /// RFC 9110, section 7.6.1. What `Connection` names comes on top: see [`named_by_connection`].
     Connection,
+    KeepAlive,
     Coding,
     Trailers,
     Hop,
@@ -252,12 +265,13 @@ enum About {
     Eliza,
     Cors,
     Cookie,
+    TraceState,
     Anything,
 }
 
 impl About {
     fn is_hop_by_hop(self) -> bool {
-        matches!(self, Self::Connection | Self::Coding | Self::Trailers | Self::Hop)
+        matches!(self, Self::Connection | Self::KeepAlive | Self::Coding | Self::Trailers | Self::Hop)
     }
 
     fn is_about_this_hop(self) -> bool {
@@ -278,9 +292,11 @@ fn about(name: &HeaderName) -> About {
         (6, "apikey") => About::Apikey,
         (6, "cookie") => About::Cookie,
         (7, "trailer") => About::Trailers,
-        (7, "upgrade") | (10, "keep-alive") | (14, "http2-settings") | (17, "transfer-encoding") => About::Hop,
+        (7, "upgrade") | (14, "http2-settings") | (17, "transfer-encoding") => About::Hop,
         (9, "x-call-id") => About::CallId,
+        (10, "keep-alive") => About::KeepAlive,
         (10, "connection") => About::Connection,
+        (10, "tracestate") => About::TraceState,
         (11, "traceparent") => About::Trace,
         (11, "client-cert") | (17, "client-cert-chain") => About::ProxysWord,
         (11, "x-eliza-key") => About::ElizaKey,
@@ -302,11 +318,7 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 /// The names that a header lists.
 fn listed(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = HeaderName> {
     let tokens = headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    tokens.filter_map(|token| match token.trim_ascii() {
-        // What is said nearly always.
-        b"keep-alive" => Some(KEEP_ALIVE),
-        token => HeaderName::from_bytes(token).ok(),
-    })
+    tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
 }
 
 fn inject(out: &mut HeaderMap, credentials: &Credentials, words: &mut Words) -> Result<(), UnfitCredential> {

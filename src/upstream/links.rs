@@ -1,25 +1,20 @@
-//! Connections that carry one HTTP/1.1 call at a time, kept for the next call to the same address. No task runs behind such a connection:
-//! the call that uses it drives it, so that a call costs no switching between tasks, and while it is kept it is looked at when a call
-//! takes it, and once a second. Only an answer that goes on arriving behind its head gets a task, which brings the connection back.
+//! Connections that carry one HTTP/1.1 call at a time, kept for the next call to the same address. What a target closes while it is kept
+//! is noticed when a call takes it, and once a second. Only an answer that goes on arriving behind its head gets a task, which brings the
+//! connection back.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
 use tokio::sync::oneshot;
-use tokio::task::unconstrained;
-use tokio::time::{Instant, Sleep, sleep};
-use tower::ServiceExt;
+use tokio::time::{Instant, sleep};
 
 use super::dial::Connector;
+use super::link::{Carried, Link};
 use super::loss::{Lost, SendError};
 use super::upload::{Patience, RequestBody};
 
@@ -27,8 +22,6 @@ use super::upload::{Patience, RequestBody};
 /// is written to it: such a call may have been read, and could not be sent again.
 pub(super) const IDLE: Duration = Duration::from_secs(4);
 pub(super) const IDLE_PER_TARGET: usize = 256;
-/// Bounds the head of an answer, and how much of its body is held at once. hyper itself bounds the number of headers, at 100.
-pub(super) const READ_BUFFER: usize = 64 * 1024;
 /// How often kept connections are looked at: what a target has closed is not held for longer.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -53,15 +46,6 @@ struct Kept {
 struct Idle {
     link: Link,
     since: Instant,
-}
-
-/// One connection.
-struct Link {
-    sender: SendRequest<RequestBody>,
-    /// Gone once it has ended.
-    connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
-    /// For the time that its call has. It stays with the connection, for to put off a timer that runs costs next to nothing.
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Links {
@@ -117,7 +101,7 @@ impl Links {
 
     /// A connection that is opened for a call, or one that becomes free before; and whether it has carried a call.
     async fn one_more(self: &Arc<Self>, patience: &Patience) -> Result<(Link, bool), Lost> {
-        let mut opening = Box::pin(open(self.connector.clone(), self.origin.clone()));
+        let mut opening = Box::pin(Link::open(self.connector.clone(), self.origin.clone()));
         let mut timer = None;
         let (mut link, was_used) = tokio::select! {
             biased;
@@ -134,7 +118,7 @@ impl Links {
             opened = &mut opening => (opened?, false),
             () = patience.over(&mut timer) => return Err(Lost::no_answer_in_time()),
         };
-        link.timer = timer;
+        link.keeps(timer);
         Ok((link, was_used))
     }
 
@@ -148,21 +132,16 @@ impl Links {
 
     /// Behind a call.
     fn release(self: &Arc<Self>, mut link: Link) {
-        if link.connection.is_none() {
+        if link.has_ended() {
             return;
         }
-        if link.sender.is_ready() {
+        if link.is_free() {
             return self.put(link);
         }
         // The rest of the answer, or of the request, or another protocol; and the end of the connection, should it come to that.
         let links = Arc::downgrade(self);
         tokio::spawn(async move {
-            let is_free = poll_fn(|cx| match link.poll(cx) {
-                Poll::Ready(_) => Poll::Ready(false),
-                Poll::Pending if link.sender.is_ready() => Poll::Ready(true),
-                Poll::Pending => Poll::Pending,
-            });
-            if is_free.await
+            if link.is_done().await
                 && let Some(links) = links.upgrade()
             {
                 links.put(link);
@@ -172,6 +151,7 @@ impl Links {
 
     /// Keeps it for the next call, or gives it to one that waits.
     fn put(self: &Arc<Self>, mut link: Link) {
+        link.is_left();
         let since = Instant::now();
         let mut kept = self.lock();
         while let Some(waiting) = kept.waiting.pop_front() {
@@ -204,74 +184,6 @@ async fn sweep(links: Weak<Links>) {
         if kept.idle.is_empty() {
             kept.swept = false;
             return;
-        }
-    }
-}
-
-async fn open(connector: Connector, origin: Uri) -> Result<Link, SendError> {
-    let wire = connector.oneshot(origin).await.map_err(SendError::Connect)?;
-    let handshake = http1::Builder::new().max_buf_size(READ_BUFFER).handshake(wire).await;
-    let (sender, connection) = handshake.map_err(SendError::Broken)?;
-    let mut link = Link { sender, connection: Some(Box::pin(connection.with_upgrades())), timer: None };
-    // Whoever speaks before it is asked does not speak HTTP.
-    let ready = poll_fn(|cx| match link.poll(cx) {
-        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-        Poll::Ready(Ok(())) | Poll::Pending => link.sender.poll_ready(cx),
-    });
-    ready.await.map_err(SendError::Broken)?;
-    Ok(link)
-}
-
-/// What became of a request on a connection.
-enum Carried {
-    Answered(Response<Incoming>),
-    /// It was not begun.
-    Back(Box<Request<RequestBody>>, hyper::Error),
-    Lost(hyper::Error),
-    TooSlow,
-}
-
-impl Link {
-    /// Drives the connection. It is ready once the connection has ended.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<hyper::Result<()>> {
-        let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
-        let polled = connection.as_mut().poll(cx);
-        if polled.is_ready() {
-            // With it goes what it still owes, so that nobody waits for that.
-            self.connection = None;
-        }
-        polled
-    }
-
-    /// Of one that is kept. Whoever used it last is not to be woken for it any more, and nobody else yet.
-    fn is_open(&mut self) -> bool {
-        self.poll(&mut Context::from_waker(Waker::noop())).is_pending() && self.sender.is_ready()
-    }
-
-    async fn carry(&mut self, request: Request<RequestBody>, patience: &Patience) -> Carried {
-        // It becomes ready while the connection is driven, here and nowhere else: looked at behind that, without a budget that could
-        // keep the answer from being seen, it has nobody to wake.
-        let mut answered = pin!(unconstrained(self.sender.try_send_request(request)));
-        let mut timer = self.timer.take();
-        let answered = {
-            let mut over = pin!(patience.over(&mut timer));
-            poll_fn(|cx| {
-                let _ended = self.poll(cx);
-                match answered.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                    Poll::Ready(answered) => Poll::Ready(Some(answered)),
-                    Poll::Pending => over.as_mut().poll(cx).map(|()| None),
-                }
-            })
-            .await
-        };
-        self.timer = timer;
-        match answered {
-            Some(Ok(response)) => Carried::Answered(response),
-            Some(Err(mut error)) => match error.take_message() {
-                Some(request) => Carried::Back(Box::new(request), error.into_error()),
-                None => Carried::Lost(error.into_error()),
-            },
-            None => Carried::TooSlow,
         }
     }
 }

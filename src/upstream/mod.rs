@@ -15,6 +15,7 @@ pub mod dial;
 mod forwarded;
 pub mod headers;
 mod known;
+mod link;
 mod links;
 mod loss;
 pub mod order;

@@ -120,7 +120,7 @@ pub(super) fn request(order: &Order<'_>, at: &Approach, url: &Uri, body: Outgoin
     let body = match body {
         Outgoing::Shaped(body) | Outgoing::AsSent(body) => RequestBody::whole(body),
         Outgoing::WithTrailers(body, trailers) => {
-            RequestBody::Whole { data: Some(body), trailers: Some(headers::fit_for_trailers(trailers)) }
+            RequestBody::Whole { data: Some(body), trailers: Some(Box::new(headers::fit_for_trailers(trailers))) }
         }
         Outgoing::Streaming(upload) => RequestBody::Streaming(upload),
         Outgoing::Upgrade(_) => RequestBody::whole(Bytes::new()),

@@ -27,8 +27,8 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub enum RequestBody {
     Whole {
         data: Option<Bytes>,
-        /// With these, its length is not announced: it ends with them.
-        trailers: Option<HeaderMap>,
+        /// With these, its length is not announced: it ends with them. In a box, for few have any, and every request is moved often.
+        trailers: Option<Box<HeaderMap>>,
     },
     Streaming(Upload),
 }
@@ -47,7 +47,7 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::Whole { data, trailers } => {
                 let rest = data.take().filter(|data| !data.is_empty()).map(Frame::data);
-                Poll::Ready(rest.or_else(|| trailers.take().map(Frame::trailers)).map(Ok))
+                Poll::Ready(rest.or_else(|| trailers.take().map(|trailers| Frame::trailers(*trailers))).map(Ok))
             }
             Self::Streaming(upload) => Pin::new(upload).poll_frame(cx).map_err(Into::into),
         }
