@@ -154,11 +154,7 @@ impl Link {
     }
 
     /// Drives it as far as it goes now, or until this says that it has gone far enough. To be rung before it is driven for another end.
-    fn drive<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut far_enough: impl FnMut(&mut Self, Poll<hyper::Result<()>>) -> Poll<T>,
-    ) -> Poll<T> {
+    fn drive<T>(&mut self, cx: &mut Context<'_>, mut far_enough: impl FnMut(&mut Self, Poll<hyper::Result<()>>) -> Poll<T>) -> Poll<T> {
         for _ in 0..ROUNDS {
             // Whoever drives it is asked for other reasons, too.
             if self.is_rung() {

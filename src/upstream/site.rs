@@ -236,9 +236,7 @@ impl OnSite {
                 inner.turn_to(Turn::Taken);
                 tracing::info!(target_name = %site.target, url = %site.url, "address answers again: it takes its turn");
             }
-            (Conduct::Failed, Turn::Taken) if may_eject && inner.in_a_row >= policy.failures.get() => {
-                site.leave_out(&mut inner, 0, policy)
-            }
+            (Conduct::Failed, Turn::Taken) if may_eject && inner.in_a_row >= policy.failures.get() => site.leave_out(&mut inner, 0, policy),
             (Conduct::Failed, Turn::Trial { times }) if was_trial => site.leave_out(&mut inner, times.saturating_add(1), policy),
             (Conduct::Failed, _) => {}
         }
