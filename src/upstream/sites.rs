@@ -56,6 +56,10 @@ impl Sites {
     }
 
     fn fittest(&self, tried: &[Nth], now_nanos: u64) -> Option<(Nth, &Arc<SiteState>, Fitness)> {
+        // Most targets have one.
+        if let ([only], []) = (&*self.all, tried) {
+            return Some((Nth(0), only, only.fitness(now_nanos)));
+        }
         let open = self.all.iter().enumerate().map(|(at, site)| (Nth(at), site)).filter(|(at, _)| !tried.contains(at));
         let rated = open.map(|(at, site)| (at, site, site.fitness(now_nanos)));
         rated.min_by_key(|(_, site, fitness)| (rank(*fitness, tried), site.load(), site.last_turn()))

@@ -63,7 +63,7 @@ impl Upstream {
                 Door::Apart(links) => links.send(request, &patience).await,
                 Door::Shared(client) => Box::pin(share(client, target, request, &patience)).await,
             };
-            let outcome = answered.and_then(|response| unasked(response, may_upgrade));
+            let outcome = if may_upgrade { answered } else { answered.and_then(not_switching) };
             if let (Err(_), Some(failure)) = (&outcome, patience.callers_fault()) {
                 return Err(failure);
             }
@@ -141,8 +141,8 @@ async fn share(
 }
 
 /// Another protocol is spoken only if the caller asked for it.
-fn unasked(response: Response<Incoming>, may_upgrade: bool) -> Result<Response<Incoming>, Lost> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !may_upgrade {
+fn not_switching(response: Response<Incoming>) -> Result<Response<Incoming>, Lost> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Lost { loss: Loss::Nonsense, sent: Sent::Perhaps, error: "101 unasked".to_owned() });
     }
     Ok(response)
