@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::upgrade::OnUpgrade;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::body::{AnswerBody, WhileItLasts};
 use super::breaker::BreakerView;
@@ -101,8 +101,7 @@ impl Upstream {
         if keeping.is_some() {
             mark(&mut parts.headers, CacheUse::Miss);
         }
-        let until = all_until.map(|until| Box::pin(sleep_until(until)));
-        let while_it_lasts = WhileItLasts { _under_way: Some((on_site, in_crowd)), until, copying };
+        let while_it_lasts = WhileItLasts { _under_way: Some((on_site, in_crowd)), until: all_until, copying };
         let body = AnswerBody::new(incoming, call, target, while_it_lasts);
         Ok(Answer { status: parts.status, headers: parts.headers, body, upgrade: None })
     }
