@@ -5,11 +5,11 @@ use http::uri::PathAndQuery;
 
 use crate::call::leads_out;
 
-/// `base` with `rest` (a path, a query, or both) behind it. `None` where that would lead out of the target: a server in between may
-/// resolve dot segments, and then `brain/../admin` would reach another target than the one that was judged.
-pub fn join(base: &Uri, rest: &str) -> Option<Uri> {
+/// The path of `base` with `rest` (a path, a query, or both) behind it. `None` where that would lead out of the target: a server in
+/// between may resolve dot segments, and then `brain/../admin` would reach another target than the one that was judged.
+pub fn path(base: &Uri, rest: &str) -> Option<PathAndQuery> {
     if rest.is_empty() {
-        return Some(base.clone());
+        return Some(base.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/")));
     }
     let (rest_path, rest_query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
     if leads_out(rest_path) || !(rest_path.is_empty() || rest_path.starts_with('/')) {
@@ -24,8 +24,16 @@ pub fn join(base: &Uri, rest: &str) -> Option<Uri> {
         text.push(mark);
         text.push_str(query);
     }
+    PathAndQuery::try_from(text).ok()
+}
+
+/// The same as a whole address.
+pub fn join(base: &Uri, rest: &str) -> Option<Uri> {
+    if rest.is_empty() {
+        return Some(base.clone());
+    }
     let mut parts = base.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::try_from(text).ok()?);
+    parts.path_and_query = Some(path(base, rest)?);
     Uri::from_parts(parts).ok()
 }
 
@@ -59,6 +67,9 @@ mod tests {
         for (base, rest, expected) in table {
             let joined = join(&base.parse().unwrap(), rest).map(|uri| uri.to_string());
             assert_eq!(joined.as_deref(), expected, "{base} + {rest}");
+            let path = path(&base.parse().unwrap(), rest);
+            let expected = expected.map(|whole| whole.parse::<Uri>().unwrap().path_and_query().unwrap().clone());
+            assert_eq!(path, expected, "{base} + {rest}");
         }
     }
 }

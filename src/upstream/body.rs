@@ -65,7 +65,7 @@ pub(super) struct WhileItLasts {
     /// The call counts at its address, and among those of its target.
     pub _under_way: Option<(OnSite, InCrowd)>,
     /// When the whole call must be over.
-    pub until: Option<Pin<Box<Sleep>>>,
+    pub until: Option<Instant>,
     pub copying: Option<Box<Copying>>,
 }
 
@@ -99,14 +99,16 @@ impl AnswerBody {
         Self { incoming: None, kept, while_it_lasts: WhileItLasts::default(), idle, timer: None, waiting: false, call, target }
     }
 
-    fn is_out_of_time(&mut self, cx: &mut Context<'_>) -> bool {
-        self.while_it_lasts.until.as_mut().is_some_and(|until| until.as_mut().poll(cx).is_ready())
+    fn is_out_of_time(&self) -> bool {
+        self.while_it_lasts.until.is_some_and(|until| until <= Instant::now())
     }
 
+    /// Ends when nothing came for too long, or the time for the whole call is up.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
         if !self.waiting {
-            timer.as_mut().reset(Instant::now() + self.idle);
+            let idle = Instant::now() + self.idle;
+            timer.as_mut().reset(self.while_it_lasts.until.map_or(idle, |until| until.min(idle)));
             self.waiting = true;
         }
         timer.as_mut().poll(cx)
@@ -129,7 +131,7 @@ impl Body for AnswerBody {
         if let Some(kept) = this.kept.take() {
             return Poll::Ready(Some(Ok(Frame::data(kept))));
         }
-        if this.incoming.is_some() && this.is_out_of_time(cx) {
+        if this.incoming.is_some() && this.is_out_of_time() {
             return Poll::Ready(Some(Err(this.broken(AnswerBroken::TooLong, "the time for the whole call is up"))));
         }
         let Some(incoming) = &mut this.incoming else { return Poll::Ready(None) };
@@ -153,7 +155,12 @@ impl Body for AnswerBody {
             }
             Poll::Pending => {
                 ready!(this.poll_idle(cx));
-                Poll::Ready(Some(Err(this.broken(AnswerBroken::Idle, "idle"))))
+                let why = if this.is_out_of_time() {
+                    this.broken(AnswerBroken::TooLong, "the time for the whole call is up")
+                } else {
+                    this.broken(AnswerBroken::Idle, "idle")
+                };
+                Poll::Ready(Some(Err(why)))
             }
         }
     }

@@ -1,13 +1,12 @@
 //! A target that fails again and again is left alone for a while: its callers hear so at once instead of waiting, and it gets room to
 //! recover. Then one call at a time may try it; the first that comes through opens the way for all.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::identity::TargetName;
-use crate::policy::{BreakerPolicy, Target, Targets};
+use crate::policy::BreakerPolicy;
 
 /// What a caller is told to wait while another call is the one that tries.
 const TRIAL_WAIT: Duration = Duration::from_secs(1);
@@ -39,15 +38,9 @@ pub struct BreakerView {
     pub opened: u64,
 }
 
-/// One breaker for each target that is in the policy.
+/// The breaker of one target.
 #[derive(Debug)]
-pub struct Breakers {
-    clock: Clock,
-    by_target: RwLock<HashMap<TargetName, Arc<Breaker>>>,
-}
-
-#[derive(Debug)]
-struct Breaker {
+pub struct Breaker {
     target: TargetName,
     clock: Clock,
     inner: Mutex<Inner>,
@@ -80,82 +73,46 @@ pub enum Conduct {
 /// Leave to call a target. Whoever holds it reports how the call went, or drops it and has said nothing.
 #[derive(Debug)]
 #[must_use]
-pub struct Pass {
-    breaker: Arc<Breaker>,
+pub struct Pass<'a> {
+    breaker: &'a Breaker,
     policy: BreakerPolicy,
     era: u64,
+    is_trial: bool,
 }
 
-impl Breakers {
-    pub fn new(clock: Clock) -> Self {
-        Self { clock, by_target: RwLock::default() }
+impl Breaker {
+    pub fn new(target: &TargetName, clock: &Clock) -> Self {
+        let inner = Inner { state: State::Closed, failures: 0, opened: 0, era: 0 };
+        Self { target: target.clone(), clock: clock.clone(), inner: Mutex::new(inner) }
     }
 
-    /// Leave to call this target, or how long to wait before asking again.
-    pub fn admit(&self, target: &Target) -> Result<Pass, Duration> {
-        let breaker = self.of(&target.name);
-        let era = breaker.admit()?;
-        Ok(Pass { breaker, policy: target.breaker, era })
-    }
-
-    /// How long a call would be asked to wait, if it would be.
-    pub fn would_refuse(&self, target: &TargetName) -> Option<Duration> {
-        let breaker = Arc::clone(self.by_target.read().unwrap_or_else(PoisonError::into_inner).get(target)?);
+    /// How long a call would be asked to wait, if it would be. Takes no trial's place.
+    pub fn would_refuse(&self) -> Option<Duration> {
         let now = self.clock.monotonic_nanos();
-        match breaker.lock().state {
+        match self.lock().state {
             State::Closed => None,
             State::Open { until_nanos } => Some(Duration::from_nanos(until_nanos.checked_sub(now).filter(|left| *left > 0)?)),
             State::Trial => Some(TRIAL_WAIT),
         }
     }
 
-    /// A new policy comes into force: targets that left it are forgotten, new ones have a breaker from now on.
-    pub fn follow(&self, targets: &Targets) {
-        let mut map = self.by_target.write().unwrap_or_else(PoisonError::into_inner);
-        map.retain(|name, _| targets.find(name.as_str()).is_some());
-        for target in targets.by_name.values() {
-            map.entry(target.name.clone()).or_insert_with(|| Arc::new(Breaker::new(&target.name, &self.clock)));
-        }
-    }
-
-    /// By name, in order.
-    pub fn view(&self) -> Vec<(TargetName, BreakerView)> {
-        let map = self.by_target.read().unwrap_or_else(PoisonError::into_inner);
-        let mut views: Vec<_> = map.iter().map(|(name, breaker)| (name.clone(), breaker.view())).collect();
-        views.sort_by(|a, b| a.0.cmp(&b.0));
-        views
-    }
-
-    /// A call that set out under a former policy may be for a target that has left: it gets a breaker for itself, and brings none back.
-    fn of(&self, name: &TargetName) -> Arc<Breaker> {
-        let map = self.by_target.read().unwrap_or_else(PoisonError::into_inner);
-        map.get(name).map_or_else(|| Arc::new(Breaker::new(name, &self.clock)), Arc::clone)
-    }
-}
-
-impl Breaker {
-    fn new(target: &TargetName, clock: &Clock) -> Self {
-        let inner = Inner { state: State::Closed, failures: 0, opened: 0, era: 0 };
-        Self { target: target.clone(), clock: clock.clone(), inner: Mutex::new(inner) }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn admit(&self) -> Result<u64, Duration> {
-        let now = self.clock.monotonic_nanos();
+    /// Leave to call this target, or how long to wait before asking again.
+    pub fn admit(&self, policy: BreakerPolicy, now_nanos: u64) -> Result<Pass<'_>, Duration> {
         let mut inner = self.lock();
-        match inner.state {
-            State::Closed => Ok(inner.era),
-            State::Open { until_nanos } if now < until_nanos => Err(Duration::from_nanos(until_nanos - now)),
-            State::Open { .. } => Ok(inner.turn(State::Trial)),
-            State::Trial => Err(TRIAL_WAIT),
-        }
+        let (era, is_trial) = match inner.state {
+            State::Closed => (inner.era, false),
+            State::Open { until_nanos } if now_nanos < until_nanos => return Err(Duration::from_nanos(until_nanos - now_nanos)),
+            State::Open { .. } => (inner.turn(State::Trial), true),
+            State::Trial => return Err(TRIAL_WAIT),
+        };
+        Ok(Pass { breaker: self, policy, era, is_trial })
     }
 
     fn report(&self, era: u64, conduct: Conduct, policy: BreakerPolicy) {
-        let now = self.clock.monotonic_nanos();
         let mut inner = self.lock();
         if inner.era != era {
             return;
@@ -172,7 +129,7 @@ impl Breaker {
                 inner.failures = inner.failures.saturating_add(1);
                 if tried || inner.failures >= policy.failures.get() {
                     let open_for = u64::try_from(policy.open_for.as_nanos()).unwrap_or(u64::MAX);
-                    inner.turn(State::Open { until_nanos: now.saturating_add(open_for) });
+                    inner.turn(State::Open { until_nanos: self.clock.monotonic_nanos().saturating_add(open_for) });
                     inner.opened = inner.opened.saturating_add(1);
                     tracing::warn!(target_name = %self.target, failures = inner.failures, open_for = ?policy.open_for, "target keeps failing: breaker open");
                 }
@@ -188,7 +145,7 @@ impl Breaker {
         }
     }
 
-    fn view(&self) -> BreakerView {
+    pub fn view(&self) -> BreakerView {
         let now = self.clock.monotonic_nanos();
         let inner = self.lock();
         let state = match inner.state {
@@ -208,15 +165,17 @@ impl Inner {
     }
 }
 
-impl Pass {
+impl Pass<'_> {
     pub fn report(self, conduct: Conduct) {
         self.breaker.report(self.era, conduct, self.policy);
     }
 }
 
-impl Drop for Pass {
+impl Drop for Pass<'_> {
     fn drop(&mut self) {
         // After a report the era of a trial is over, and this finds nothing to do.
-        self.breaker.abandon(self.era);
+        if self.is_trial {
+            self.breaker.abandon(self.era);
+        }
     }
 }

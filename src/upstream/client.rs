@@ -1,18 +1,17 @@
 //! The client: a call goes out to one of its target's addresses, or is answered with what was kept, and its answer is streamed back.
 //! Redirects are the caller's to follow.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::UPGRADE;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::upgrade::OnUpgrade;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::body::{AnswerBody, WhileItLasts};
-use super::breaker::{BreakerView, Breakers};
+use super::breaker::BreakerView;
 use super::cache::{Keeping, mark};
-use super::clients::{Clients, HttpClient};
+use super::clients::Clients;
 use super::crowd::InCrowd;
 use super::dial::Dial;
 use super::headers;
@@ -50,20 +49,14 @@ pub struct Upgrade {
 }
 
 pub struct Upstream {
-    clients: Clients,
+    pub(super) clients: Clients,
     pub(super) clock: Clock,
-    pub(super) breakers: Breakers,
     pub(super) known: KnownTargets,
 }
 
 impl Upstream {
     pub fn new(dial: Dial, clock: Clock) -> Self {
-        Self { clients: Clients::new(dial), breakers: Breakers::new(clock.clone()), known: KnownTargets::new(clock.clone()), clock }
-    }
-
-    /// The client that a target is called with.
-    pub(super) fn client_for(&self, target: &Target) -> Arc<HttpClient> {
-        self.clients.of(target)
+        Self { clients: Clients::new(dial), known: KnownTargets::new(clock.clone()), clock }
     }
 
     pub async fn forward(&self, order: Order<'_>) -> Result<Answer, Failure> {
@@ -76,7 +69,7 @@ impl Upstream {
         if target.sites.is_empty() {
             return Err(Failure::TargetNotConfigured { target: target.name.clone() });
         }
-        let known = self.known.of(target);
+        let known = self.known.of(target, &self.clients);
         let keeping = match &known.cache {
             Some(cache) => Keeping::of(cache, &order)?,
             None => None,
@@ -108,8 +101,7 @@ impl Upstream {
         if keeping.is_some() {
             mark(&mut parts.headers, CacheUse::Miss);
         }
-        let until = all_until.map(|until| Box::pin(sleep_until(until)));
-        let while_it_lasts = WhileItLasts { _under_way: Some((on_site, in_crowd)), until, copying };
+        let while_it_lasts = WhileItLasts { _under_way: Some((on_site, in_crowd)), until: all_until, copying };
         let body = AnswerBody::new(incoming, call, target, while_it_lasts);
         Ok(Answer { status: parts.status, headers: parts.headers, body, upgrade: None })
     }
@@ -119,19 +111,19 @@ impl Upstream {
         if target.sites.is_empty() {
             return Some(Failure::TargetNotConfigured { target: target.name.clone() });
         }
-        let retry_after = self.breakers.would_refuse(&target.name)?;
+        let retry_after = self.known.breaker(&target.name)?.would_refuse()?;
         Some(Failure::BreakerOpen { target: target.name.clone(), retry_after })
     }
 
     /// To be told of every policy before it comes into force: only of its targets anything is known, and connections kept.
     pub fn follow(&self, targets: &Targets) {
         self.clients.follow(targets);
-        self.breakers.follow(targets);
-        self.known.follow(targets);
+        self.known.follow(targets, &self.clients);
+        self.clients.tidy();
     }
 
     pub fn breakers(&self) -> Vec<(TargetName, BreakerView)> {
-        self.breakers.view()
+        self.known.breakers()
     }
 
     /// By name, in order, as the breakers are.

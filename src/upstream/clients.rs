@@ -1,36 +1,33 @@
-//! The HTTP clients: one for each way in which targets are reached, each with connections of its own. What was opened for one target's
-//! certificates is never used for another's.
+//! The ways to the targets, each with connections of its own. What was opened for one target's certificates is never used for another's.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use hyper_util::client::legacy::Client;
+use http::Uri;
+use http::uri::{Authority, Scheme};
+use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::dial::{Connector, Dial, Dialler};
+use super::link::READ_BUFFER;
+use super::links::{IDLE, IDLE_PER_TARGET, Links};
 use super::upload::RequestBody;
 use crate::policy::{Link, Protocol, Target, Targets, Terms};
 
-/// Shorter than the shortest keep-alive in common use (five seconds), so that a target hardly ever closes a connection just as a call
-/// is written to it: such a call may have been read, and could not be sent again.
-const POOL_IDLE: Duration = Duration::from_secs(4);
-const POOL_IDLE_PER_TARGET: usize = 256;
-/// Bounds the head of an answer, and how much of its body is held at once. hyper itself bounds the number of headers, at 100.
-const READ_BUFFER: usize = 64 * 1024;
-/// The same for the head of an answer over HTTP/2.
+/// What [`READ_BUFFER`] is to HTTP/1.1: bounds the head of an answer over HTTP/2.
 const HEAD: u32 = 64 * 1024;
 /// A connection that carries every call of a target must not be dead for long without anybody noticing.
 const PING: Duration = Duration::from_secs(10);
 
-pub(super) type HttpClient = Client<Connector, RequestBody>;
+pub(super) type SharedClient = legacy::Client<Connector, RequestBody>;
 
 pub(super) struct Clients {
     dialler: Dialler,
     /// For targets of which policy says nothing.
-    usual: (Way, Arc<HttpClient>),
-    others: ArcSwap<HashMap<Way, Arc<HttpClient>>>,
+    usual: (Way, Client),
+    others: ArcSwap<HashMap<Way, Client>>,
 }
 
 /// How a target is reached.
@@ -38,6 +35,30 @@ pub(super) struct Clients {
 struct Way {
     link: Link,
     connect_timeout: Duration,
+}
+
+/// All connections of one way.
+#[derive(Clone)]
+enum Client {
+    Apart(Arc<Addresses>),
+    Shared(Arc<SharedClient>),
+}
+
+/// The addresses that are called over HTTP/1.1.
+struct Addresses {
+    connector: Connector,
+    links: Mutex<HashMap<Origin, Arc<Links>>>,
+}
+
+type Origin = (Option<Scheme>, Option<Authority>);
+
+/// The way to one address.
+#[derive(Clone)]
+pub(super) enum Door {
+    /// Each call has a connection for itself.
+    Apart(Arc<Links>),
+    /// Calls may share one.
+    Shared(Arc<SharedClient>),
 }
 
 impl Way {
@@ -54,45 +75,95 @@ impl Clients {
     pub fn new(dial: Dial) -> Self {
         let dialler = Dialler::new(dial);
         let way = Way { link: Link::default(), connect_timeout: Terms::default().connect_timeout };
-        Self { usual: (way.clone(), Arc::new(client(&dialler, &way))), dialler, others: ArcSwap::default() }
+        Self { usual: (way.clone(), Client::new(&dialler, &way)), dialler, others: ArcSwap::default() }
     }
 
     /// For every way to these targets a client: those there are stay, with their connections; those nobody needs any more go.
     pub fn follow(&self, targets: &Targets) {
         let before = self.others.load_full();
-        let mut after: HashMap<Way, Arc<HttpClient>> = HashMap::new();
+        let mut after: HashMap<Way, Client> = HashMap::new();
         for target in targets.by_name.values().filter(|target| !self.usual.0.leads_to(target)) {
             let way = Way::to(target);
             let kept = before.get(&way).cloned();
-            after.entry(way).or_insert_with_key(|way| kept.unwrap_or_else(|| Arc::new(client(&self.dialler, way))));
+            after.entry(way).or_insert_with_key(|way| kept.unwrap_or_else(|| Client::new(&self.dialler, way)));
         }
         self.others.store(Arc::new(after));
     }
 
-    pub fn of(&self, target: &Target) -> Arc<HttpClient> {
+    /// To be told once a new policy is in force: what nobody calls any more is forgotten.
+    pub fn tidy(&self) {
+        self.usual.1.tidy();
+        self.others.load().values().for_each(Client::tidy);
+    }
+
+    /// The way to one of the target's addresses.
+    pub fn door(&self, target: &Target, url: &Uri) -> Door {
         let (usual, client_of_most) = &self.usual;
         if usual.leads_to(target) {
-            return Arc::clone(client_of_most);
+            return client_of_most.door(url);
         }
         let way = Way::to(target);
-        // A call that began under a policy that is gone goes by connections of its own.
-        self.others.load().get(&way).cloned().unwrap_or_else(|| Arc::new(client(&self.dialler, &way)))
+        match self.others.load().get(&way) {
+            Some(client) => client.door(url),
+            // A call that began under a policy that is gone goes by connections of its own.
+            None => Client::new(&self.dialler, &way).door(url),
+        }
     }
 }
 
-fn client(dialler: &Dialler, way: &Way) -> HttpClient {
-    Client::builder(TokioExecutor::new())
+impl Client {
+    fn new(dialler: &Dialler, way: &Way) -> Self {
+        let connector = dialler.connector(&way.link, way.connect_timeout);
+        match way.link.protocol {
+            Protocol::Http1 => Self::Apart(Arc::new(Addresses { connector, links: Mutex::default() })),
+            Protocol::Http2 | Protocol::Auto => Self::Shared(Arc::new(shared(connector, way.link.protocol))),
+        }
+    }
+
+    fn door(&self, url: &Uri) -> Door {
+        match self {
+            Self::Apart(addresses) => Door::Apart(addresses.links_to(url)),
+            Self::Shared(client) => Door::Shared(Arc::clone(client)),
+        }
+    }
+
+    fn tidy(&self) {
+        if let Self::Apart(addresses) = self {
+            // Whoever calls there holds it.
+            addresses.lock().retain(|_, links| Arc::strong_count(links) > 1);
+        }
+    }
+}
+
+impl Addresses {
+    fn links_to(&self, url: &Uri) -> Arc<Links> {
+        let mut all = self.lock();
+        let links = all.entry(origin(url)).or_insert_with(|| Links::new(self.connector.clone(), url));
+        Arc::clone(links)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Origin, Arc<Links>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn origin(url: &Uri) -> Origin {
+    (url.scheme().cloned(), url.authority().cloned())
+}
+
+fn shared(connector: Connector, protocol: Protocol) -> SharedClient {
+    legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(POOL_IDLE_PER_TARGET)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_PER_TARGET)
         .http1_max_buf_size(READ_BUFFER)
-        .http2_only(way.link.protocol == Protocol::Http2)
+        .http2_only(protocol == Protocol::Http2)
         .http2_max_header_list_size(HEAD)
         .http2_keep_alive_interval(PING)
         .http2_keep_alive_timeout(PING)
         // Safe for every call: hyper hands a request back only while it still lies in the queue of a connection that turned out
         // dead, before a byte of it was written. Once a connection has taken it, its loss is an error and no second try.
         .retry_canceled_requests(true)
-        .build(dialler.connector(&way.link, way.connect_timeout))
+        .build(connector)
 }

@@ -1,22 +1,31 @@
 //! Which headers travel. Towards a target: what the caller says about its request, never what it showed us to be let in, and our own
 //! words about who calls. Back: what the target says, except where the gatekeeper speaks for itself.
 
+use bytes::{BufMut, BytesMut};
 use http::Version;
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    InvalidHeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
+use super::about::{About, about};
 use super::forwarded;
 use crate::call::Head;
 use crate::identity::Secret;
 use crate::policy::{Credentials, Target};
 
 const APIKEY: HeaderName = HeaderName::from_static("apikey");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 const ELIZA_HOPS: HeaderName = HeaderName::from_static("x-eliza-hops");
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Headers of ours: those below, those of [`forwarded`], and what HTTP itself adds.
+const OURS: usize = 14;
+/// What we say of most calls, in bytes.
+const WORDS: usize = 320;
 
 /// Whose credentials a target is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,22 +66,34 @@ pub fn towards_target(
     form: Form,
 ) -> Result<HeaderMap, UnfitCredential> {
     let named = named_by_connection(caller);
-    let mut out = HeaderMap::with_capacity(caller.len().saturating_add(8));
+    let mut out = HeaderMap::with_capacity(caller.len().saturating_add(OURS));
+    let (mut cookies, mut reads_trailers, mut came, mut brings_state) = (0_usize, false, None, false);
     for (name, value) in caller {
-        if passes(name, target, towards) && !named.contains(name) {
+        let about = about(name);
+        match about {
+            About::Trace if came.is_none() => came = Some(value),
+            About::Coding => reads_trailers |= takes_trailers(value),
+            About::Cookie => cookies = cookies.saturating_add(1),
+            About::TraceState => brings_state = true,
+            _ => {}
+        }
+        if passes(name, about, target, towards) && !named.contains(name) {
             out.append(name, value.clone());
         }
     }
-    put_cookie_together(&mut out);
-    if takes_trailers(caller) {
+    // HTTP/2 may bring a cookie in crumbs.
+    if cookies > 1 {
+        put_cookie_together(&mut out);
+    }
+    if reads_trailers {
         out.insert(TE, HeaderValue::from_static("trailers"));
         out.insert(CONNECTION, HeaderValue::from_static("te"));
     }
     match form {
         Form::Shaped => {
-            out.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            out.insert(CONTENT_TYPE, JSON);
             // The envelope door reads error bodies, and it reads them plain.
-            out.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            out.insert(ACCEPT_ENCODING, IDENTITY);
         }
         Form::AsSent => {}
         Form::WithTrailers => announce_trailers(caller, &mut out),
@@ -88,22 +109,33 @@ pub fn towards_target(
             out.insert(UPGRADE, protocol);
         }
     }
-    say(&mut out, CALL_ID, &head.id.to_string());
-    forwarded::say(&mut out, caller, head);
+    let mut words = Words::new();
+    words.say(&mut out, CALL_ID, |text| text.put_slice(head.id.0.hyphenated().encode_lower(&mut [0; 36]).as_bytes()));
+    forwarded::say(&mut out, caller, head, &mut words);
     let trace = head.trace.traceparent();
-    if !continues(caller, &trace) {
+    if brings_state && !came.is_some_and(|came| continues(came, &trace)) {
         // It belongs to a trace that ends here.
         out.remove(TRACESTATE);
     }
-    say(&mut out, TRACEPARENT, &trace);
-    out.insert(ELIZA_HOPS, u16::from(head.hops).saturating_add(1).into());
+    words.say(&mut out, TRACEPARENT, |text| text.put_slice(trace.as_bytes()));
+    out.insert(ELIZA_HOPS, hops(head.hops));
     if matches!(towards, Towards::Injected | Towards::InjectedAlone) && !target.pass_authorization {
-        inject(&mut out, &target.credentials)?;
+        inject(&mut out, &target.credentials, &mut words)?;
     }
     Ok(out)
 }
 
-/// HTTP/2 may bring a cookie in crumbs; HTTP/1.1 has one line for it (RFC 9113, section 8.2.3).
+/// One more than there were.
+fn hops(before: u8) -> HeaderValue {
+    match before {
+        // Of nearly all calls.
+        0 => const { HeaderValue::from_static("1") },
+        1 => const { HeaderValue::from_static("2") },
+        more => u16::from(more).saturating_add(1).into(),
+    }
+}
+
+/// HTTP/1.1 has one line for it (RFC 9113, section 8.2.3).
 fn put_cookie_together(out: &mut HeaderMap) {
     let crumbs: Vec<&[u8]> = out.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if crumbs.len() < 2 {
@@ -115,9 +147,9 @@ fn put_cookie_together(out: &mut HeaderMap) {
 }
 
 /// Whether the trace that goes on is the one that came.
-fn continues(caller: &HeaderMap, traceparent: &str) -> bool {
+fn continues(came: &HeaderValue, traceparent: &str) -> bool {
     let trace_id = |text: &str| text.split('-').nth(1).map(str::to_owned);
-    let came = caller.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(trace_id);
+    let came = came.to_str().ok().and_then(trace_id);
     came.is_some() && came == trace_id(traceparent)
 }
 
@@ -128,9 +160,22 @@ pub fn towards_caller(answer: &mut HeaderMap, version: Version) {
     if answer.contains_key(TRANSFER_ENCODING) {
         answer.remove(CONTENT_LENGTH);
     }
-    let announced = announced_trailers(answer);
-    let mut going = named_by_connection(answer);
-    going.extend(answer.keys().filter(|name| is_hop_by_hop(name) || is_ours_to_say(name)).cloned());
+    let mut going = Vec::new();
+    let (mut announced, mut connection, mut keeps_alive) = (false, false, false);
+    for name in answer.keys() {
+        let about = about(name);
+        announced |= about == About::Trailers;
+        connection |= about == About::Connection;
+        keeps_alive |= about == About::KeepAlive;
+        if about.is_hop_by_hop() || about.is_ours_to_say() {
+            going.push(name.clone());
+        }
+    }
+    // That it names `keep-alive` says nothing where there is no header of that name, and that is how nearly all answers come.
+    if connection && (keeps_alive || answer.get(CONNECTION).is_none_or(|named| named != "keep-alive") || repeats(answer, &CONNECTION)) {
+        going.splice(..0, named_by_connection(answer));
+    }
+    let announced = if announced { announced_trailers(answer) } else { None };
     for name in going {
         answer.remove(name);
     }
@@ -141,9 +186,13 @@ pub fn towards_caller(answer: &mut HeaderMap, version: Version) {
     forwarded::via(answer, version);
 }
 
-/// Whether whoever sent these headers reads what comes behind a body.
-fn takes_trailers(headers: &HeaderMap) -> bool {
-    headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).any(|coding| {
+fn repeats(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
+}
+
+/// Whether whoever says that it takes these codings reads what comes behind a body.
+fn takes_trailers(codings: &HeaderValue) -> bool {
+    codings.as_bytes().split(|byte| *byte == b',').any(|coding| {
         let name = coding.split(|byte| *byte == b';').next().unwrap_or_default();
         name.trim_ascii().eq_ignore_ascii_case(b"trailers")
     })
@@ -173,8 +222,8 @@ pub fn fit_for_trailers(mut trailers: HeaderMap) -> HeaderMap {
 
 /// RFC 9110, section 6.5.1: nothing that frames, routes or authenticates a message, or says how to read it.
 fn may_trail(name: &HeaderName) -> bool {
-    let text = name.as_str();
-    let is_ours = is_hop_by_hop(name) || is_about_this_hop(name) || is_ours_to_say(name) || text.contains('_');
+    let (text, about) = (name.as_str(), about(name));
+    let is_ours = about.is_hop_by_hop() || about.is_about_this_hop() || about.is_ours_to_say() || text.contains('_');
     let speaks_early = matches!(
         text,
         "authorization" | "apikey" | "cookie" | "set-cookie" | "content-type" | "content-range" | "cache-control" | "via" | "max-forwards"
@@ -183,42 +232,22 @@ fn may_trail(name: &HeaderName) -> bool {
     !is_ours && !speaks_early
 }
 
-fn passes(name: &HeaderName, target: &Target, towards: Towards) -> bool {
-    if is_hop_by_hop(name) || is_about_this_hop(name) || name.as_str().contains('_') {
-        return false;
-    }
-    let own_credentials = target.pass_authorization && towards == Towards::Injected;
-    let own_authorization = own_credentials || towards == Towards::OwnAuthorizationOnly;
-    match name.as_str() {
-        "authorization" => own_authorization,
-        // What stands in the latter two is a proxy's word on who called it (RFC 9440), and nobody's here.
-        "x-eliza-key" | "client-cert" | "client-cert-chain" => false,
-        "apikey" => own_credentials,
-        eliza if eliza.starts_with("x-eliza-") => own_credentials,
-        _ => true,
-    }
-}
-
-/// RFC 9110, section 7.6.1. What `Connection` names comes on top: see [`named_by_connection`].
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    matches!(name, "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "http2-settings")
-        || name.starts_with("proxy-")
-}
-
-/// True of the caller's connection, its framing or its body as it came; said anew towards the target where it is said at all.
-fn is_about_this_hop(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    matches!(name, "host" | "content-length" | "content-encoding" | "expect" | "forwarded" | "x-real-ip" | "traceparent" | "x-call-id")
-        || name.starts_with("x-forwarded-")
-}
-
-fn is_ours_to_say(name: &HeaderName) -> bool {
-    name == CALL_ID || name.as_str().starts_with("access-control-") || name.as_str().starts_with("x-eliza-")
+fn passes(name: &HeaderName, about: About, target: &Target, towards: Towards) -> bool {
+    let own_credentials = || target.pass_authorization && towards == Towards::Injected;
+    let may = match about {
+        About::Authorization => own_credentials() || towards == Towards::OwnAuthorizationOnly,
+        About::ProxysWord | About::ElizaKey => false,
+        About::Apikey | About::Eliza => own_credentials(),
+        About::Cookie | About::TraceState | About::Cors | About::Anything => true,
+        About::Connection | About::KeepAlive | About::Coding | About::Trailers | About::Hop => false,
+        About::ThisHop | About::Trace | About::CallId => false,
+    };
+    may && !name.as_str().contains('_')
 }
 
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    listed(headers, &CONNECTION).collect()
+    // Few requests say anything there.
+    if headers.contains_key(CONNECTION) { listed(headers, &CONNECTION).collect() } else { Vec::new() }
 }
 
 /// The names that a header lists.
@@ -227,7 +256,13 @@ fn listed(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = Header
     tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
 }
 
-fn inject(out: &mut HeaderMap, credentials: &Credentials) -> Result<(), UnfitCredential> {
+fn inject(out: &mut HeaderMap, credentials: &Credentials, words: &mut Words) -> Result<(), UnfitCredential> {
+    let mut bearer = |token: &Secret| {
+        words.secret(|text| {
+            text.put_slice(b"Bearer ");
+            text.put_slice(token.reveal().as_bytes());
+        })
+    };
     match credentials {
         Credentials::None => {}
         Credentials::Bearer(token) => {
@@ -235,26 +270,36 @@ fn inject(out: &mut HeaderMap, credentials: &Credentials) -> Result<(), UnfitCre
         }
         Credentials::ServiceRole(key) => {
             out.insert(AUTHORIZATION, bearer(key)?);
-            out.insert(APIKEY, sensitive(key.reveal())?);
+            out.insert(APIKEY, words.secret(|text| text.put_slice(key.reveal().as_bytes()))?);
         }
     }
     Ok(())
 }
 
-fn bearer(token: &Secret) -> Result<HeaderValue, UnfitCredential> {
-    sensitive(&format!("Bearer {}", token.reveal()))
-}
+/// What we say of one call, in one piece of memory.
+pub(super) struct Words(BytesMut);
 
-/// Marked so that it prints as `Sensitive`, and so that no header compression table keeps it.
-fn sensitive(text: &str) -> Result<HeaderValue, UnfitCredential> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| UnfitCredential)?;
-    value.set_sensitive(true);
-    Ok(value)
-}
+impl Words {
+    pub fn new() -> Self {
+        Self(BytesMut::with_capacity(WORDS))
+    }
 
-/// For text of ours, which is always fit for a header.
-fn say(out: &mut HeaderMap, name: HeaderName, text: &str) {
-    if let Ok(value) = HeaderValue::from_str(text) {
-        out.insert(name, value);
+    /// For text of ours, which is always fit for a header.
+    pub fn say(&mut self, out: &mut HeaderMap, name: HeaderName, write: impl FnOnce(&mut BytesMut)) {
+        if let Ok(value) = self.value(write) {
+            out.insert(name, value);
+        }
+    }
+
+    /// Marked so that it prints as `Sensitive`, and so that no header compression table keeps it.
+    fn secret(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<HeaderValue, UnfitCredential> {
+        let mut value = self.value(write).map_err(|_| UnfitCredential)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    fn value(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<HeaderValue, InvalidHeaderValue> {
+        write(&mut self.0);
+        HeaderValue::from_maybe_shared(self.0.split().freeze())
     }
 }

@@ -1,9 +1,10 @@
 //! How an answer is lost before it begins, and what is said of it.
 
 use std::error::Error;
+use std::fmt;
 
 use http::StatusCode;
-use hyper_util::client::legacy::Error as SendError;
+use hyper_util::client::legacy;
 
 use crate::identity::TargetName;
 use crate::verdict::Failure;
@@ -27,6 +28,73 @@ pub enum Loss {
 pub enum Sent {
     Never,
     Perhaps,
+}
+
+/// How a try was lost.
+pub(super) struct Lost {
+    pub loss: Loss,
+    pub sent: Sent,
+    /// For the log.
+    pub error: String,
+}
+
+impl Lost {
+    pub(super) fn too_slow(sent: Sent, error: &str) -> Self {
+        Self { loss: Loss::TooSlow, sent, error: error.to_owned() }
+    }
+
+    pub(super) fn no_answer_in_time() -> Self {
+        Self::too_slow(Sent::Perhaps, "no answer in time")
+    }
+}
+
+impl From<SendError> for Lost {
+    fn from(error: SendError) -> Self {
+        Self { loss: Loss::of(&error), sent: Sent::before(&error), error: chain(&error) }
+    }
+}
+
+/// Why a request got no answer.
+#[derive(Debug)]
+pub(super) enum SendError {
+    /// There was no connection to be had.
+    Connect(Box<dyn Error + Send + Sync>),
+    /// The connection was gone before a byte was written.
+    Unstarted(hyper::Error),
+    Broken(hyper::Error),
+    /// Of connections that many calls share.
+    Shared(legacy::Error),
+}
+
+impl SendError {
+    fn is_connect(&self) -> bool {
+        match self {
+            Self::Connect(_) => true,
+            Self::Shared(error) => error.is_connect(),
+            Self::Unstarted(_) | Self::Broken(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(_) => f.write_str("no connection"),
+            Self::Unstarted(_) => f.write_str("the connection was gone"),
+            Self::Broken(_) => f.write_str("the connection broke"),
+            Self::Shared(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for SendError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Connect(error) => Some(&**error),
+            Self::Unstarted(error) | Self::Broken(error) => Some(error),
+            Self::Shared(error) => error.source(),
+        }
+    }
 }
 
 impl Sent {

@@ -1,6 +1,7 @@
 //! Towards the targets, and back. What leaves here carries our credentials and nothing of the caller's secrets; what comes back is
 //! the target's answer, or one plain [`Failure`](crate::verdict::Failure). What exactly went wrong is for the log alone.
 
+mod about;
 mod address;
 pub mod answer;
 pub mod ask;
@@ -15,6 +16,8 @@ pub mod dial;
 mod forwarded;
 pub mod headers;
 mod known;
+mod link;
+mod links;
 mod loss;
 pub mod order;
 mod probe;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
 use super::address;
+use super::clients::Door;
 use super::headers::{self, Form, Towards};
 use super::upload::{Progress, RequestBody, Upload};
 use crate::call::Head;
@@ -88,14 +90,37 @@ pub(super) fn outgoing_headers(order: &Order<'_>, body: &Outgoing) -> Result<Hea
     headers.map_err(|_| Failure::TargetNotConfigured { target: order.target.name.clone() })
 }
 
+/// One of the target's addresses, and the way there.
+pub struct Approach {
+    pub(super) door: Door,
+    /// What a request over HTTP/1.1 says of it that has nothing behind it.
+    path: Uri,
+}
+
+impl Approach {
+    pub(super) fn to(url: &Uri, door: Door) -> Self {
+        let path = url.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        Self { door, path: path.into() }
+    }
+
+    /// What the request is for: a path where its connection says the rest, a whole address where that is yet to be read from it.
+    pub(super) fn uri(&self, url: &Uri, rest: &str) -> Option<Uri> {
+        match self.door {
+            Door::Apart(_) if rest.is_empty() => Some(self.path.clone()),
+            Door::Apart(_) => address::path(url, rest).map(Uri::from),
+            Door::Shared(_) => address::join(url, rest),
+        }
+    }
+}
+
 /// The request at one of the target's addresses.
-pub(super) fn request(order: &Order<'_>, at: &Uri, body: Outgoing) -> Result<Request<RequestBody>, Failure> {
-    let uri = address::join(at, order.rest).ok_or(Failure::BadTarget { what: "it leads out of its target" })?;
+pub(super) fn request(order: &Order<'_>, at: &Approach, url: &Uri, body: Outgoing) -> Result<Request<RequestBody>, Failure> {
+    let uri = at.uri(url, order.rest).ok_or(Failure::BadTarget { what: "it leads out of its target" })?;
     let headers = outgoing_headers(order, &body)?;
     let body = match body {
         Outgoing::Shaped(body) | Outgoing::AsSent(body) => RequestBody::whole(body),
         Outgoing::WithTrailers(body, trailers) => {
-            RequestBody::Whole { data: Some(body), trailers: Some(headers::fit_for_trailers(trailers)) }
+            RequestBody::Whole { data: Some(body), trailers: Some(Box::new(headers::fit_for_trailers(trailers))) }
         }
         Outgoing::Streaming(upload) => RequestBody::Streaming(upload),
         Outgoing::Upgrade(_) => RequestBody::whole(Bytes::new()),

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use http::{Request, Uri};
 
 use super::client::Upstream;
+use super::clients::Door;
+use super::order::Approach;
 use super::site::SiteState;
-use super::upload::RequestBody;
+use super::upload::{Patience, RequestBody};
 use super::views::Probe;
 use crate::policy::{HealthCheck, Link, Target, Targets};
 
@@ -31,7 +33,7 @@ impl Upstream {
             if target.sites.iter().all(|site| site.health.is_none()) {
                 continue;
             }
-            let (check, known) = (target.terms.check, self.known.of(target));
+            let (check, known) = (target.terms.check, self.known.of(target, &self.clients));
             for (site, state) in target.sites.iter().zip(known.sites.all()) {
                 let Some(address) = site.health.as_ref().filter(|_| state.is_to_be_asked()) else { continue };
                 let path = paths.entry((address, &target.link)).or_insert_with(|| {
@@ -54,10 +56,17 @@ impl Upstream {
 
     /// Well is what answers in time and speaks of no error. What it says beyond that is not read.
     pub async fn probe(&self, target: &Target, address: &Uri, patience: Duration) -> Probe {
-        let mut request = Request::new(RequestBody::whole(Bytes::new()));
-        *request.uri_mut() = address.clone();
-        match tokio::time::timeout(patience, self.client_for(target).request(request)).await {
-            Ok(Ok(answer)) if answer.status().is_success() || answer.status().is_redirection() => Probe::Up,
+        let approach = Approach::to(address, self.clients.door(target, address));
+        let asked = async {
+            let mut request = Request::new(RequestBody::whole(Bytes::new()));
+            *request.uri_mut() = approach.uri(address, "")?;
+            match &approach.door {
+                Door::Apart(links) => links.send(request, &Patience::endless()).await.ok(),
+                Door::Shared(client) => client.request(request).await.ok(),
+            }
+        };
+        match tokio::time::timeout(patience, asked).await {
+            Ok(Some(answer)) if answer.status().is_success() || answer.status().is_redirection() => Probe::Up,
             Ok(_) | Err(_) => Probe::Down,
         }
     }

@@ -216,10 +216,9 @@ impl OnSite {
 
     /// How it went. `may_eject` says whether another address is left to call.
     pub(super) fn report(&mut self, conduct: Conduct, policy: Ejection, may_eject: bool) {
-        let site = Arc::clone(&self.site);
-        let now = site.clock.monotonic_nanos();
-        let mut inner = site.lock();
         let was_trial = std::mem::take(&mut self.trial);
+        let site = &self.site;
+        let mut inner = site.lock();
         match conduct {
             Conduct::Answered => (inner.in_a_row, inner.has_answered) = (0, true),
             Conduct::Failed => {
@@ -237,20 +236,18 @@ impl OnSite {
                 inner.turn_to(Turn::Taken);
                 tracing::info!(target_name = %site.target, url = %site.url, "address answers again: it takes its turn");
             }
-            (Conduct::Failed, Turn::Taken) if may_eject && inner.in_a_row >= policy.failures.get() => {
-                site.leave_out(&mut inner, now, 0, policy)
-            }
-            (Conduct::Failed, Turn::Trial { times }) if was_trial => site.leave_out(&mut inner, now, times.saturating_add(1), policy),
+            (Conduct::Failed, Turn::Taken) if may_eject && inner.in_a_row >= policy.failures.get() => site.leave_out(&mut inner, 0, policy),
+            (Conduct::Failed, Turn::Trial { times }) if was_trial => site.leave_out(&mut inner, times.saturating_add(1), policy),
             (Conduct::Failed, _) => {}
         }
     }
 }
 
 impl SiteState {
-    fn leave_out(&self, inner: &mut Inner, now_nanos: u64, times: u32, policy: Ejection) {
+    fn leave_out(&self, inner: &mut Inner, times: u32, policy: Ejection) {
         let grown = policy.first.saturating_mul(2_u32.saturating_pow(times.min(31)));
         let out_for = grown.min(policy.longest.max(policy.first));
-        inner.turn_to(Turn::Out { until_nanos: now_nanos.saturating_add(nanos(out_for)), times });
+        inner.turn_to(Turn::Out { until_nanos: self.clock.monotonic_nanos().saturating_add(nanos(out_for)), times });
         inner.ejections = inner.ejections.saturating_add(1);
         tracing::warn!(target_name = %self.target, url = %self.url, failures = inner.in_a_row, ?out_for, "address keeps failing: left out");
     }

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::breaker::Conduct;
 use super::site::{Fitness, OnSite, SiteState};
 use super::views::SiteView;
-use crate::clock::Clock;
 use crate::policy::Ejection;
 
 #[derive(Debug)]
@@ -15,7 +14,6 @@ pub struct Sites {
     all: Box<[Arc<SiteState>]>,
     /// Counts the calls, so that of equals the one whose last call is the longest ago gets the next.
     turns: AtomicU64,
-    clock: Clock,
     /// Held while one is left out, so that two calls cannot leave out the last two.
     leaving_out: Mutex<()>,
 }
@@ -24,9 +22,15 @@ pub struct Sites {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nth(usize);
 
+impl Nth {
+    pub fn at(self) -> usize {
+        self.0
+    }
+}
+
 impl Sites {
-    pub fn new(all: impl IntoIterator<Item = Arc<SiteState>>, clock: Clock) -> Self {
-        Self { all: all.into_iter().collect(), turns: AtomicU64::new(1), clock, leaving_out: Mutex::default() }
+    pub fn new(all: impl IntoIterator<Item = Arc<SiteState>>) -> Self {
+        Self { all: all.into_iter().collect(), turns: AtomicU64::new(1), leaving_out: Mutex::default() }
     }
 
     pub fn all(&self) -> &[Arc<SiteState>] {
@@ -43,18 +47,21 @@ impl Sites {
     }
 
     /// The address for the next try. `None` once all were tried.
-    pub fn choose(&self, tried: &[Nth]) -> Option<(Nth, OnSite)> {
+    pub fn choose(&self, tried: &[Nth], now_nanos: u64) -> Option<(Nth, OnSite)> {
         // Each look that comes to nothing is one address that another call tries now.
         (0..=self.all.len()).find_map(|_| {
-            let (at, site, fitness) = self.fittest(tried)?;
+            let (at, site, fitness) = self.fittest(tried, now_nanos)?;
             Some((at, site.enter(fitness, self.turns.fetch_add(1, Ordering::Relaxed))?))
         })
     }
 
-    fn fittest(&self, tried: &[Nth]) -> Option<(Nth, &Arc<SiteState>, Fitness)> {
-        let now = self.clock.monotonic_nanos();
+    fn fittest(&self, tried: &[Nth], now_nanos: u64) -> Option<(Nth, &Arc<SiteState>, Fitness)> {
+        // Most targets have one.
+        if let ([only], []) = (&*self.all, tried) {
+            return Some((Nth(0), only, only.fitness(now_nanos)));
+        }
         let open = self.all.iter().enumerate().map(|(at, site)| (Nth(at), site)).filter(|(at, _)| !tried.contains(at));
-        let rated = open.map(|(at, site)| (at, site, site.fitness(now)));
+        let rated = open.map(|(at, site)| (at, site, site.fitness(now_nanos)));
         rated.min_by_key(|(_, site, fitness)| (rank(*fitness, tried), site.load(), site.last_turn()))
     }
 
@@ -88,7 +95,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::clock::{ManualClock, Timestamp};
+    use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::identity::TargetName;
     use crate::policy::Terms;
     use crate::upstream::views::{Probe, SiteCondition};
@@ -106,12 +113,16 @@ mod tests {
         let clock = Clock::Manual(hand.clone());
         let target = TargetName::parse("brain").unwrap();
         let site = |at| Arc::new(SiteState::new(&target, &format!("http://h{at}/").parse().unwrap(), &clock));
-        Scene { sites: Sites::new((0..count).map(site), clock.clone()), hand }
+        Scene { sites: Sites::new((0..count).map(site)), hand }
     }
 
     impl Scene {
+        fn choose(&self, tried: &[Nth]) -> Option<(Nth, OnSite)> {
+            self.sites.choose(tried, Clock::Manual(self.hand.clone()).monotonic_nanos())
+        }
+
         fn enter(&self) -> (usize, OnSite) {
-            let (Nth(at), on) = self.sites.choose(&[]).unwrap();
+            let (Nth(at), on) = self.choose(&[]).unwrap();
             (at, on)
         }
 
@@ -233,10 +244,10 @@ mod tests {
         let scene = scene(3);
         scene.calls(30, first_fails);
         scene.hand.advance(FIRST);
-        let second = scene.sites.choose(&[Nth(1)]).unwrap().0;
+        let second = scene.choose(&[Nth(1)]).unwrap().0;
         assert_eq!(second, Nth(2));
-        assert_eq!(scene.sites.choose(&[Nth(1), Nth(2)]).unwrap().0, Nth(0));
-        assert!(scene.sites.choose(&[Nth(0), Nth(1), Nth(2)]).is_none());
+        assert_eq!(scene.choose(&[Nth(1), Nth(2)]).unwrap().0, Nth(0));
+        assert!(scene.choose(&[Nth(0), Nth(1), Nth(2)]).is_none());
         assert!(!scene.sites.has_others(&[Nth(2), Nth(0), Nth(1)]) && scene.sites.has_others(&[Nth(2)]));
     }
 }

@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use super::breaker::{Conduct, Pass};
 use super::client::Upstream;
+use super::clients::{Door, SharedClient};
 use super::known::Known;
-use super::loss::{Loss, Sent, chain, is_targets_failure};
+use super::loss::{Loss, Lost, SendError, Sent, is_targets_failure};
 use super::order::{Order, Outgoing, request};
 use super::site::OnSite;
 use super::sites::Nth;
@@ -24,13 +25,6 @@ use crate::verdict::Failure;
 pub(super) struct Begun {
     pub response: Response<Incoming>,
     pub on_site: OnSite,
-}
-
-/// How a try was lost.
-struct Lost {
-    loss: Loss,
-    sent: Sent,
-    error: String,
 }
 
 impl Upstream {
@@ -47,23 +41,29 @@ impl Upstream {
         let mut body = order.take_body();
         let patience = Patience::of(&order, &body, all_until);
         let may_upgrade = matches!(body, Outgoing::Upgrade(_));
-        let mut pass: Option<Pass> = None;
+        let mut pass: Option<Pass<'_>> = None;
         let mut tried: Vec<Nth> = Vec::new();
-        known.budget.note_call(self.clock.monotonic_nanos());
+        let mut now = self.clock.monotonic_nanos();
+        known.budget.note_call(now);
         let mut times = 0;
         loop {
             times += 1;
-            let chosen = known.sites.choose(&tried).or_else(|| known.sites.choose(&[]));
-            let (nth, mut on_site) = chosen.ok_or_else(|| Failure::TargetNotConfigured { target: target.name.clone() })?;
+            let chosen = known.sites.choose(&tried, now).or_else(|| known.sites.choose(&[], now));
+            let chosen = chosen.and_then(|(nth, on_site)| Some((nth, on_site, known.approaches.get(nth.at())?)));
+            let (nth, mut on_site, approach) = chosen.ok_or_else(|| Failure::TargetNotConfigured { target: target.name.clone() })?;
             let again = body.again();
-            let request = request(&order, &on_site.site.url, body)?;
+            let request = request(&order, approach, &on_site.site.url, body)?;
             if pass.is_none() {
-                let admitted = self.breakers.admit(target);
+                let admitted = known.breaker.admit(target.breaker, now);
                 pass = Some(admitted.map_err(|retry_after| Failure::BreakerOpen { target: target.name.clone(), retry_after })?);
             }
             passage.tries = times;
             on_site.sets_out();
-            let outcome = self.send(target, request, &patience).await.and_then(|response| unasked(response, may_upgrade));
+            let answered = match &approach.door {
+                Door::Apart(links) => links.send(request, &patience).await,
+                Door::Shared(client) => Box::pin(share(client, target, request, &patience)).await,
+            };
+            let outcome = if may_upgrade { answered } else { answered.and_then(not_switching) };
             if let (Err(_), Some(failure)) = (&outcome, patience.callers_fault()) {
                 return Err(failure);
             }
@@ -74,16 +74,22 @@ impl Upstream {
                 let (call, url) = (order.head.id, &on_site.site.url);
                 tracing::warn!(%call, target_name = %target.name, %url, ?loss, ?sent, error, "target gave no answer");
             }
-            if !tried.contains(&nth) {
-                tried.push(nth);
-            }
-            let others = known.sites.has_others(&tried);
-            let next = Tried { went, times, others, twice, retry: target.terms.retry }.next();
+            let next = match went {
+                Went::Answered => Next::Back,
+                Went::Down | Went::Lost(..) => {
+                    if !tried.contains(&nth) {
+                        tried.push(nth);
+                    }
+                    let others = known.sites.has_others(&tried);
+                    Tried { went, times, others, twice, retry: target.terms.retry }.next()
+                }
+            };
             if let Some(wait) = self.may_go_on(next, known, &patience)
                 && let Some(again) = again
             {
                 drop((outcome, on_site));
                 sleep(wait).await;
+                now = self.clock.monotonic_nanos();
                 body = again;
                 continue;
             }
@@ -108,31 +114,35 @@ impl Upstream {
         let paid = || paying == Paying::Free || known.budget.take(self.clock.monotonic_nanos());
         (in_time && paid()).then_some(wait)
     }
+}
 
-    /// One try. Its connection has a time of its own, for an address that swallows everything must not use up the time of the others.
-    async fn send(&self, target: &Target, mut request: Request<RequestBody>, patience: &Patience) -> Result<Response<Incoming>, Lost> {
-        let connection = capture_connection(&mut request);
-        let client = self.client_for(target);
-        let unconnected = async {
-            sleep(target.terms.connect_timeout).await;
-            if connection.connection_metadata().is_some() {
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            biased;
-            answered = client.request(request) => answered.map_err(|error| {
-                Lost { loss: Loss::of(&error), sent: Sent::before(&error), error: chain(&error) }
-            }),
-            () = unconnected => Err(Lost::too_slow(Sent::Never, "no connection in time")),
-            () = patience.over() => Err(Lost::too_slow(Sent::Perhaps, "no answer in time")),
+/// One try on a connection that other calls may be on. Getting there has a time of its own, for an address that swallows everything must
+/// not use up the time of the others.
+async fn share(
+    client: &SharedClient,
+    target: &Target,
+    mut request: Request<RequestBody>,
+    patience: &Patience,
+) -> Result<Response<Incoming>, Lost> {
+    let connection = capture_connection(&mut request);
+    let unconnected = async {
+        sleep(target.terms.connect_timeout).await;
+        if connection.connection_metadata().is_some() {
+            std::future::pending::<()>().await;
         }
+    };
+    let mut timer = None;
+    tokio::select! {
+        biased;
+        answered = client.request(request) => answered.map_err(|error| SendError::Shared(error).into()),
+        () = unconnected => Err(Lost::too_slow(Sent::Never, "no connection in time")),
+        () = patience.over(&mut timer) => Err(Lost::no_answer_in_time()),
     }
 }
 
 /// Another protocol is spoken only if the caller asked for it.
-fn unasked(response: Response<Incoming>, may_upgrade: bool) -> Result<Response<Incoming>, Lost> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !may_upgrade {
+fn not_switching(response: Response<Incoming>) -> Result<Response<Incoming>, Lost> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(Lost { loss: Loss::Nonsense, sent: Sent::Perhaps, error: "101 unasked".to_owned() });
     }
     Ok(response)
@@ -143,11 +153,5 @@ fn went(outcome: &Result<Response<Incoming>, Lost>) -> Went {
         Ok(response) if is_targets_failure(response.status()) => Went::Down,
         Ok(_) => Went::Answered,
         Err(lost) => Went::Lost(lost.loss, lost.sent),
-    }
-}
-
-impl Lost {
-    fn too_slow(sent: Sent, error: &str) -> Self {
-        Self { loss: Loss::TooSlow, sent, error: error.to_owned() }
     }
 }

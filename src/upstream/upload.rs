@@ -27,8 +27,8 @@ type BoxError = Box<dyn Error + Send + Sync>;
 pub enum RequestBody {
     Whole {
         data: Option<Bytes>,
-        /// With these, its length is not announced: it ends with them.
-        trailers: Option<HeaderMap>,
+        /// With these, its length is not announced: it ends with them. In a box, for few have any, and every request is moved often.
+        trailers: Option<Box<HeaderMap>>,
     },
     Streaming(Upload),
 }
@@ -47,7 +47,7 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::Whole { data, trailers } => {
                 let rest = data.take().filter(|data| !data.is_empty()).map(Frame::data);
-                Poll::Ready(rest.or_else(|| trailers.take().map(Frame::trailers)).map(Ok))
+                Poll::Ready(rest.or_else(|| trailers.take().map(|trailers| Frame::trailers(*trailers))).map(Ok))
             }
             Self::Streaming(upload) => Pin::new(upload).poll_frame(cx).map_err(Into::into),
         }
@@ -226,20 +226,26 @@ impl Patience {
         Self { timeout, until, progress }
     }
 
+    /// Of whoever has a bound of its own.
+    pub const fn endless() -> Self {
+        Self { timeout: Duration::MAX, until: None, progress: None }
+    }
+
     /// Whether there is more than this left.
     pub fn lasts(&self, wait: Duration) -> bool {
         self.until.is_none_or(|until| Instant::now() + wait < until)
     }
 
-    pub async fn over(&self) {
+    /// Ends when it does. `timer` may have run before, and be used again behind this.
+    pub async fn over(&self, timer: &mut Option<Pin<Box<Sleep>>>) {
+        let Some(progress) = &self.progress else { return at(self.until, timer).await };
         tokio::select! {
-            () = self.turn_is_over() => {}
-            () = at(self.until) => {}
+            () = self.turn_is_over(progress) => {}
+            () = at(self.until, timer) => {}
         }
     }
 
-    async fn turn_is_over(&self) {
-        let Some(progress) = &self.progress else { return std::future::pending().await };
+    async fn turn_is_over(&self, progress: &Progress) {
         loop {
             let (turn, since) = *progress.lock();
             let end = match turn {
@@ -264,9 +270,13 @@ impl Patience {
     }
 }
 
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
+async fn at(moment: Option<Instant>, timer: &mut Option<Pin<Box<Sleep>>>) {
+    let Some(moment) = moment else { return std::future::pending().await };
+    match timer {
+        Some(timer) => timer.as_mut().reset(moment),
+        None => *timer = Some(Box::pin(sleep_until(moment))),
+    }
+    if let Some(timer) = timer {
+        timer.as_mut().await;
     }
 }

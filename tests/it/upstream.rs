@@ -2,6 +2,7 @@
 //! one plain name, and how long it may take is bounded.
 
 mod breaker;
+mod connections;
 mod headers;
 mod settled;
 mod shapes;
