@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Origin;
-use crate::store::CallRecord;
+use crate::store::Record;
 use crate::store::control::ActivityEntry;
 
 /// A new one raises the journal's `VERSION`, as is said above.
@@ -15,14 +15,15 @@ const FORM: u8 = 1;
 
 /// What is recorded.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub enum Page {
-    Call(Box<CallRecord>),
+pub enum Page<'a> {
+    /// Its texts are those of the page.
+    Call(#[serde(borrow)] Box<Record<'a>>),
     Entry(Box<ActivityEntry>),
 }
 
 #[derive(Serialize)]
 enum PageRef<'a> {
-    Call(&'a CallRecord),
+    Call(&'a Record<'a>),
     Entry(&'a ActivityEntry),
 }
 
@@ -31,7 +32,7 @@ enum PageRef<'a> {
 #[error("it is of a form that this gatekeeper does not know")]
 pub struct Unknown;
 
-pub fn of_call(record: &CallRecord) -> Vec<u8> {
+pub fn of_call(record: &Record<'_>) -> Vec<u8> {
     encode(&PageRef::Call(record), record.metadata.len())
 }
 
@@ -47,9 +48,9 @@ fn encode(page: &PageRef<'_>, metadata: usize) -> Vec<u8> {
 }
 
 /// The record, as the entry of a journal that it is.
-pub fn read(bytes: &[u8], origin: Origin) -> Result<Page, Unknown> {
+pub fn read(bytes: &[u8], origin: Origin) -> Result<Page<'_>, Unknown> {
     let (FORM, rest) = bytes.split_first().ok_or(Unknown).map(|(form, rest)| (*form, rest))? else { return Err(Unknown) };
-    let mut page: Page = postcard::from_bytes(rest).map_err(|_| Unknown)?;
+    let mut page: Page<'_> = postcard::from_bytes(rest).map_err(|_| Unknown)?;
     match &mut page {
         Page::Call(record) => record.origin = Some(origin),
         Page::Entry(entry) => entry.origin = Some(origin),
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::store::control::{EntryKind, EntryStatus};
-    use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, Counted, StatsKey, StatsOutcome};
+    use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, Counted, StatsKey, StatsOutcome};
 
     const ORIGIN: Origin = Origin { instance: Uuid::from_u128(0x0192_f0c1_2345_7abc_8def_0123_4567_89ab), seq: 7 };
     const ACTIVITY_STATUSES: [ActivityStatus; 3] = [ActivityStatus::Completed, ActivityStatus::Error, ActivityStatus::Blocked];
