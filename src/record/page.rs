@@ -93,7 +93,7 @@ mod tests {
             caller_context: "{\"c\":2}".into(),
             execution_ms: -300,
             times: 300,
-            stats: StatsKey { source: "s".into(), target: String::new(), outcome: StatsOutcome::Denied },
+            stats: StatsKey { source: "s".into(), target: "".into(), outcome: StatsOutcome::Denied },
             counted: Some(Counted { identifier: "i".into(), endpoint: "t:a".into(), minute: Timestamp::from_secs(1_699_999_980) }),
             audit: AuditClass::LetThrough,
         }
@@ -178,16 +178,16 @@ mod tests {
                     at: Timestamp::from_micros(at),
                     activity_type,
                     activity_status,
-                    title,
-                    description,
-                    metadata,
+                    title: title.into(),
+                    description: description.into(),
+                    metadata: metadata.into(),
                     api_status,
-                    error_message,
-                    request,
-                    caller_context,
+                    error_message: error_message.map(Into::into),
+                    request: request.into(),
+                    caller_context: caller_context.into(),
                     execution_ms,
                     times,
-                    stats: StatsKey { source, target, outcome },
+                    stats: StatsKey { source: source.into(), target: target.into(), outcome },
                     counted: counted.map(|(identifier, endpoint, minute)| Counted {
                         identifier: identifier.into(),
                         endpoint: endpoint.into(),
@@ -219,8 +219,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(call in any_call(), entry in any_entry()) {
-            prop_assert_eq!(read(&of_call(&call), ORIGIN), Ok(Page::Call(Box::new(call))));
-            prop_assert_eq!(read(&of_entry(&entry), ORIGIN), Ok(Page::Entry(Box::new(entry))));
+            let page = of_call(&call);
+            prop_assert_eq!(read(&page, ORIGIN), Ok(Page::Call(Box::new(call))));
+            let page = of_entry(&entry);
+            prop_assert_eq!(read(&page, ORIGIN), Ok(Page::Entry(Box::new(entry))));
         }
 
         /// Whatever a disk makes of it.

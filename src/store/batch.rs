@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use uuid::Uuid;
 
-use super::{Record, Counted, StatsOutcome};
+use super::{Counted, Record, StatsOutcome};
 use crate::clock::Timestamp;
 
 /// What makes two records the same.

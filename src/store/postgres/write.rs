@@ -15,7 +15,7 @@ use crate::seal::Sealer;
 use crate::store::audit_log::of_calls;
 use crate::store::batch::{self, DurationSum, FUNCTION, RecordKey, StatsSum, Sums, plain, plain_json};
 use crate::store::ledger::{Batch, number};
-use crate::store::{Record, Counted, StoreError, fault};
+use crate::store::{Counted, Record, StoreError, fault};
 
 /// Fewer are as well off with statements that are prepared.
 const COPIED_FROM: usize = 64;

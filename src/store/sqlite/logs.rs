@@ -14,15 +14,16 @@ use crate::store::batch::{FUNCTION, plain, plain_json};
 use crate::store::ledger::number;
 use crate::store::{ActivityStatus, ActivityType, ApiStatus, Record};
 
-const ACTIVITY: &str = "insert into eliza_activity_log (id, activity_type, title, description, metadata, status, mentioned_to_user, \
+// Or fail: a statement that fails takes its transaction with it. Otherwise SQLite notes what each changes, to take back that one alone.
+const ACTIVITY: &str = "insert or fail into eliza_activity_log (id, activity_type, title, description, metadata, status, mentioned_to_user, \
                         created_at, updated_at, instance, seq) values ";
-const API_CALLS: &str = "insert into api_call_logs (id, function_name, called_at, execution_time_ms, status, error_message, \
+const API_CALLS: &str = "insert or fail into api_call_logs (id, function_name, called_at, execution_time_ms, status, error_message, \
                          request_payload, response_data, caller_context, created_at) values ";
 const IF_NEW: &str = " on conflict (id, created_at) do nothing";
 
 /// What rows share that are written by one statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Alike {
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Alike {
     instance: Option<Uuid>,
     /// Calls that went well, nearly all of them: no word about it is bound.
     is_good: bool,
@@ -48,16 +49,24 @@ pub(super) fn sorted<'a>(records: &[&'a Record<'a>]) -> Vec<&'a Record<'a>> {
     sorted
 }
 
-pub(super) fn alike<'r, 'a>(sorted: &'r [&'a Record<'a>]) -> impl Iterator<Item = (Alike, &'r [&'a Record<'a>])> {
-    let runs = sorted.chunk_by(|one, next| Alike::of(one) == Alike::of(next));
-    runs.filter_map(|run| Some((Alike::of(run.first()?), run)))
+/// How the rows of such records are written.
+pub(super) struct Form {
+    alike: Alike,
+    activity: String,
+    api_calls: String,
 }
 
-/// The rows of records that are alike, in either log.
-pub(super) fn rows(alike: Alike, records: &[&Record<'_>], moments: &mut Texts) -> (Statement, Statement) {
-    let (activity, api_calls) = texts(alike);
-    let mut activity = Statement::new(ACTIVITY, &activity, records.len(), IF_NEW);
-    let mut api_calls = Statement::new(API_CALLS, &api_calls, records.len(), IF_NEW);
+/// The records as they are written together.
+pub(super) fn runs<'r, 'a>(sorted: &'r [&'a Record<'a>]) -> impl Iterator<Item = (Form, &'r [&'a Record<'a>])> {
+    let runs = sorted.chunk_by(|one, next| Alike::of(one) == Alike::of(next));
+    runs.filter_map(|run| Some((Form::of(Alike::of(run.first()?)), run)))
+}
+
+/// The rows of such records in the one log and in the other.
+pub(super) fn rows(form: &Form, records: &[&Record<'_>], moments: &mut Texts) -> (Statement, Statement) {
+    let Form { alike, activity, api_calls } = form;
+    let mut activity = Statement::new(ACTIVITY, activity, records.len(), IF_NEW);
+    let mut api_calls = Statement::new(API_CALLS, api_calls, records.len(), IF_NEW);
     let mut id = [0; Hyphenated::LENGTH];
     for record in records {
         let id: Arc<str> = Arc::from(&*record.id.hyphenated().encode_lower(&mut id));
@@ -83,17 +92,21 @@ pub(super) fn rows(alike: Alike, records: &[&Record<'_>], moments: &mut Texts) -
     (activity, api_calls)
 }
 
-/// A row of either log. Words of ours and an id in its own form: nothing in it needs to be quoted with care.
-fn texts(Alike { instance, is_good }: Alike) -> (String, String) {
-    let (activity_type, status, api_status, error) = match is_good {
-        false => ("?".into(), "?".into(), "?".into(), "?"),
-        true => {
-            let word = |word: &str| format!("'{word}'");
-            (word(ActivityType::Call.as_str()), word(ActivityStatus::Completed.as_str()), word(ApiStatus::Success.as_str()), "null")
+impl Form {
+    /// Words of ours and an id in its own form: nothing in it needs to be quoted with care.
+    fn of(alike: Alike) -> Self {
+        let (activity_type, status, api_status, error) = match alike.is_good {
+            false => ("?".into(), "?".into(), "?".into(), "?"),
+            true => {
+                let word = |word: &str| format!("'{word}'");
+                (word(ActivityType::Call.as_str()), word(ActivityStatus::Completed.as_str()), word(ApiStatus::Success.as_str()), "null")
+            }
+        };
+        let origin = alike.instance.map_or_else(|| "null, null".into(), |instance| format!("'{instance}', ?"));
+        Self {
+            alike,
+            activity: format!("(?, {activity_type}, ?, ?, ?, {status}, false, ?, ?, {origin})"),
+            api_calls: format!("(?, '{FUNCTION}', ?, ?, {api_status}, {error}, ?, null, ?, ?)"),
         }
-    };
-    let origin = instance.map_or_else(|| "null, null".into(), |instance| format!("'{instance}', ?"));
-    let activity = format!("(?, {activity_type}, ?, ?, ?, {status}, false, ?, ?, {origin})");
-    let api_calls = format!("(?, '{FUNCTION}', ?, ?, {api_status}, {error}, ?, null, ?, ?)");
-    (activity, api_calls)
+    }
 }

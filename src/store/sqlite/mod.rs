@@ -25,8 +25,8 @@ use uuid::Uuid;
 
 use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
 use super::{
-    CallQuery, Record, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, PoolState, Signal, SignalCursor, Store,
-    StoreError, StoreFuture, StoredKey, TableAge,
+    CallQuery, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, PoolState, Record, Signal, SignalCursor, Store, StoreError,
+    StoreFuture, StoredKey, TableAge,
 };
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;

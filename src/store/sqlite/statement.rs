@@ -9,8 +9,9 @@ use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, SqliteConnection, Type};
 
-/// Rows in one statement. Each length is prepared once; beyond the greatest it gets no faster.
-const LENGTHS: [usize; 5] = [256, 64, 16, 4, 1];
+/// Rows in one statement. Each length is prepared once and kept (`opening` says how many are); beyond the greatest it gets slower, for want of room where
+/// SQLite has memory at hand.
+pub(super) const LENGTHS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
 
 /// The rows in as few statements as these lengths allow.
 pub(super) fn in_lengths<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {

@@ -38,9 +38,9 @@ pub(super) async fn write<'a>(writer: &SqlitePool, sealer: Option<&Sealer>, batc
 /// Rows of both logs. False, and only some of them written, if not all of the records are new.
 async fn add_new(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> sqlx::Result<bool> {
     let mut moments = Texts::default();
-    for (alike, records) in logs::alike(&logs::sorted(records)) {
+    for (form, records) in logs::runs(&logs::sorted(records)) {
         for records in in_lengths(records) {
-            let (activity, api_calls) = logs::rows(alike, records, &mut moments);
+            let (activity, api_calls) = logs::rows(&form, records, &mut moments);
             if usize::try_from(activity.execute(connection).await?) != Ok(records.len()) {
                 return Ok(false);
             }
@@ -54,9 +54,9 @@ async fn add_new(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> 
 async fn add_unknown(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> Result<HashSet<RecordKey>, StoreError> {
     let (mut moments, mut fresh) = (Texts::default(), HashSet::with_capacity(records.len()));
     let mut sorted = logs::sorted(records);
-    for (alike, records) in logs::alike(&sorted) {
+    for (form, records) in logs::runs(&sorted) {
         for records in in_lengths(records) {
-            let (activity, _) = logs::rows(alike, records, &mut moments);
+            let (activity, _) = logs::rows(&form, records, &mut moments);
             let added: Vec<(String, String)> = activity.returning("id, created_at", connection).await.map_err(fault::of_records)?;
             for (id, at) in added {
                 let id = Uuid::try_parse(&id).map_err(|_| StoreError::Refused(format!("{id:?} is no UUID")))?;
@@ -65,9 +65,9 @@ async fn add_unknown(connection: &mut SqliteConnection, records: &[&Record<'_>])
         }
     }
     sorted.retain(|record| fresh.contains(&(record.id, record.at)));
-    for (alike, records) in logs::alike(&sorted) {
+    for (form, records) in logs::runs(&sorted) {
         for records in in_lengths(records) {
-            let (_, api_calls) = logs::rows(alike, records, &mut moments);
+            let (_, api_calls) = logs::rows(&form, records, &mut moments);
             api_calls.execute(connection).await.map_err(fault::of_records)?;
         }
     }
