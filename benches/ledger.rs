@@ -103,16 +103,16 @@ fn record(instance: Uuid, seq: u64) -> CallRecord {
         at,
         activity_type: ActivityType::Call,
         activity_status: ActivityStatus::Completed,
-        title: format!("{source} \u{2192} {target}"),
+        title: format!("{source} \u{2192} {target}").into(),
         description: "Action: list_agents".into(),
-        metadata,
+        metadata: metadata.into(),
         api_status: ApiStatus::Success,
         error_message: None,
-        request: format!(r#"{{"target":"{target}","action":"list_agents","source":"{source}"}}"#),
-        caller_context: format!(r#"{{"source":"{source}","authenticated":true}}"#),
+        request: format!(r#"{{"target":"{target}","action":"list_agents","source":"{source}"}}"#).into(),
+        caller_context: format!(r#"{{"source":"{source}","authenticated":true}}"#).into(),
         execution_ms: took(seq) as i32,
         times: 1,
-        stats: StatsKey { source: source.clone(), target: target.clone(), outcome: StatsOutcome::Successful },
+        stats: StatsKey { source: source.clone().into(), target: target.clone().into(), outcome: StatsOutcome::Successful },
         counted: Some(Counted { identifier: source.into(), endpoint: format!("{target}:list_agents").into(), minute: at.floor(60) }),
         audit: AuditClass::Ordinary,
     }
@@ -175,9 +175,9 @@ impl Writing<'_> {
         .bind(records.iter().map(|r| r.at.to_datetime()).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.activity_type.as_str()).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.activity_status.as_str()).collect::<Vec<_>>())
-        .bind(records.iter().map(|r| r.title.as_str()).collect::<Vec<_>>())
-        .bind(records.iter().map(|r| r.description.as_str()).collect::<Vec<_>>())
-        .bind(records.iter().map(|r| r.metadata.as_str()).collect::<Vec<_>>())
+        .bind(records.iter().map(|r| &*r.title).collect::<Vec<_>>())
+        .bind(records.iter().map(|r| &*r.description).collect::<Vec<_>>())
+        .bind(records.iter().map(|r| &*r.metadata).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.origin.map(|origin| origin.instance)).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.origin.map(|origin| origin.seq as i64)).collect::<Vec<_>>())
         .fetch_all(&mut *tx)
@@ -192,10 +192,10 @@ impl Writing<'_> {
         )
         .bind(records.iter().map(|r| r.id).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.at.to_datetime()).collect::<Vec<_>>())
-        .bind(records.iter().map(|r| r.api_status.as_str()).collect::<Vec<_>>())
+        .bind(records.iter().map(|r| &*r.api_status).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.execution_ms).collect::<Vec<_>>())
-        .bind(records.iter().map(|r| r.request.as_str()).collect::<Vec<_>>())
-        .bind(records.iter().map(|r| r.caller_context.as_str()).collect::<Vec<_>>())
+        .bind(records.iter().map(|r| &*r.request).collect::<Vec<_>>())
+        .bind(records.iter().map(|r| &*r.caller_context).collect::<Vec<_>>())
         .execute(&mut *tx)
         .await
         .unwrap();

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::identity::Origin;
-use crate::store::CallRecord;
+use crate::store::Record;
 use crate::store::control::ActivityEntry;
 
 /// A new one raises the journal's `VERSION`, as is said above.
@@ -15,14 +15,15 @@ const FORM: u8 = 1;
 
 /// What is recorded.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-pub enum Page {
-    Call(Box<CallRecord>),
+pub enum Page<'a> {
+    /// Its texts are those of the page.
+    Call(#[serde(borrow)] Box<Record<'a>>),
     Entry(Box<ActivityEntry>),
 }
 
 #[derive(Serialize)]
 enum PageRef<'a> {
-    Call(&'a CallRecord),
+    Call(&'a Record<'a>),
     Entry(&'a ActivityEntry),
 }
 
@@ -31,7 +32,7 @@ enum PageRef<'a> {
 #[error("it is of a form that this gatekeeper does not know")]
 pub struct Unknown;
 
-pub fn of_call(record: &CallRecord) -> Vec<u8> {
+pub fn of_call(record: &Record<'_>) -> Vec<u8> {
     encode(&PageRef::Call(record), record.metadata.len())
 }
 
@@ -47,9 +48,9 @@ fn encode(page: &PageRef<'_>, metadata: usize) -> Vec<u8> {
 }
 
 /// The record, as the entry of a journal that it is.
-pub fn read(bytes: &[u8], origin: Origin) -> Result<Page, Unknown> {
+pub fn read(bytes: &[u8], origin: Origin) -> Result<Page<'_>, Unknown> {
     let (FORM, rest) = bytes.split_first().ok_or(Unknown).map(|(form, rest)| (*form, rest))? else { return Err(Unknown) };
-    let mut page: Page = postcard::from_bytes(rest).map_err(|_| Unknown)?;
+    let mut page: Page<'_> = postcard::from_bytes(rest).map_err(|_| Unknown)?;
     match &mut page {
         Page::Call(record) => record.origin = Some(origin),
         Page::Entry(entry) => entry.origin = Some(origin),
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::store::control::{EntryKind, EntryStatus};
-    use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, Counted, StatsKey, StatsOutcome};
+    use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, Counted, StatsKey, StatsOutcome};
 
     const ORIGIN: Origin = Origin { instance: Uuid::from_u128(0x0192_f0c1_2345_7abc_8def_0123_4567_89ab), seq: 7 };
     const ACTIVITY_STATUSES: [ActivityStatus; 3] = [ActivityStatus::Completed, ActivityStatus::Error, ActivityStatus::Blocked];
@@ -92,7 +93,7 @@ mod tests {
             caller_context: "{\"c\":2}".into(),
             execution_ms: -300,
             times: 300,
-            stats: StatsKey { source: "s".into(), target: String::new(), outcome: StatsOutcome::Denied },
+            stats: StatsKey { source: "s".into(), target: "".into(), outcome: StatsOutcome::Denied },
             counted: Some(Counted { identifier: "i".into(), endpoint: "t:a".into(), minute: Timestamp::from_secs(1_699_999_980) }),
             audit: AuditClass::LetThrough,
         }
@@ -177,16 +178,16 @@ mod tests {
                     at: Timestamp::from_micros(at),
                     activity_type,
                     activity_status,
-                    title,
-                    description,
-                    metadata,
+                    title: title.into(),
+                    description: description.into(),
+                    metadata: metadata.into(),
                     api_status,
-                    error_message,
-                    request,
-                    caller_context,
+                    error_message: error_message.map(Into::into),
+                    request: request.into(),
+                    caller_context: caller_context.into(),
                     execution_ms,
                     times,
-                    stats: StatsKey { source, target, outcome },
+                    stats: StatsKey { source: source.into(), target: target.into(), outcome },
                     counted: counted.map(|(identifier, endpoint, minute)| Counted {
                         identifier: identifier.into(),
                         endpoint: endpoint.into(),
@@ -218,8 +219,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read_back(call in any_call(), entry in any_entry()) {
-            prop_assert_eq!(read(&of_call(&call), ORIGIN), Ok(Page::Call(Box::new(call))));
-            prop_assert_eq!(read(&of_entry(&entry), ORIGIN), Ok(Page::Entry(Box::new(entry))));
+            let page = of_call(&call);
+            prop_assert_eq!(read(&page, ORIGIN), Ok(Page::Call(Box::new(call))));
+            let page = of_entry(&entry);
+            prop_assert_eq!(read(&page, ORIGIN), Ok(Page::Entry(Box::new(entry))));
         }
 
         /// Whatever a disk makes of it.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::writer::Writer;
 use crate::clock::Timestamp;
 use crate::identity::Origin;
-use crate::store::CallRecord;
+use crate::store::Record;
 use crate::store::control::ActivityEntry;
 use crate::store::ledger::{Batch, Loss, LossReason};
 
@@ -106,7 +106,7 @@ fn keep(directory: &Path, name: &str, lines: &[Vec<u8>], bound: u64) -> io::Resu
 }
 
 /// In the words of the tables, where there are some.
-fn of_call(call: &CallRecord) -> Value {
+fn of_call(call: &Record<'_>) -> Value {
     json!({
         "eliza_activity_log": {
             "id": call.id.to_string(),

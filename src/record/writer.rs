@@ -14,7 +14,7 @@ use crate::identity::Origin;
 use crate::journal::{Batch, Journal, Reader, Why};
 use crate::store::control::ActivityEntry;
 use crate::store::ledger::{self, Loss, LossReason};
-use crate::store::{CallRecord, Store, StoreError, StoreFuture};
+use crate::store::{Record, Store, StoreError, StoreFuture};
 use crate::telemetry::metrics::Metrics;
 
 /// Records in one transaction, and what of them is in memory at once.
@@ -36,17 +36,17 @@ pub struct Writer {
     pub carried: Arc<Carried>,
 }
 
-pub type Carried = dyn Fn(&[&CallRecord]) + Send + Sync;
+pub type Carried = dyn Fn(&[&Record<'_>]) + Send + Sync;
 
 /// The records of a batch, as the store takes them.
 #[derive(Default)]
-pub(super) struct Pages {
-    calls: Vec<CallRecord>,
+pub(super) struct Pages<'a> {
+    calls: Vec<Record<'a>>,
     entries: Vec<ActivityEntry>,
     losses: Vec<Loss>,
 }
 
-impl Pages {
+impl Pages<'_> {
     fn all(&self) -> ledger::Batch<'_> {
         ledger::Batch { calls: &self.calls, entries: &self.entries, losses: &self.losses }
     }
@@ -76,9 +76,9 @@ impl Writer {
         self.persist(|| self.store.ended(journal.instance(), journal.through(), self.clock.now())).await;
     }
 
-    pub(super) fn pages(&self, instance: Uuid, batch: &Batch) -> Pages {
+    pub(super) fn pages<'b>(&self, instance: Uuid, batch: &'b Batch) -> Pages<'b> {
         let at = self.clock.now();
-        let mut pages = Pages::default();
+        let mut pages = Pages { calls: Vec::with_capacity(batch.entries.len()), ..Pages::default() };
         for entry in &batch.entries {
             match page::read(&entry.payload, Origin { instance, seq: entry.number }) {
                 Ok(Page::Call(record)) => pages.calls.push(*record),
@@ -107,7 +107,7 @@ impl Writer {
 
     /// Writes a batch, however long the database is away. A record that it refuses is set apart from the others, so one bad row loses one row.
     /// Those of the calls that were not there yet.
-    pub(super) async fn write<'p>(&'p self, pages: &'p Pages) -> Vec<&'p CallRecord> {
+    pub(super) async fn write<'p>(&'p self, pages: &'p Pages<'p>) -> Vec<&'p Record<'p>> {
         let (mut fresh, mut refused) = (Vec::new(), Vec::new());
         let mut pending = vec![pages.all()];
         while let Some(part) = pending.pop() {
@@ -140,7 +140,7 @@ impl Writer {
     }
 
     /// Until the database has it or refuses it.
-    async fn persistently<'p>(&'p self, part: ledger::Batch<'p>) -> Result<Vec<&'p CallRecord>, String> {
+    async fn persistently<'p>(&'p self, part: ledger::Batch<'p>) -> Result<Vec<&'p Record<'p>>, String> {
         let waits = |why: &str| {
             self.metrics.journal_failures.inc();
             tracing::warn!(why, "records wait for the database");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::batch::{plain, plain_json};
-use super::{AuditClass, CallRecord, StoreFuture};
+use super::{AuditClass, Record, StoreFuture};
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
 use crate::seal::walk::{Place, StoredRow};
@@ -117,8 +117,8 @@ fn read(value: &Value) -> Cow<'_, Value> {
 }
 
 /// Those of a batch that are sealed, in its order.
-pub(super) fn of_calls(records: &[&CallRecord]) -> Vec<Item> {
-    let sealed = |record: &&CallRecord| {
+pub(super) fn of_calls(records: &[&Record<'_>]) -> Vec<Item> {
+    let sealed = |record: &&Record<'_>| {
         let kind = match record.audit {
             AuditClass::Ordinary => return None,
             AuditClass::Blocked => Kind::CallBlocked,
@@ -154,7 +154,7 @@ struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    fn of(record: &'a CallRecord) -> Self {
+    fn of(record: &'a Record<'a>) -> Self {
         Self {
             activity_type: record.activity_type.as_str(),
             status: record.activity_status.as_str(),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use uuid::Uuid;
 
-use super::{CallRecord, Counted, StatsOutcome};
+use super::{Counted, Record, StatsOutcome};
 use crate::clock::Timestamp;
 
 /// What makes two records the same.
@@ -16,13 +16,13 @@ pub(super) type RecordKey = (Uuid, Timestamp);
 pub(super) const FUNCTION: &str = "eliza-gatekeeper";
 
 /// Each record once, however often the batch repeats it.
-pub(super) fn distinct(batch: &[CallRecord]) -> Vec<&CallRecord> {
+pub(super) fn distinct<'a>(batch: &'a [Record<'a>]) -> Vec<&'a Record<'a>> {
     let mut seen = HashSet::with_capacity(batch.len());
     batch.iter().filter(|record| seen.insert((record.id, record.at))).collect()
 }
 
 /// What a batch adds to one row of the rollup.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StatsSum<'a> {
     pub hour: Timestamp,
     pub source: &'a str,
@@ -36,30 +36,92 @@ pub(super) struct StatsSum<'a> {
     pub last: Timestamp,
 }
 
-pub(super) fn sum_stats<'a>(records: &[&'a CallRecord]) -> Vec<StatsSum<'a>> {
-    let mut sums = BTreeMap::new();
+/// What a batch adds to statistics and counts.
+#[derive(Debug, Default)]
+pub(super) struct Sums<'a> {
+    pub stats: Vec<StatsSum<'a>>,
+    /// By action. Names of actions are bounded as they are counted for limits.
+    pub actions: Vec<(&'a str, StatsSum<'a>)>,
+    pub durations: Vec<DurationSum<'a>>,
+    /// For `rate_limits`.
+    pub counts: Vec<(&'a Counted, i64)>,
+}
+
+/// Calls that every sum takes for alike, but for how long they took. They are few where calls are many, so each call is looked up once,
+/// and the four sums are made of these.
+struct Alike<'a> {
+    calls: i64,
+    sum: StatsSum<'a>,
+    /// Calls that took up to so long and no less, and those that took longer than any step.
+    steps: [i64; STEPS.len() + 1],
+}
+
+pub(super) fn sum<'a>(records: &[&'a Record<'a>]) -> Sums<'a> {
+    let mut alike = BTreeMap::new();
     for record in records {
-        let hour = record.at.floor(3600);
-        let (source, target) = (record.stats.source.as_str(), record.stats.target.as_str());
-        let sum = sums.entry((hour, source, target)).or_insert(StatsSum {
-            hour,
-            source,
-            target,
+        let (source, target): (&str, &str) = (&record.stats.source, &record.stats.target);
+        let of = alike.entry((record.at.floor(60), source, target, record.counted.as_ref())).or_insert_with(|| Alike {
+            calls: 0,
+            sum: StatsSum::none(record),
+            steps: [0; STEPS.len() + 1],
+        });
+        of.calls += i64::from(record.times);
+        of.sum.take(record);
+        // Denials take no time worth knowing, and are in none of them.
+        if record.stats.outcome != StatsOutcome::Denied {
+            let step = STEPS.iter().position(|step| record.execution_ms <= *step).unwrap_or(STEPS.len());
+            if let Some(calls) = of.steps.get_mut(step) {
+                *calls += i64::from(record.times);
+            }
+        }
+    }
+    let (mut stats, mut actions, mut durations, mut counts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for ((minute, source, target, counted), Alike { calls, sum, steps }) in alike {
+        if let Some(counted) = counted {
+            *counts.entry(counted).or_insert(0) += calls;
+        }
+        let endpoint = counted.map_or("", |counted| counted.endpoint.as_ref());
+        let action = endpoint.split_once(':').map_or(endpoint, |(_, action)| action);
+        add(&mut actions, (sum.hour, source, target, action), &sum);
+        add(&mut stats, (sum.hour, source, target), &sum);
+        let day = minute.floor(86_400);
+        for (up_to, calls) in STEPS.into_iter().chain([i32::MAX]).zip(steps).filter(|(_, calls)| *calls > 0) {
+            *durations.entry((day, source, target, up_to)).or_insert(0) += calls;
+        }
+    }
+    Sums {
+        stats: stats.into_values().collect(),
+        actions: actions.into_iter().map(|((.., action), sum)| (action, sum)).collect(),
+        durations: durations
+            .into_iter()
+            .map(|((day, source, target, up_to_ms), calls)| DurationSum { day, source, target, up_to_ms, calls })
+            .collect(),
+        counts: counts.into_iter().collect(),
+    }
+}
+
+fn add<'a, K: Ord>(sums: &mut BTreeMap<K, StatsSum<'a>>, key: K, more: &StatsSum<'a>) {
+    sums.entry(key).and_modify(|sum| sum.add(more)).or_insert_with(|| more.clone());
+}
+
+impl<'a> StatsSum<'a> {
+    /// Nothing yet of calls like this one.
+    fn none(like: &'a Record<'a>) -> Self {
+        Self {
+            hour: like.at.floor(3600),
+            source: &like.stats.source,
+            target: &like.stats.target,
             successful: 0,
             failed: 0,
             denied: 0,
             duration_ms: 0,
             longest_ms: 0,
-            first: record.at,
-            last: record.at,
-        });
-        sum.take(record);
+            first: like.at,
+            last: like.at,
+        }
     }
-    sums.into_values().collect()
-}
 
-impl StatsSum<'_> {
-    fn take(&mut self, record: &CallRecord) {
+    fn take(&mut self, record: &Record<'_>) {
         let times = i64::from(record.times);
         match record.stats.outcome {
             StatsOutcome::Successful => self.successful += times,
@@ -74,20 +136,16 @@ impl StatsSum<'_> {
         self.first = self.first.min(record.at);
         self.last = self.last.max(record.at);
     }
-}
 
-/// What a batch adds to the rollup by action. Names of actions are bounded as they are counted for limits.
-pub(super) fn sum_actions<'a>(records: &[&'a CallRecord]) -> Vec<(&'a str, StatsSum<'a>)> {
-    let mut by_action: BTreeMap<&str, Vec<&CallRecord>> = BTreeMap::new();
-    for record in records {
-        let endpoint = record.counted.as_ref().map_or("", |counted| counted.endpoint.as_ref());
-        let action = endpoint.split_once(':').map_or(endpoint, |(_, action)| action);
-        by_action.entry(action).or_default().push(record);
+    fn add(&mut self, more: &Self) {
+        self.successful += more.successful;
+        self.failed += more.failed;
+        self.denied += more.denied;
+        self.duration_ms = self.duration_ms.saturating_add(more.duration_ms);
+        self.longest_ms = self.longest_ms.max(more.longest_ms);
+        self.first = self.first.min(more.first);
+        self.last = self.last.max(more.last);
     }
-    let sums = by_action.into_iter().flat_map(|(action, records)| sum_stats(&records).into_iter().map(move |sum| (action, sum)));
-    let mut sums: Vec<_> = sums.collect();
-    sums.sort_by_key(|(action, sum)| (sum.hour, sum.source, sum.target, *action));
-    sums
 }
 
 /// Ends of the steps by which durations are counted, in milliseconds: each about a half longer than the one before.
@@ -104,28 +162,6 @@ pub(super) struct DurationSum<'a> {
     pub target: &'a str,
     pub up_to_ms: i32,
     pub calls: i64,
-}
-
-/// Denials take no time worth knowing, and are in none of them.
-pub(super) fn sum_durations<'a>(records: &[&'a CallRecord]) -> Vec<DurationSum<'a>> {
-    let mut sums = BTreeMap::new();
-    for record in records.iter().filter(|record| record.stats.outcome != StatsOutcome::Denied) {
-        let up_to = STEPS.into_iter().find(|step| record.execution_ms <= *step).unwrap_or(i32::MAX);
-        let key = (record.at.floor(86_400), record.stats.source.as_str(), record.stats.target.as_str(), up_to);
-        *sums.entry(key).or_insert(0) += i64::from(record.times);
-    }
-    sums.into_iter().map(|((day, source, target, up_to_ms), calls)| DurationSum { day, source, target, up_to_ms, calls }).collect()
-}
-
-/// What a batch adds to `rate_limits`.
-pub(super) fn sum_counts<'a>(records: &[&'a CallRecord]) -> Vec<(&'a Counted, i64)> {
-    let mut sums = BTreeMap::new();
-    for record in records {
-        if let Some(counted) = &record.counted {
-            *sums.entry(counted).or_insert(0) += i64::from(record.times);
-        }
-    }
-    sums.into_iter().collect()
 }
 
 /// The text as both databases can hold it. Postgres knows no NUL, and a caller who sends one must not keep a record from being written.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use super::CallRecord;
+use super::Record;
 use super::control::ActivityEntry;
 use crate::clock::Timestamp;
 use crate::identity::Origin;
@@ -13,7 +13,7 @@ use crate::identity::Origin;
 /// What is written in one transaction.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Batch<'a> {
-    pub calls: &'a [CallRecord],
+    pub calls: &'a [Record<'a>],
     pub entries: &'a [ActivityEntry],
     pub losses: &'a [Loss],
 }
@@ -29,10 +29,19 @@ impl Batch<'_> {
         let entries = self.entries.iter().filter_map(|entry| entry.origin);
         let losses = self.losses.iter().map(|loss| Origin { instance: loss.instance, seq: loss.last });
         let mut reached = BTreeMap::new();
-        for Origin { instance, seq } in calls.chain(entries).chain(losses) {
+        let mut reach = |Origin { instance, seq }| {
             let highest = reached.entry(instance).or_insert(seq);
             *highest = seq.max(*highest);
+        };
+        // Those of one instance come one behind the other: most times all are one run.
+        let mut run: Option<Origin> = None;
+        for origin in calls.chain(entries).chain(losses) {
+            match &mut run {
+                Some(run) if run.instance == origin.instance => run.seq = run.seq.max(origin.seq),
+                _ => run.replace(origin).into_iter().for_each(&mut reach),
+            }
         }
+        run.into_iter().for_each(reach);
         reached
     }
 }

@@ -33,7 +33,7 @@ use audit_log::AuditLog;
 use control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 use ledger::{Batch, Gap, Loss};
 pub use maintain::{Maintained, Retained, TableAge};
-pub use records::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, StatsKey, StatsOutcome};
+pub use records::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, Record, StatsKey, StatsOutcome};
 
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
@@ -85,8 +85,8 @@ pub trait Store: AuditLog + Send + Sync + 'static {
 
     /// One transaction for the whole batch: log rows, stats and counts, losses and how far each instance has come, or none of them. A
     /// record that is already there changes nothing. Those of the calls that were not there yet.
-    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, Vec<&'a CallRecord>>;
-    fn write<'a>(&'a self, calls: &'a [CallRecord]) -> StoreFuture<'a, ()> {
+    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, Vec<&'a Record<'a>>>;
+    fn write<'a>(&'a self, calls: &'a [Record<'a>]) -> StoreFuture<'a, ()> {
         self.write_batch(Batch { calls, ..Batch::default() }).map_ok(drop).boxed()
     }
 

@@ -1,5 +1,7 @@
 //! What is kept of a call.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -7,9 +9,13 @@ use super::Counted;
 use crate::clock::Timestamp;
 use crate::identity::Origin;
 
-/// Everything kept of one call, in the words of the tables: what `record` hands over and a store only has to bind.
+/// One whose texts are its own.
+pub type CallRecord = Record<'static>;
+
+/// Everything kept of one call, in the words of the tables: what `record` hands over and a store only has to bind. Its texts may be
+/// those of a journal's page, where most records lie until they are written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CallRecord {
+pub struct Record<'a> {
     /// `eliza_activity_log.id` and `api_call_logs.id`.
     pub id: Uuid,
     /// None of a record that no journal has numbered.
@@ -19,20 +25,26 @@ pub struct CallRecord {
     pub at: Timestamp,
     pub activity_type: ActivityType,
     pub activity_status: ActivityStatus,
-    pub title: String,
-    pub description: String,
+    #[serde(borrow)]
+    pub title: Cow<'a, str>,
+    #[serde(borrow)]
+    pub description: Cow<'a, str>,
     /// A JSON object.
-    pub metadata: String,
+    #[serde(borrow)]
+    pub metadata: Cow<'a, str>,
     pub api_status: ApiStatus,
-    pub error_message: Option<String>,
+    pub error_message: Option<Cow<'a, str>>,
     /// A JSON object: target, action, source. Never a body.
-    pub request: String,
+    #[serde(borrow)]
+    pub request: Cow<'a, str>,
     /// A JSON object.
-    pub caller_context: String,
+    #[serde(borrow)]
+    pub caller_context: Cow<'a, str>,
     pub execution_ms: i32,
     /// How many calls this record stands for: one, or those folded into it.
     pub times: u32,
-    pub stats: StatsKey,
+    #[serde(borrow)]
+    pub stats: StatsKey<'a>,
     pub counted: Option<Counted>,
     pub audit: AuditClass,
 }
@@ -49,10 +61,12 @@ pub enum AuditClass {
 
 /// Where the call goes in the hourly rollup behind `eliza_gatekeeper_stats`. Both names come from bounded sets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct StatsKey {
-    pub source: String,
+pub struct StatsKey<'a> {
+    #[serde(borrow)]
+    pub source: Cow<'a, str>,
     /// Empty where no target was reached: refused before it was known, or unknown.
-    pub target: String,
+    #[serde(borrow)]
+    pub target: Cow<'a, str>,
     pub outcome: StatsOutcome,
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::Held;
 use crate::pipeline::Pipeline;
-use crate::store::{CallRecord, StoreError};
+use crate::store::{Record, StoreError};
 
 /// Adds all that the database knows of the windows that now run, or nothing.
 pub(super) async fn load(gatekeeper: &Gatekeeper) -> Result<(), StoreError> {
@@ -32,7 +32,7 @@ pub(super) async fn load(gatekeeper: &Gatekeeper) -> Result<(), StoreError> {
 }
 
 /// Counts calls of the windows that now run, which were made through another process, and are in the database by now.
-pub(super) fn count_in(pipeline: &Pipeline, calls: &[&CallRecord]) {
+pub(super) fn count_in(pipeline: &Pipeline, calls: &[&Record<'_>]) {
     let now = pipeline.clock.now();
     let policy = Arc::clone(&pipeline.live.current().policy);
     for secs in &policy.limits.window_lengths {

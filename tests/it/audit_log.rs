@@ -70,10 +70,11 @@ fn blocked() -> CallRecord {
         title: "\u{1f6ab} Dangerous Operation Blocked".into(),
         description: "Blocked /DROP\0/ from gemini-chat".into(),
         metadata: json!({ "source": "gemini-chat", "sql": "DROP TABLE \u{0} users", "span": [0, 14], "ratio": 0.5, "success": false })
-            .to_string(),
+            .to_string()
+            .into(),
         api_status: ApiStatus::Error,
         error_message: Some("Dangerous operation".into()),
-        stats: StatsKey { source: "gemini-chat".into(), target: String::new(), outcome: StatsOutcome::Denied },
+        stats: StatsKey { source: "gemini-chat".into(), target: "".into(), outcome: StatsOutcome::Denied },
         audit: AuditClass::Blocked,
         ..record()
     }

@@ -173,11 +173,11 @@ pub fn record() -> CallRecord {
         activity_status: ActivityStatus::Completed,
         title: "gemini-chat → python-executor".into(),
         description: "Action: run".into(),
-        metadata: json!({ "source": "gemini-chat", "target": "python-executor", "action": "run", "success": true }).to_string(),
+        metadata: json!({ "source": "gemini-chat", "target": "python-executor", "action": "run", "success": true }).to_string().into(),
         api_status: ApiStatus::Success,
         error_message: None,
-        request: json!({ "target": "python-executor", "action": "run", "source": "gemini-chat" }).to_string(),
-        caller_context: json!({ "source": "gemini-chat", "authenticated": true }).to_string(),
+        request: json!({ "target": "python-executor", "action": "run", "source": "gemini-chat" }).to_string().into(),
+        caller_context: json!({ "source": "gemini-chat", "authenticated": true }).to_string().into(),
         execution_ms: 120,
         times: 1,
         stats: StatsKey { source: "gemini-chat".into(), target: "python-executor".into(), outcome: StatsOutcome::Successful },
@@ -240,7 +240,7 @@ async fn a_call_leaves_its_rows(bench: Bench) {
         activity_status: ActivityStatus::Blocked,
         api_status: ApiStatus::Error,
         error_message: Some("Dangerous operation blocked".into()),
-        metadata: json!({ "source": "gemini-chat", "pattern": "/TRUNCATE/i", "sql": "TRUNCATE users" }).to_string(),
+        metadata: json!({ "source": "gemini-chat", "pattern": "/TRUNCATE/i", "sql": "TRUNCATE users" }).to_string().into(),
         stats: StatsKey { outcome: StatsOutcome::Denied, ..record().stats },
         ..record()
     };
@@ -249,7 +249,7 @@ async fn a_call_leaves_its_rows(bench: Bench) {
     let row = bench.store.call(call.id).await.unwrap().unwrap();
     assert_eq!((row.id, row.at), (call.id, call.at));
     assert_eq!((row.activity_type.as_str(), row.status.as_str()), ("gatekeeper_call", "completed"));
-    assert_eq!((&row.title, &row.description), (&call.title, &call.description));
+    assert_eq!((row.title.as_str(), row.description.as_str()), (&*call.title, &*call.description));
     assert_eq!(row.metadata, serde_json::from_str::<Value>(&call.metadata).unwrap());
     assert_eq!(bench.store.call(refused.id).await.unwrap().unwrap().activity_type, "schema_protection");
 
@@ -280,9 +280,9 @@ async fn many_at_once_count_once_too(bench: Bench) {
     let bench = bench.migrated().await;
     let mut records: Vec<_> = (0..300)
         .map(|n: u64| CallRecord {
-            title: format!("{n}: nul \0 and ⚔"),
+            title: format!("{n}: nul \0 and ⚔").into(),
             error_message: n.is_multiple_of(3).then(|| "\0".into()),
-            metadata: format!(r#"{{"n":{n},"nul":"\u0000"}}"#),
+            metadata: format!(r#"{{"n":{n},"nul":"\u0000"}}"#).into(),
             origin: n.is_multiple_of(2).then_some(Origin { instance: Uuid::from_u128(7), seq: n + 1 }),
             ..record()
         })
@@ -336,7 +336,7 @@ async fn a_folded_record_counts_for_all_it_stands_for(bench: Bench) {
         activity_type: ActivityType::Denied,
         execution_ms: 0,
         times: 4711,
-        stats: StatsKey { source: "unauthenticated".into(), target: String::new(), outcome: StatsOutcome::Denied },
+        stats: StatsKey { source: "unauthenticated".into(), target: "".into(), outcome: StatsOutcome::Denied },
         counted: None,
         ..record()
     };
@@ -371,7 +371,7 @@ async fn stats_are_right_to_the_call(bench: Bench) {
             CallRecord {
                 at: start.plus(Duration::from_secs(u64::from(n.unsigned_abs()) * 300)),
                 execution_ms: n,
-                stats: StatsKey { source, target, outcome },
+                stats: StatsKey { source: source.into(), target: target.into(), outcome },
                 ..record()
             }
         })
@@ -398,7 +398,7 @@ async fn stats_tell_how_long_calls_take_and_what_they_are_about(bench: Bench) {
     let call = |ms: i32, target: &str, action: &str, outcome: StatsOutcome| CallRecord {
         at,
         execution_ms: ms,
-        stats: StatsKey { source: "a".into(), target: target.into(), outcome },
+        stats: StatsKey { source: "a".into(), target: target.to_owned().into(), outcome },
         counted: Some(counted(at, "a", &format!("{target}:{action}"))),
         ..record()
     };
@@ -460,7 +460,7 @@ async fn what_callers_send_cannot_keep_a_record_out(bench: Bench) {
     let bench = bench.migrated().await;
     let odd = CallRecord {
         title: "nul \0 and 🛡️ and '; drop table keys; --".into(),
-        description: "\0".repeat(3),
+        description: "\0".repeat(3).into(),
         metadata: r#"{"source":"a\u0000b","literal":"\\u0000","deep":[{"x":"\u0000"}],"big":123456789012345678901234567890}"#.into(),
         error_message: Some("\0".into()),
         request: r#"{"action":"\u0000"}"#.into(),
@@ -616,9 +616,9 @@ async fn calls_are_found(bench: Bench) {
     let start = now().minus(10 * MINUTE);
     let call = |n: u32, source: &str, target: &str, activity_type| CallRecord {
         at: start.plus(n * MINUTE),
-        title: n.to_string(),
+        title: n.to_string().into(),
         activity_type,
-        metadata: json!({ "source": source, "target": target }).to_string(),
+        metadata: json!({ "source": source, "target": target }).to_string().into(),
         ..record()
     };
     let records = [
@@ -685,7 +685,7 @@ async fn old_rows_go_and_stats_stay(bench: Bench) {
     let bench = bench.migrated().await;
     let at = |days: u32| {
         let at = now().minus(days * DAY);
-        CallRecord { at, counted: Some(counted(at, "a", "t:x")), title: days.to_string(), ..record() }
+        CallRecord { at, counted: Some(counted(at, "a", "t:x")), title: days.to_string().into(), ..record() }
     };
     bench.store.write(&[at(0), at(2), at(5), at(40), at(41), at(400)]).await.unwrap();
     let stats = bench.stats().await;

@@ -479,7 +479,7 @@ async fn the_runbook_finds_what_it_asks_about() {
         activity_status: ActivityStatus::Blocked,
         api_status: ApiStatus::Error,
         error_message: Some("Dangerous operation blocked".into()),
-        metadata: json!({ "source": "openai-chat", "pattern": "/TRUNCATE/i", "sql": "TRUNCATE users" }).to_string(),
+        metadata: json!({ "source": "openai-chat", "pattern": "/TRUNCATE/i", "sql": "TRUNCATE users" }).to_string().into(),
         stats: StatsKey { source: "openai-chat".into(), target: "schema-manager".into(), outcome: StatsOutcome::Denied },
         counted: Some(counted(at, "123.456.789.0", "schema-manager:run")),
         ..record()

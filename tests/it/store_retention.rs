@@ -42,7 +42,7 @@ pub fn archiving() -> Keep {
 }
 
 fn aged(age: u32) -> CallRecord {
-    CallRecord { at: now().minus(age * DAY), title: age.to_string(), ..record() }
+    CallRecord { at: now().minus(age * DAY), title: age.to_string().into(), ..record() }
 }
 
 pub fn others(table: &str, by: &str, only: Vec<Only>, span: Span) -> TableKeep {

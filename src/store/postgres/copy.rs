@@ -4,7 +4,7 @@
 use sqlx::PgConnection;
 
 use crate::clock::Timestamp;
-use crate::store::CallRecord;
+use crate::store::Record;
 use crate::store::batch::{FUNCTION, plain, plain_json};
 use crate::store::ledger::number;
 
@@ -17,7 +17,7 @@ const API_CALLS: &str = "copy public.api_call_logs (id, created_at, called_at, f
                          request_payload, caller_context) from stdin (format binary)";
 
 /// Rows of both logs, one after the other. The connection must not be used again if this does not come to its end.
-pub(super) async fn logs(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<()> {
+pub(super) async fn logs(connection: &mut PgConnection, records: &[&Record<'_>]) -> sqlx::Result<()> {
     for (statement, rows) in [(ACTIVITY, activity(records)), (API_CALLS, api_calls(records))] {
         let mut copy = connection.copy_in_raw(statement).await?;
         copy.send(rows).await?;
@@ -26,7 +26,7 @@ pub(super) async fn logs(connection: &mut PgConnection, records: &[&CallRecord])
     Ok(())
 }
 
-fn activity(records: &[&CallRecord]) -> Vec<u8> {
+fn activity(records: &[&Record<'_>]) -> Vec<u8> {
     let mut rows = Rows::new();
     for record in records {
         rows.row(10);
@@ -52,7 +52,7 @@ fn activity(records: &[&CallRecord]) -> Vec<u8> {
     rows.end()
 }
 
-fn api_calls(records: &[&CallRecord]) -> Vec<u8> {
+fn api_calls(records: &[&Record<'_>]) -> Vec<u8> {
     let mut rows = Rows::new();
     for record in records {
         rows.row(9);

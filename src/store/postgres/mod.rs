@@ -25,8 +25,8 @@ use uuid::Uuid;
 
 use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
 use super::{
-    CallQuery, CallRecord, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Signal, SignalCursor,
-    Store, StoreError, StoreFuture, StoredKey, TableAge,
+    CallQuery, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, OpenOptions, PoolState, Record, Signal, SignalCursor, Store,
+    StoreError, StoreFuture, StoredKey, TableAge,
 };
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
@@ -158,7 +158,7 @@ impl Store for Postgres {
         PoolState { size: self.pool.size(), pool_size: self.pool_size, most: self.pool.options().get_max_connections(), idle }
     }
 
-    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, Vec<&'a CallRecord>> {
+    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, Vec<&'a Record<'a>>> {
         Box::pin(within(ANSWER, write::write(&self.pool, &self.copies, self.sealer(), batch)))
     }
 

@@ -13,9 +13,9 @@ use super::moment::Moment;
 use super::{BEGIN, audit, copy, ledger};
 use crate::seal::Sealer;
 use crate::store::audit_log::of_calls;
-use crate::store::batch::{self, DurationSum, FUNCTION, RecordKey, StatsSum, plain, plain_json};
+use crate::store::batch::{self, DurationSum, FUNCTION, RecordKey, StatsSum, Sums, plain, plain_json};
 use crate::store::ledger::{Batch, number};
-use crate::store::{CallRecord, Counted, StoreError, fault};
+use crate::store::{Counted, Record, StoreError, fault};
 
 /// Fewer are as well off with statements that are prepared.
 const COPIED_FROM: usize = 64;
@@ -36,7 +36,7 @@ pub(super) async fn write<'a>(
     copies: &Copies,
     sealer: Option<&Sealer>,
     batch: Batch<'a>,
-) -> Result<Vec<&'a CallRecord>, StoreError> {
+) -> Result<Vec<&'a Record<'a>>, StoreError> {
     if batch.is_empty() {
         return Ok(Vec::new());
     }
@@ -61,7 +61,7 @@ pub(super) async fn write<'a>(
 }
 
 /// If all of the records are new.
-async fn copy_all(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>, records: &[&CallRecord]) -> sqlx::Result<()> {
+async fn copy_all(pool: &PgPool, sealer: Option<&Sealer>, batch: Batch<'_>, records: &[&Record<'_>]) -> sqlx::Result<()> {
     let mut connection = OwnConnection(Some(pool.acquire().await?));
     let done = async {
         let Some(connection) = &mut connection.0 else { return Err(sqlx::Error::PoolClosed) };
@@ -92,8 +92,8 @@ async fn insert_new<'a>(
     pool: &PgPool,
     sealer: Option<&Sealer>,
     batch: Batch<'a>,
-    mut records: Vec<&'a CallRecord>,
-) -> sqlx::Result<Vec<&'a CallRecord>> {
+    mut records: Vec<&'a Record<'a>>,
+) -> sqlx::Result<Vec<&'a Record<'a>>> {
     let mut tx = pool.begin_with(BEGIN).await?;
     if !records.is_empty() {
         let fresh = add_activity(&mut tx, &records).await?;
@@ -110,11 +110,12 @@ async fn insert_new<'a>(
     Ok(records)
 }
 
-async fn add_sums(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<()> {
-    add_stats(connection, &batch::sum_stats(records)).await?;
-    add_actions(connection, &batch::sum_actions(records)).await?;
-    add_durations(connection, &batch::sum_durations(records)).await?;
-    add_counts(connection, &batch::sum_counts(records)).await
+async fn add_sums(connection: &mut PgConnection, records: &[&Record<'_>]) -> sqlx::Result<()> {
+    let Sums { stats, actions, durations, counts } = batch::sum(records);
+    add_stats(connection, &stats).await?;
+    add_actions(connection, &actions).await?;
+    add_durations(connection, &durations).await?;
+    add_counts(connection, &counts).await
 }
 
 async fn add_the_rest(connection: &mut PgConnection, batch: Batch<'_>) -> sqlx::Result<()> {
@@ -124,7 +125,7 @@ async fn add_the_rest(connection: &mut PgConnection, batch: Batch<'_>) -> sqlx::
 }
 
 /// Which of the records were not there yet.
-async fn add_activity(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<HashSet<RecordKey>> {
+async fn add_activity(connection: &mut PgConnection, records: &[&Record<'_>]) -> sqlx::Result<HashSet<RecordKey>> {
     let added: Vec<(Uuid, Moment)> = sqlx::query_as(
         "insert into public.eliza_activity_log
              (id, created_at, updated_at, activity_type, status, title, description, metadata, instance, seq)
@@ -148,7 +149,7 @@ async fn add_activity(connection: &mut PgConnection, records: &[&CallRecord]) ->
     Ok(added.into_iter().map(|(id, at)| (id, at.0)).collect())
 }
 
-async fn add_api_calls(connection: &mut PgConnection, records: &[&CallRecord]) -> sqlx::Result<()> {
+async fn add_api_calls(connection: &mut PgConnection, records: &[&Record<'_>]) -> sqlx::Result<()> {
     sqlx::query(
         "insert into public.api_call_logs
              (id, created_at, called_at, function_name, status, execution_time_ms, error_message, request_payload, caller_context)

@@ -7,11 +7,13 @@ mod control;
 mod fold;
 mod keys;
 mod ledger;
+mod logs;
 mod maintain;
 mod moment;
 mod opening;
 mod read;
 mod signals;
+mod statement;
 mod write;
 
 use std::sync::Arc;
@@ -23,8 +25,8 @@ use uuid::Uuid;
 
 use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
 use super::{
-    CallQuery, CallRecord, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, PoolState, Signal, SignalCursor, Store,
-    StoreError, StoreFuture, StoredKey, TableAge,
+    CallQuery, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, PoolState, Record, Signal, SignalCursor, Store, StoreError,
+    StoreFuture, StoredKey, TableAge,
 };
 use crate::audit::AuditEntry;
 use crate::clock::Timestamp;
@@ -142,7 +144,7 @@ impl Store for Sqlite {
         }
     }
 
-    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, Vec<&'a CallRecord>> {
+    fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, Vec<&'a Record<'a>>> {
         Box::pin(within(ANSWER, write::write(&self.writer, self.sealer(), batch)))
     }
 

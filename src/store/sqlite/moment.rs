@@ -18,6 +18,36 @@ pub(super) fn text(at: Timestamp) -> String {
     at.format(WRITTEN).unwrap_or_default()
 }
 
+/// Texts of moments that lie close together: what those of one second share is made once.
+#[derive(Default)]
+pub(super) struct Texts {
+    second: Option<i64>,
+    text: String,
+}
+
+impl Texts {
+    pub(super) fn of(&mut self, at: Timestamp) -> &str {
+        if self.second != Some(at.as_secs()) {
+            self.text = text(at);
+            // Beyond the calendar a moment's text is that of the calendar's end.
+            self.second = Some(at.as_secs()).filter(|second| *second == at.to_datetime().unix_timestamp());
+            return &self.text;
+        }
+        self.text.truncate(self.text.len() - DIGITS);
+        let mut rest = at.as_micros().rem_euclid(1_000_000);
+        let mut unit = 100_000;
+        for _ in 0..DIGITS {
+            self.text.extend(u32::try_from(rest / unit).ok().and_then(|digit| char::from_digit(digit, 10)));
+            rest %= unit;
+            unit /= 10;
+        }
+        &self.text
+    }
+}
+
+/// Behind the second.
+const DIGITS: usize = 6;
+
 /// `YYYY-MM-DD`.
 pub(super) fn day(at: Timestamp) -> String {
     at.to_datetime().date().to_string()
@@ -46,6 +76,18 @@ mod tests {
             assert_eq!(parse(&text(at)).unwrap(), at);
         }
         assert_eq!(text(Timestamp::from_micros(1_700_000_000_000_001)), "2023-11-14 22:13:20.000001");
+    }
+
+    #[test]
+    fn moments_one_after_the_other_are_written_like_each_alone() {
+        let mut texts = Texts::default();
+        let second = 1_700_000_000_000_000;
+        let near = [0, 1, 999_999, 120_034, 1_000_000, 1_000_000, 999_999].map(|micros| second + micros);
+        let far = [-1, -2, -1_000_001, -62_135_596_800_000_001, 253_402_300_799_000_000, 253_402_300_799_000_001, i64::MAX, i64::MIN, 5];
+        for micros in near.into_iter().chain(far) {
+            let at = Timestamp::from_micros(micros);
+            assert_eq!(texts.of(at), text(at), "{micros}");
+        }
     }
 
     #[test]

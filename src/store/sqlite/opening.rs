@@ -7,12 +7,16 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::Sqlite;
+use super::statement::LENGTHS;
 use crate::seal::Sealer;
 use crate::store::fault::{ANSWER, CONNECT};
 use crate::store::{OpenOptions, StoreError};
 
 /// How long a writer of another process is waited for.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// Statements that stay prepared: of each length those of four sums and of two logs, in two forms, and what else is asked.
+const STATEMENTS: usize = LENGTHS.len() * 8 + 100;
 
 impl Sqlite {
     pub(in crate::store) async fn open(url: &str, options: OpenOptions, sealer: Option<Arc<Sealer>>) -> Result<Self, StoreError> {
@@ -22,6 +26,7 @@ impl Sqlite {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
+            .statement_cache_capacity(STATEMENTS)
             .busy_timeout(BUSY);
         if let Some(folder) = connect.get_filename().parent().filter(|folder| !folder.as_os_str().is_empty()) {
             make_folder(folder.to_owned()).await?;

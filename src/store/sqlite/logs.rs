@@ -1,0 +1,112 @@
+//! The two logs' rows of records, as SQLite takes them with the least ado: all columns are named in the order of the table, so that none is
+//! copied once more; rows come in the order of their keys, so that indexes grow at their end; and what the rows of a statement share stands
+//! in its text, for each text that is bound is copied twice on its way.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
+
+use super::moment::Texts;
+use super::statement::Statement;
+use crate::store::batch::{FUNCTION, plain, plain_json};
+use crate::store::ledger::number;
+use crate::store::{ActivityStatus, ActivityType, ApiStatus, Record};
+
+// Or fail: a statement that fails takes its transaction with it. Otherwise SQLite notes what each changes, to take back that one alone.
+const ACTIVITY: &str = "insert or fail into eliza_activity_log (id, activity_type, title, description, metadata, status, mentioned_to_user, \
+                        created_at, updated_at, instance, seq) values ";
+const API_CALLS: &str = "insert or fail into api_call_logs (id, function_name, called_at, execution_time_ms, status, error_message, \
+                         request_payload, response_data, caller_context, created_at) values ";
+const IF_NEW: &str = " on conflict (id, created_at) do nothing";
+
+/// What rows share that are written by one statement.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Alike {
+    instance: Option<Uuid>,
+    /// Calls that went well, nearly all of them: no word about it is bound.
+    is_good: bool,
+}
+
+impl Alike {
+    fn of(record: &Record<'_>) -> Self {
+        let is_good = record.activity_type == ActivityType::Call
+            && record.activity_status == ActivityStatus::Completed
+            && record.api_status == ApiStatus::Success
+            && record.error_message.is_none();
+        Self { instance: record.origin.map(|origin| origin.instance), is_good }
+    }
+}
+
+/// The records in the order in which they are written, by what they share.
+pub(super) fn sorted<'a>(records: &[&'a Record<'a>]) -> Vec<&'a Record<'a>> {
+    let mut sorted = records.to_vec();
+    sorted.sort_by_key(|record| {
+        let Alike { instance, is_good } = Alike::of(record);
+        (instance, Reverse(is_good), record.id)
+    });
+    sorted
+}
+
+/// How the rows of such records are written.
+pub(super) struct Form {
+    alike: Alike,
+    activity: String,
+    api_calls: String,
+}
+
+/// The records as they are written together.
+pub(super) fn runs<'r, 'a>(sorted: &'r [&'a Record<'a>]) -> impl Iterator<Item = (Form, &'r [&'a Record<'a>])> {
+    let runs = sorted.chunk_by(|one, next| Alike::of(one) == Alike::of(next));
+    runs.filter_map(|run| Some((Form::of(Alike::of(run.first()?)), run)))
+}
+
+/// The rows of such records in the one log and in the other.
+pub(super) fn rows(form: &Form, records: &[&Record<'_>], moments: &mut Texts) -> (Statement, Statement) {
+    let Form { alike, activity, api_calls } = form;
+    let mut activity = Statement::new(ACTIVITY, activity, records.len(), IF_NEW);
+    let mut api_calls = Statement::new(API_CALLS, api_calls, records.len(), IF_NEW);
+    let mut id = [0; Hyphenated::LENGTH];
+    for record in records {
+        let id: Arc<str> = Arc::from(&*record.id.hyphenated().encode_lower(&mut id));
+        let at: Arc<str> = Arc::from(moments.of(record.at));
+        activity.bind(Arc::clone(&id));
+        if !alike.is_good {
+            activity.text(record.activity_type.as_str());
+        }
+        activity.text(&plain(&record.title)).text(&plain(&record.description)).text(&plain_json(&record.metadata));
+        if !alike.is_good {
+            activity.text(record.activity_status.as_str());
+        }
+        activity.bind(Arc::clone(&at)).bind(Arc::clone(&at));
+        if let Some(origin) = record.origin {
+            activity.bind(number(origin.seq));
+        }
+        api_calls.bind(id).bind(Arc::clone(&at)).bind(record.execution_ms);
+        if !alike.is_good {
+            api_calls.text(record.api_status.as_str()).bind(record.error_message.as_deref().map(|message| plain(message).into_owned()));
+        }
+        api_calls.text(&plain_json(&record.request)).text(&plain_json(&record.caller_context)).bind(at);
+    }
+    (activity, api_calls)
+}
+
+impl Form {
+    /// Words of ours and an id in its own form: nothing in it needs to be quoted with care.
+    fn of(alike: Alike) -> Self {
+        let (activity_type, status, api_status, error) = match alike.is_good {
+            false => ("?".into(), "?".into(), "?".into(), "?"),
+            true => {
+                let word = |word: &str| format!("'{word}'");
+                (word(ActivityType::Call.as_str()), word(ActivityStatus::Completed.as_str()), word(ApiStatus::Success.as_str()), "null")
+            }
+        };
+        let origin = alike.instance.map_or_else(|| "null, null".into(), |instance| format!("'{instance}', ?"));
+        Self {
+            alike,
+            activity: format!("(?, {activity_type}, ?, ?, ?, {status}, false, ?, ?, {origin})"),
+            api_calls: format!("(?, '{FUNCTION}', ?, ?, {api_status}, {error}, ?, null, ?, ?)"),
+        }
+    }
+}
