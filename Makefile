@@ -1,6 +1,6 @@
 # The commands of this project. `make run` for a first look, `make test` for all that must hold.
 
-.PHONY: run build test lint bench bench-ledger bench-ledger-away bench-overload fuzz differ
+.PHONY: run build test lint bench bench-ledger bench-ledger-away bench-overload budget budget-set fuzz differ
 
 run:
 	cargo run --release --locked -- demo
@@ -19,6 +19,13 @@ lint:
 
 bench:
 	cargo bench --locked
+
+# What a call costs in instructions, as shipped, against benches/budget.toml; and the file, counted again. Needs valgrind.
+budget: build
+	python3 benches/budget/count.py check
+
+budget-set: build
+	python3 benches/budget/count.py set
 
 # What callers notice of a minute without the database: beside it, without it, beside it again.
 bench-ledger-away:
