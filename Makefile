@@ -1,6 +1,6 @@
 # The commands of this project. `make run` for a first look, `make test` for all that must hold.
 
-.PHONY: run build test lint bench bench-ledger bench-ledger-away bench-overload budget budget-set fuzz differ
+.PHONY: run build test lint bench bench-ledger bench-ledger-away bench-overload bench-peers budget budget-set fuzz differ
 
 run:
 	cargo run --release --locked -- demo
@@ -19,6 +19,12 @@ lint:
 
 bench:
 	cargo bench --locked
+
+# The gatekeeper beside nginx, haproxy and caddy on this machine, with two cores: `make bench-peers ARGS="--cases allowed --rounds 5"`.
+bench-peers: build
+	sh benches/peers/install.sh
+	cargo build --release --locked --bench floor
+	python3 benches/peers/run.py $(ARGS)
 
 # What a call costs in instructions, as shipped, against benches/budget.toml; and the file, counted again. Needs valgrind.
 budget: build

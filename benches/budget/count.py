@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE.parent / "support"))
 import callgrind  # noqa: E402
 import target  # noqa: E402
@@ -180,6 +182,8 @@ def main():
     arguments.add_argument("--gatekeeper", type=Path, default=BINARY, help="the program to count; else target/release/gatekeeper")
     asked = arguments.parse_args()
 
+    # Told to end, it ends what it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     given = counted_with()
     budget = tomllib.loads(BUDGET.read_text()) if BUDGET.exists() else {}
     held_with = budget.pop("counted_with", {})

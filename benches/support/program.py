@@ -100,7 +100,7 @@ def connects(port):
 
 def policies(source, into, target):
     """A copy of a directory of policies, with the target where it is."""
-    into.mkdir(parents=True)
+    into.mkdir(parents=True, exist_ok=True)
     for file in sorted(Path(source).glob("*.toml")):
         (into / file.name).write_text(file.read_text().replace(TARGET_IN_POLICIES, target))
     return into
