@@ -68,16 +68,16 @@ class Run:
                 if found != call.expected:
                     self.complain(f"{one.name}: {what} is answered {found}, not {call.expected}")
 
-    def measure(self, contestants, call, cores=Cores(), base=None):
+    def measure(self, contestants, call, cores=Cores(), base=None, connections=64):
         """All in turns, forwards and backwards; the medians, as a table whose ratios are to the base, by default the first."""
         runs, base = {one.name: [] for one in contestants}, base or contestants[0].name
         for one in contestants:  # connections opened, memory touched, caches filled
-            load.wrk(one, call, 1, cores)
+            load.wrk(one, call, 1, cores, connections)
         for turn in range(self.options.rounds):
             for one in contestants if turn % 2 == 0 else reversed(contestants):
                 # A machine that never is quiet is waited for once.
                 self.is_quiet = cores.proxy is None or machine.quiet(int(cores.proxy), 20 if self.is_quiet else 1)
-                runs[one.name].append(load.wrk(one, call, self.options.seconds, cores))
+                runs[one.name].append(load.wrk(one, call, self.options.seconds, cores, connections))
         middle = {name: {key: statistics.median(run[key] for run in those) for key in those[0]} for name, those in runs.items()}
         others = "" if cores.proxy is None else " others on the core |"
         self.say(f"| | CPU µs a call | × {base} | from – to | calls/s | p50 ms | p99 ms | peak MiB |{others}")
@@ -125,10 +125,12 @@ def bodies(run):
         contestants, _ = run.stage(stack)
         contestants = [one for one in contestants if one.name in ("nginx", "gatekeeper")]
         costs = []
-        for size in [500, 4_000, 32_000, 256_000, 1_000_000, 8_000_000]:
+        for size in [250, 4_000, 32_000, 256_000, 1_000_000, 8_000_000]:
             file = body(run.new("body"), size)
             run.title(f"A call of {file.stat().st_size:,} B")
-            costs.append((file.stat().st_size, run.measure(contestants, Call(file))["gatekeeper"]["cpu"]))
+            # As many at once as are answered within a run: one that is cut off at its end has cost something, too, and is not counted.
+            crowd = 64 if size < 100_000 else 16 if size < 1_000_000 else 4 if size < 8_000_000 else 1
+            costs.append((file.stat().st_size, run.measure(contestants, Call(file), connections=crowd)["gatekeeper"]["cpu"]))
         run.title("The gatekeeper, by the byte")
         run.say("| bytes | CPU µs a call | ns a byte beyond the smallest |\n|---|---|---|")
         for size, cost in costs:

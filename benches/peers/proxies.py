@@ -11,6 +11,7 @@ from program import KEY, PATH, ROOT, Gatekeeper, Program, call_headers, free_por
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "data"
+FLOOR = ROOT / "target/floor/release/floor"
 FILES = {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "caddy": "Caddyfile"}
 
 
@@ -76,12 +77,6 @@ def backend(stack, folder, cores):
     return stack.enter_context(program).listens(port) and port
 
 
-def floor_binary():
-    """The newest that was built; cargo adds letters of its own to its name."""
-    built = [file for file in (ROOT / "target/release/deps").glob("floor-*") if os.access(file, os.X_OK) and file.suffix == ""]
-    return max(built, key=lambda file: file.stat().st_mtime, default=None)
-
-
 def peers(stack, folder, cores, target):
     """Those that are here, started; and the names of those that are not."""
     folder.mkdir(parents=True)
@@ -90,8 +85,8 @@ def peers(stack, folder, cores, target):
     env = {**os.environ, "GOMAXPROCS": str(cores.workers), "TOKIO_WORKER_THREADS": str(cores.workers), "HOME": str(folder)}
     for name in [*FILES, "floor"]:
         port = free_port()
-        program = floor_binary() if name == "floor" else find(name)
-        if program is None:
+        program = FLOOR if name == "floor" else find(name)
+        if program is None or not os.access(program, os.X_OK):
             missing.append(name)
             continue
         if name == "floor":

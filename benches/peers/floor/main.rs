@@ -1,8 +1,6 @@
 //! The floor of the side-by-side run: a proxy of the same HTTP library that checks nothing, records nothing and streams.
 //! What a gatekeeper of this library costs beyond it is its own doing. `floor PORT TARGET`
 
-#![allow(clippy::print_stderr, reason = "a program of its own for measuring: this is where it says what is wrong")]
-
 use std::process::ExitCode;
 
 use http::uri::{Authority, Scheme};
@@ -27,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn std::error::Error>> {
-    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let mut arguments = std::env::args().skip(1);
     let (Some(port), Some(target)) = (arguments.next(), arguments.next()) else {
         return Err("floor PORT TARGET".into());
     };
@@ -39,8 +37,7 @@ async fn serve(port: u16, target: Authority) -> Result<(), Box<dyn std::error::E
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let client: Towards =
-        Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_max_idle_per_host(256).build(connector);
+    let client: Towards = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_max_idle_per_host(256).build(connector);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
