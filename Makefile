@@ -33,6 +33,7 @@ flame: build
 
 # What a call costs in instructions, as shipped, against benches/budget.toml; and the file, counted again. Needs valgrind.
 budget: build
+	python3 -B -m unittest discover -s benches/budget
 	python3 benches/budget/count.py check
 
 budget-set: build

@@ -2,7 +2,7 @@
 """What a call costs in instructions and allocations, and whether that is what benches/budget.toml says.
 
     count.py check     counts, compares, exits 1 where it differs by more than the slack, either way
-    count.py set       counts and writes the file
+    count.py set       counts and writes the file, and the table in docs/performance.md
     count.py           counts and prints
 
 The shipped binary, whole: `gatekeeper serve` with gates, journal and writer under callgrind, one worker, one connection. Instructions repeat
@@ -26,7 +26,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE.parent / "support"))
 import callgrind  # noqa: E402
 import target  # noqa: E402
-from program import BINARY, KEY, PATH, Folder, Gatekeeper, policies  # noqa: E402
+from program import BINARY, KEY, PATH, ROOT, Folder, Gatekeeper, policies, written_into  # noqa: E402
 
 BUDGET = HERE.parent / "budget.toml"
 DATA = HERE.parent / "data"
@@ -101,8 +101,8 @@ def count(binary, folder):
         # What goes on without calls, by the second: a scenario takes as long as this machine does, and that is none of its cost.
         counting.part()
         began = time.monotonic()
-        time.sleep(5)
-        idle = counting.part().instructions / (time.monotonic() - began)
+        time.sleep(8)
+        waited, idle = time.monotonic() - began, counting.part()
 
         found = {}
         for name, call, status, calls in scenarios():
@@ -118,10 +118,10 @@ def count(binary, folder):
             took = time.monotonic() - began
             part = counting.part()
             found[name] = {
-                "instructions": round((part.instructions - idle * took) / calls),
-                "allocations": round(part.allocations / calls, 1),
+                "instructions": round((part.instructions - idle.instructions * took / waited) / calls),
+                "allocations": round((part.allocations - idle.allocations * took / waited) / calls, 1),
             }
-            print(f"{name}: {found[name]}  ({took:.1f} s, idle {idle:.0f}/s)", file=sys.stderr)
+            print(f"{name}: {found[name]} in {took:.1f} s", file=sys.stderr)
         return found
 
 
@@ -176,6 +176,13 @@ def table(found, budget):
         yield "| " + " | ".join(f"{cell:,}" if isinstance(cell, (int, float)) else cell for cell in cells) + " |"
 
 
+def short(found):
+    yield "| scenario | instructions | allocations |"
+    yield "|---|---|---|"
+    for name, cost in found.items():
+        yield f"| {name} | {cost['instructions']:,} | {cost['allocations']:,.0f} |"
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("what", nargs="?", choices=["check", "set"])
@@ -196,6 +203,7 @@ def main():
     print("\n".join(table(found, budget)))
     if asked.what == "set":
         BUDGET.write_text(written(found, given))
+        written_into(ROOT / "docs/performance.md", "budget", "\n".join(short(found)))
     if asked.what == "check":
         wrong = compared(found, budget)
         print("\n".join(f"budget: {line}" for line in wrong) or "budget: held", file=sys.stderr)

@@ -24,16 +24,18 @@ class Run:
 
     def __init__(self, options, folder):
         self.options, self.folder, self.wrong, self.number, self.is_quiet = options, folder, [], 0, True
-        self.missing = set()
+        self.missing, self.said, self.heading, self.headlines = set(), [], "", []
 
     def new(self, what):
         self.number += 1
         return self.folder / f"{self.number}-{what}"
 
     def say(self, line=""):
+        self.said.append(line)
         print(line, flush=True)
 
     def title(self, text):
+        self.heading = text
         self.say(f"\n### {text}\n")
 
     def complain(self, text):
@@ -95,7 +97,18 @@ class Run:
             wrong = sum(run["wrong"] for run in those)
             if wrong or not all(run["calls"] for run in those):
                 self.complain(f"{name}: {wrong:.0f} of {sum(run['calls'] for run in those):.0f} calls were not answered {call.expected}")
+        if "nginx" in middle and "gatekeeper" in middle:
+            self.headlines.append((self.heading, middle))
         return middle
+
+    def short(self):
+        """The tables of the run in one: the gatekeeper's cost, and everybody's as ratios to nginx."""
+        names = [name for name in ["floor", "haproxy", "caddy"] if any(name in middle for _, middle in self.headlines)]
+        yield "| | CPU µs a call | × nginx | " + " | ".join(f"{name} × nginx" for name in names) + " |"
+        yield "|---|---|---|" + "---|" * len(names)
+        for title, middle in self.headlines:
+            ratios = [f"{middle[name]['cpu'] / middle['nginx']['cpu']:.2f}" if name in middle else "" for name in ["gatekeeper", *names]]
+            yield f"| {title} | {middle['gatekeeper']['cpu']:.1f} | " + " | ".join(ratios) + " |"
 
 
 def allowed(run):

@@ -20,13 +20,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 import load  # noqa: E402
 import proxies  # noqa: E402
 import svg  # noqa: E402
-from program import BINARY, ROOT, Folder  # noqa: E402
+from program import BINARY, ROOT, Folder, written_into  # noqa: E402
 from proxies import DATA, Call, Contestant, Cores  # noqa: E402
 
 PLUMBING = re.compile(
     r"^<?(std|core|alloc|tokio::runtime|futures_util|tower|start_thread|clone3|__libc_start|_start|main$|\[unknown|hyper_util::server"
     r"|eliza_gatekeeper::server::connection::serve)"
 )
+PICTURE = ROOT / "docs/performance.svg"
 THREAD = "thread: "
 # As the kernel cuts their names.
 THREADS = {"tokio-rt-worker": "calls", "sqlx-sqlite-wor": "SQLite"}
@@ -118,7 +119,7 @@ def main():
     parser.add_argument("--gatekeeper", type=Path, default=BINARY)
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--body", type=Path, default=DATA / "body500.json")
-    parser.add_argument("--into", type=Path, default=ROOT / "docs/performance.svg")
+    parser.add_argument("--write", action="store_true", help="put the picture and the table into docs/performance.svg and .md")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
@@ -140,10 +141,13 @@ def main():
     stacks = folded(script)
     total = sum(stacks.values())
     title = f"A call of {asked.body.stat().st_size:,} B: {cost:.1f} µs of CPU time, its record included; {datetime.date.today()}, {total:,} samples"
-    asked.into.write_text(svg.drawn(stacks, title, kind))
-    print(f"{datetime.date.today()}: {cost:.1f} µs a call, {total:,} samples\n\n| | µs | share |\n|---|---|---|")
-    for part, samples in shares(stacks).most_common():
-        print(f"| {part} | {samples / total * cost:.1f} | {samples / total:.0%} |")
+    table = [f"{datetime.date.today()}, {total:,} samples:", "", "| | µs | share |", "|---|---|---|"]
+    table += [f"| {part} | {samples / total * cost:.1f} | {samples / total:.0%} |" for part, samples in shares(stacks).most_common()]
+    table.append(f"| **together** | {cost:.1f} | |")
+    print("\n".join(table))
+    if asked.write:
+        PICTURE.write_text(svg.drawn(stacks, title, kind))
+        written_into(ROOT / "docs/performance.md", "flame", "\n".join(table))
 
 
 if __name__ == "__main__":

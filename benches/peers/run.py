@@ -16,7 +16,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from cases import CASES, Run  # noqa: E402
-from program import BINARY, Folder  # noqa: E402
+from program import BINARY, ROOT, Folder, written_into  # noqa: E402
 
 
 def options():
@@ -32,6 +32,7 @@ def options():
     parser.add_argument("--sources", type=int, default=1_000_000)
     parser.add_argument("--targets", type=int, default=100_000)
     parser.add_argument("--keys", type=int, default=10_000)
+    parser.add_argument("--write", action="store_true", help="put the tables into benches/peers/RESULTS.md and the short one into README.md")
     asked = parser.parse_args()
     asked.cases = asked.cases.split(",")
     unknown = [name for name in asked.cases if name not in CASES]
@@ -51,14 +52,19 @@ def main():
         sys.exit("two cores are needed: one for what is measured, one for load and target")
     done = subprocess.run([asked.gatekeeper, "--version"], capture_output=True, text=True)
     processor = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    print(f"## {datetime.date.today()}, {done.stdout.strip()}, {processor}, Linux {platform.release()}\n")
+    title = f"{datetime.date.today()}, {done.stdout.strip()}, {processor}, Linux {platform.release()}"
     with Folder() as folder:
         run = Run(asked, folder)
+        run.say(f"## {title}")
         for name in asked.cases:
             try:
                 CASES[name](run)
             except (RuntimeError, OSError) as problem:
                 run.complain(f"{name}: {problem}")
+    if asked.write and not run.wrong:
+        results = Path(__file__).resolve().parent / "RESULTS.md"
+        written_into(results, "run", f"`run.py {' '.join(sys.argv[1:])}`\n\n" + "\n".join(run.said))
+        written_into(ROOT / "README.md", "peers", f"On {title}:\n\n" + "\n".join(run.short()))
     if run.wrong:
         print("\nWent wrong:\n" + "\n".join(f"- {line}" for line in run.wrong))
     return 1 if run.wrong else 0

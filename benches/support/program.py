@@ -153,3 +153,12 @@ def status(url, body=None, headers=None):
         return refusal.code
     except OSError as problem:
         return str(problem)
+
+
+def written_into(file, mark, text):
+    """Replaces what stands between `<!-- mark -->` and `<!-- /mark -->`."""
+    before, _, rest = file.read_text().partition(f"<!-- {mark} -->\n")
+    _, closing, after = rest.partition(f"<!-- /{mark} -->")
+    if not closing:
+        raise RuntimeError(f"{file} has no place marked {mark}")
+    file.write_text(f"{before}<!-- {mark} -->\n{text.strip()}\n{closing}{after}")
