@@ -112,6 +112,8 @@ def gatekeeper(stack, binary, folder, cores, target, extend=None, **settings):
     rules = policies(HERE / "policies", folder / "policies", f"127.0.0.1:{target}")
     if extend is not None:
         extend(rules, target)
+    # As shipped it looks whether there are too many calls; but a machine that is too slow for the load makes no refusals of them here.
+    settings.setdefault("GATEKEEPER_LONGEST_WAIT_MS", 5000)
     if cores.proxy is None:
         settings["TOKIO_WORKER_THREADS"] = cores.workers
     return stack.enter_context(Gatekeeper(binary, folder, rules, cores.proxy, patience=120, **settings))

@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
-from cases import CASES, Run  # noqa: E402
+from cases import CASES  # noqa: E402
 from program import BINARY, ROOT, Folder, written_into  # noqa: E402
+from sheet import Run  # noqa: E402
 
 
 def options():
@@ -55,7 +56,7 @@ def main():
     title = f"{datetime.date.today()}, {done.stdout.strip()}, {processor}, Linux {platform.release()}"
     with Folder() as folder:
         run = Run(asked, folder)
-        run.say(f"## {title}")
+        run.say(f"## {title}\n\n{asked.rounds} rounds of {asked.seconds} s.")
         for name in asked.cases:
             try:
                 CASES[name](run)
@@ -63,7 +64,7 @@ def main():
                 run.complain(f"{name}: {problem}")
     if asked.write and not run.wrong:
         results = Path(__file__).resolve().parent / "RESULTS.md"
-        written_into(results, "run", f"`run.py {' '.join(sys.argv[1:])}`\n\n" + "\n".join(run.said))
+        written_into(results, "run", "\n".join(run.said))
         written_into(ROOT / "README.md", "peers", f"On {title}:\n\n" + "\n".join(run.short()))
     if run.wrong:
         print("\nWent wrong:\n" + "\n".join(f"- {line}" for line in run.wrong))
