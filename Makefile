@@ -1,6 +1,6 @@
 # The commands of this project. `make run` for a first look, `make test` for all that must hold.
 
-.PHONY: run build test lint bench bench-ledger bench-ledger-away bench-overload fuzz differ
+.PHONY: run build test lint bench bench-ledger bench-ledger-away bench-overload bench-peers flame budget budget-set fuzz differ
 
 run:
 	cargo run --release --locked -- demo
@@ -19,6 +19,25 @@ lint:
 
 bench:
 	cargo bench --locked
+
+# The gatekeeper beside nginx, haproxy and caddy on this machine, with two cores: `make bench-peers ARGS="--cases allowed --rounds 5"`.
+bench-peers: build
+	sh benches/peers/install.sh
+	cargo build --release --locked --manifest-path benches/peers/floor/Cargo.toml --target-dir target/floor
+	python3 benches/peers/run.py $(ARGS)
+
+# Where the time of a call goes: docs/performance.svg, and a table. Needs perf, with leave to sample the kernel.
+flame: build
+	sh benches/peers/install.sh
+	python3 benches/peers/flame.py $(ARGS)
+
+# What a call costs in instructions, as shipped, against benches/budget.toml; and the file, counted again. Needs valgrind.
+budget: build
+	python3 -B -m unittest discover -s benches/budget
+	python3 benches/budget/count.py check
+
+budget-set: build
+	python3 benches/budget/count.py set
 
 # What callers notice of a minute without the database: beside it, without it, beside it again.
 bench-ledger-away:

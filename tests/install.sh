@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the tests need and the machine lacks: a PostgreSQL server, curl, Node with the packages that tests/clients locks, and
-# schemathesis in a Python environment of its own under target/. Needs no more than a Debian-like system and the right to install.
+# Installs what the tests need and the machine lacks: a PostgreSQL server, curl, valgrind for the instruction budget, Node with the packages
+# that tests/clients locks, and schemathesis in a Python environment of its own under target/. Needs no more than a Debian-like system and
+# the right to install.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -24,7 +25,7 @@ have_node() {
 
 install() {
     if ! command -v apt-get >/dev/null 2>&1; then
-        echo "the tests need PostgreSQL's server programs (initdb, postgres), Python 3 with venv, curl, Node from 18 on with npm: please install them" >&2
+        echo "the tests need PostgreSQL's server programs (initdb, postgres), Python 3 with venv, curl, valgrind, Node from 18 on with npm: please install them" >&2
         exit 1
     fi
     as_root=
@@ -48,6 +49,8 @@ have_python || install python3 python3-venv
 have_python
 have_curl || install curl
 have_curl
+command -v valgrind >/dev/null 2>&1 || install valgrind
+command -v valgrind >/dev/null 2>&1
 have_node || install nodejs npm
 have_node || { echo "the tests need Node from 18 on, with npm" >&2; exit 1; }
 
