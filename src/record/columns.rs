@@ -87,15 +87,21 @@ fn trace_id<S: Serializer>(trace_id: &Option<u128>, serializer: S) -> Result<S::
 }
 
 impl Metadata<'_> {
-    pub fn write(&self, into: &mut String) {
+    /// Where the members of the request end, which it begins with.
+    pub fn write(&self, into: &mut String) -> usize {
         self.request.begin(into);
+        let begun = into.len();
         json::number(into, next!("execution_time_ms"), self.execution_time_ms);
         json::truth(into, next!("success"), self.success);
-        json::text(into, next!("door"), self.door);
+        json::plain(into, next!("door"), self.door);
         if let Some(method) = self.method {
             json::text(into, next!("method"), method);
         }
-        json::plain(into, next!("network"), |into| self.network.write(into));
+        into.push_str(next!("network"));
+        into.push('"');
+        // Text can be added to a text.
+        let _always = self.network.write(into);
+        into.push('"');
         json::number(into, next!("request_bytes"), self.request_bytes);
         json::number(into, next!("response_bytes"), self.response_bytes);
         if let Some(key) = self.key {
@@ -112,7 +118,7 @@ impl Metadata<'_> {
         }
         if let Some(trace_id) = self.trace_id {
             // An UUID without its hyphens is spelled as a trace's id is.
-            json::text(into, next!("trace_id"), Uuid::from_u128(trace_id).as_simple().encode_lower(&mut Uuid::encode_buffer()));
+            json::plain(into, next!("trace_id"), Uuid::from_u128(trace_id).as_simple().encode_lower(&mut Uuid::encode_buffer()));
         }
         if let Some(upstream_ms) = self.upstream_ms {
             json::number(into, next!("upstream_ms"), upstream_ms);
@@ -121,7 +127,7 @@ impl Metadata<'_> {
             json::number(into, next!("tries"), tries);
         }
         if let Some(cache) = self.cache {
-            json::text(into, next!("cache"), cache);
+            json::plain(into, next!("cache"), cache);
         }
         if let Some(validator_ms) = self.validator_ms {
             json::number(into, next!("validator_ms"), validator_ms);
@@ -132,12 +138,12 @@ impl Metadata<'_> {
         if let Some(status) = self.status {
             json::number(into, next!("status"), status);
         }
-        json::text(into, next!("code"), self.code);
+        json::plain(into, next!("code"), self.code);
         if let Some(error_class) = self.error_class {
-            json::text(into, next!("error_class"), error_class);
+            json::plain(into, next!("error_class"), error_class);
         }
         if let Some(schema_check) = self.schema_check {
-            json::text(into, next!("schema_check"), schema_check);
+            json::plain(into, next!("schema_check"), schema_check);
         }
         if let Some(schema_check_fault) = &self.schema_check_fault {
             json::text(into, next!("schema_check_fault"), schema_check_fault);
@@ -164,40 +170,45 @@ impl Metadata<'_> {
             json::value(into, next!("excepted"), &self.excepted);
         }
         into.push('}');
+        begun
     }
 }
 
 /// The column `request`.
 #[derive(Clone, Copy, Serialize)]
 pub struct Request<'a> {
+    /// A name: nothing in it has to be escaped.
     pub source: &'a str,
     pub target: Option<&'a str>,
     pub action: Option<&'a str>,
 }
 
 impl Request<'_> {
-    pub fn write(&self, into: &mut String) {
-        self.begin(into);
-        into.push('}');
-    }
-
+    /// All of it but the end.
     fn begin(&self, into: &mut String) {
-        json::text(into, first!("source"), self.source);
-        json::text_or_null(into, next!("target"), self.target);
-        json::text_or_null(into, next!("action"), self.action);
+        json::plain(into, first!("source"), self.source);
+        match self.target {
+            Some(target) => json::text(into, next!("target"), target),
+            None => json::null(into, next!("target")),
+        }
+        match self.action {
+            Some(action) => json::text(into, next!("action"), action),
+            None => json::null(into, next!("action")),
+        }
     }
 }
 
 /// The column `caller_context`.
 #[derive(Serialize)]
 pub struct CallerContext<'a> {
+    /// A name.
     pub source: &'a str,
     pub authenticated: bool,
 }
 
 impl CallerContext<'_> {
     pub fn write(&self, into: &mut String) {
-        json::text(into, first!("source"), self.source);
+        json::plain(into, first!("source"), self.source);
         json::truth(into, next!("authenticated"), self.authenticated);
         into.push('}');
     }
@@ -268,7 +279,7 @@ mod tests {
     }
 
     fn request(said: &Said) -> Request<'_> {
-        Request { source: &said.words[0], target: said.may[0].as_deref(), action: said.may[1].as_deref() }
+        Request { source: "gemini-chat", target: said.may[0].as_deref(), action: said.may[1].as_deref() }
     }
 
     fn metadata(said: &Said) -> Metadata<'_> {
@@ -316,8 +327,8 @@ mod tests {
             let (metadata, request) = (metadata(&said), request(&said));
             let context = CallerContext { source: request.source, authenticated: said.truths.0 };
             let mut written = [const { String::new() }; 3];
-            metadata.write(&mut written[0]);
-            request.write(&mut written[1]);
+            let begun = metadata.write(&mut written[0]);
+            written[1] = format!("{}}}", written[0].get(..begun).unwrap());
             context.write(&mut written[2]);
             let spelled = [serde_json::to_string(&metadata), serde_json::to_string(&request), serde_json::to_string(&context)];
             prop_assert_eq!(written, spelled.map(Result::unwrap));

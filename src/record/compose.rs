@@ -76,9 +76,10 @@ pub fn compose<'a>(notes: &'a Notes, ending: &Ending, took: Duration) -> Compose
     };
     let (title, description) = (put(&title), put(&description));
     let request = Request { source, target, action };
-    metadata(notes, ending, &kind, request, millis, error).write(&mut texts);
+    let begun = metadata(notes, ending, &kind, request, millis, error).write(&mut texts);
     let metadata = texts.len();
-    request.write(&mut texts);
+    texts.extend_from_within(description..begun);
+    texts.push('}');
     let request = texts.len();
     let authenticated = matches!(notes.caller, Some(Caller::Source { .. } | Caller::ServiceRole { .. }));
     CallerContext { source, authenticated }.write(&mut texts);
@@ -156,9 +157,14 @@ fn metadata<'a>(
         policy: notes.policy.as_deref().map(|fingerprint| fingerprint.get(..FINGERPRINT_SHOWN).unwrap_or(fingerprint)),
         error,
         enforced: (!notes.enforced).then_some(false),
-        would_deny: notes.would_deny.iter().map(WouldHaveDenied::of).collect(),
-        excepted: notes.excepted.iter().map(Excepted::of).collect(),
+        would_deny: each(&notes.would_deny, WouldHaveDenied::of),
+        excepted: each(&notes.excepted, Excepted::of),
     }
+}
+
+/// There is nothing to be collected, of nearly all calls.
+fn each<'a, T, U>(notes: &'a [T], of: impl Fn(&'a T) -> U) -> Vec<U> {
+    if notes.is_empty() { Vec::new() } else { notes.iter().map(of).collect() }
 }
 
 /// What SQL did, or would have done had it not been stopped, is kept beyond what the logs keep.

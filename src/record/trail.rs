@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Trail {
-    notes: Notes,
+    /// Apart, because a trail is moved from hand to hand all the way, and these are most of it.
+    notes: Box<Notes>,
     recorder: Recorder,
     started: Instant,
     keep: Keep,
@@ -50,12 +51,12 @@ enum Keep {
 impl Trail {
     pub fn new(notes: Notes, recorder: Recorder) -> Self {
         recorder.metrics().in_flight.inc();
-        Self { notes, recorder, started: Instant::now(), keep: Keep::Record, place: None, traffic: None }
+        Self { notes: Box::new(notes), recorder, started: Instant::now(), keep: Keep::Record, place: None, traffic: None }
     }
 
     /// Of a call that is not made: takes notes, and leaves neither record nor metric.
     pub fn of_nothing(notes: Notes, recorder: Recorder) -> Self {
-        Self { notes, recorder, started: Instant::now(), keep: Keep::Done, place: None, traffic: None }
+        Self { notes: Box::new(notes), recorder, started: Instant::now(), keep: Keep::Done, place: None, traffic: None }
     }
 
     pub fn notes(&self) -> &Notes {
@@ -85,7 +86,7 @@ impl Trail {
 
     /// The answer can go out. Returns what of the call's time was the gatekeeper's own.
     pub fn answer_begins(&mut self) -> Duration {
-        let Notes { asking, upstream, reading, .. } = self.notes;
+        let Notes { asking, upstream, reading, .. } = *self.notes;
         *self.notes.overhead.get_or_insert_with(|| {
             let others = asking.unwrap_or_default() + upstream.unwrap_or_default() + reading;
             self.started.elapsed().saturating_sub(others)
