@@ -5,8 +5,6 @@
 //! instance, its segment and its offset there, so that bytes which merely look like an entry (an old file's, or those a caller sent in the hope of being
 //! found when a disk decays) are none.
 
-use std::mem;
-
 use crc32fast::Hasher;
 use uuid::Uuid;
 
@@ -20,9 +18,7 @@ pub(super) const VERSION: u32 = 1;
 /// `magic 8 | version 4 | instance 16 | segment 8 | first number 8 | check 4`
 pub(super) const SEGMENT_HEADER: usize = 48;
 /// `payload length 4 | number 8 | time 8 | class 1 | payload's check 4 | check 4`
-pub(super) const ENTRY_HEADER: usize = CHECKED + 4;
-/// What of it the check covers.
-const CHECKED: usize = 25;
+pub(super) const ENTRY_HEADER: usize = 29;
 
 /// A segment's place among those of its instance, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,14 +127,10 @@ impl Seal {
         Self(hasher.finalize())
     }
 
-    fn check(self, offset: u64, header: &[u8; CHECKED]) -> u32 {
-        // At once: each update is a call into what was chosen for this machine.
-        let mut checked = [0; 8 + CHECKED];
-        let (at, rest) = checked.split_at_mut(8);
-        at.copy_from_slice(&offset.to_le_bytes());
-        rest.copy_from_slice(header);
+    fn check(self, offset: u64, header: &[u8]) -> u32 {
         let mut hasher = Hasher::new_with_initial(self.0);
-        hasher.update(&checked);
+        hasher.update(&offset.to_le_bytes());
+        hasher.update(header);
         hasher.finalize()
     }
 }
@@ -154,22 +146,20 @@ pub(super) struct EntryHeader {
 
 impl EntryHeader {
     pub fn encode(&self, seal: Seal, offset: u64, into: &mut Vec<u8>) {
-        let mut checked = [0; CHECKED];
-        let mut rest = checked.as_mut_slice();
-        put(&mut rest, self.length.to_le_bytes());
-        put(&mut rest, self.number.to_le_bytes());
-        put(&mut rest, self.at.as_micros().to_le_bytes());
-        put(&mut rest, [self.class.to_byte()]);
-        put(&mut rest, self.payload_check.to_le_bytes());
-        into.extend_from_slice(&checked);
-        into.extend_from_slice(&seal.check(offset, &checked).to_le_bytes());
+        let start = into.len();
+        into.extend_from_slice(&self.length.to_le_bytes());
+        into.extend_from_slice(&self.number.to_le_bytes());
+        into.extend_from_slice(&self.at.as_micros().to_le_bytes());
+        into.push(self.class.to_byte());
+        into.extend_from_slice(&self.payload_check.to_le_bytes());
+        let check = seal.check(offset, into.get(start..).unwrap_or_default());
+        into.extend_from_slice(&check.to_le_bytes());
     }
 
     /// `None`: no entry begins here, or none with a number from `least` on.
     pub fn decode(bytes: &[u8], seal: Seal, offset: u64, least: u64) -> Option<Self> {
-        let (checked, check) = bytes.split_first_chunk::<CHECKED>()?;
-        let check = check.first_chunk::<4>()?;
-        let mut rest = checked.as_slice();
+        let (checked, check) = bytes.get(..ENTRY_HEADER)?.split_last_chunk::<4>()?;
+        let mut rest = checked;
         let length = u32::from_le_bytes(take(&mut rest)?);
         let number = u64::from_le_bytes(take(&mut rest)?);
         let at = Timestamp::from_micros(i64::from_le_bytes(take(&mut rest)?));
@@ -185,13 +175,6 @@ impl EntryHeader {
             class,
             payload_check,
         })
-    }
-}
-
-fn put<const N: usize>(rest: &mut &mut [u8], bytes: [u8; N]) {
-    if let Some((into, after)) = mem::take(rest).split_first_chunk_mut::<N>() {
-        *into = bytes;
-        *rest = after;
     }
 }
 
