@@ -363,6 +363,30 @@ mod tests {
     }
 
     #[test]
+    fn every_text_of_a_record_is_in_its_column() {
+        let call = notes();
+        let composed = compose(&call, &Ending::Answered { status: 200 }, Duration::ZERO);
+        let record = composed.record();
+        assert_eq!((record.title, record.description), ("\u{1f6e1}\u{fe0f} gemini-chat \u{2192} brain", "Action: think"));
+        assert!(record.metadata.starts_with('{') && record.metadata.ends_with('}'), "{}", record.metadata);
+        assert_eq!(record.request, r#"{"source":"gemini-chat","target":"brain","action":"think"}"#);
+        assert_eq!(record.caller_context, r#"{"source":"gemini-chat","authenticated":true}"#);
+        assert_eq!((record.error_message, record.stats.source, record.stats.target), (None, "gemini-chat", "brain"));
+
+        let unknown = Notes { target: None, asked_target: Some("a\"b".into()), action: None, ..notes() };
+        let composed = compose(&unknown, &Ending::Refused(Failure::UnknownTarget { name: "a\"b".into() }.into()), Duration::ZERO);
+        let record = composed.record();
+        assert_eq!((record.title, Some(record.description)), ("\u{26d4} gemini-chat \u{2192} a\"b", record.error_message));
+        assert_eq!(record.request, r#"{"source":"gemini-chat","target":"a\"b","action":null}"#);
+        assert_eq!(record.stats.target, "");
+
+        let composed = compose(&call, &Ending::Refused(dangerous().into()), Duration::ZERO);
+        let record = composed.record();
+        let headline = ("\u{1f6ab} Dangerous Operation Blocked", "Blocked /DROP/ from gemini-chat");
+        assert_eq!((record.title, record.description), headline);
+    }
+
+    #[test]
     fn the_metadata_of_an_answered_call() {
         let expected = json!({
             "source": "gemini-chat", "target": "brain", "action": "think", "key": "env:current", "door": "envelope",
