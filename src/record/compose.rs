@@ -9,11 +9,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::class::ErrorClass;
-use super::columns::{CallerContext, Details, Excepted, Metadata, Request, WouldHaveDenied, object};
+use super::columns::{CallerContext, Metadata, Request};
+use super::details::{Details, Excepted, WouldHaveDenied};
 use super::notes::{Ending, Notes, SchemaNote, WouldDeny};
+use super::page::{CallRef, StatsRef};
 use crate::call::{CacheUse, legible};
 use crate::clock::Timestamp;
-use crate::identity::{Action, CallId, Caller, KeyId, NAME_LIMIT, Network, Place, UNAUTHENTICATED};
+use crate::identity::{Action, CallId, Caller, KeyId, NAME_LIMIT, Network, Place, TargetName, UNAUTHENTICATED};
 use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, StatsKey, StatsOutcome};
 use crate::verdict::{Denial, Failure, GateName, Refusal};
 use crate::wording::words;
@@ -24,42 +26,124 @@ const NO_ACTION: &str = "undefined";
 /// Enough of a fingerprint to tell policies apart.
 pub const FINGERPRINT_SHOWN: usize = 16;
 
-pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
+/// More than the texts of most records take, and less than what an allocator gives away with more ado.
+const TEXTS: usize = 1000;
+
+/// A record with its texts: one after the other, each up to where the next begins.
+#[derive(Debug)]
+pub struct Composed<'a> {
+    texts: String,
+    title: usize,
+    description: usize,
+    metadata: usize,
+    request: usize,
+    error_message: Option<String>,
+    /// All but the texts.
+    rest: CallRef<'a>,
+}
+
+impl Composed<'_> {
+    pub fn record(&self) -> CallRef<'_> {
+        let text = |from: usize, to: usize| self.texts.get(from..to).unwrap_or_default();
+        CallRef {
+            title: text(0, self.title),
+            description: text(self.title, self.description),
+            metadata: text(self.description, self.metadata),
+            request: text(self.metadata, self.request),
+            caller_context: text(self.request, self.texts.len()),
+            error_message: self.error_message.as_deref(),
+            ..self.rest
+        }
+    }
+}
+
+pub fn compose<'a>(notes: &'a Notes, ending: &Ending, took: Duration) -> Composed<'a> {
     let source = notes.caller.as_ref().map_or(UNAUTHENTICATED, Caller::recorded_as);
     let kind = classify(ending);
-    let action = notes.action.as_ref().map_or(NO_ACTION, Action::as_str);
+    let action = notes.action.as_ref().map(Action::as_str);
     let asked = notes.asked_target.as_deref().map(|name| legible(name, NAME_LIMIT));
-    let target = notes.target.as_ref().map(|target| target.as_str()).or(asked.as_deref());
+    let known = notes.target.as_ref().map(TargetName::as_str);
+    let target = known.or(asked.as_deref());
     let error_message = error_message(notes, ending);
-    let (title, description) = headline(ending, kind.activity, source, target, action, error_message.as_deref());
+    let error = error_message.as_deref();
     let millis = i32::try_from(took.as_millis()).unwrap_or(i32::MAX);
 
-    let request = Request { source, target, action: notes.action.as_ref().map(Action::as_str) };
+    let mut texts = String::with_capacity(TEXTS);
+    let (title, description) = headline(ending, kind.activity, source, target.unwrap_or("?"), action.unwrap_or(NO_ACTION), error);
+    let mut put = |parts: &[&str]| {
+        parts.iter().for_each(|part| texts.push_str(part));
+        texts.len()
+    };
+    let (title, description) = (put(&title), put(&description));
+    let request = Request { source, target, action };
+    let begun = metadata(notes, ending, &kind, request, millis, error).write(&mut texts);
+    let metadata = texts.len();
+    texts.extend_from_within(description..begun);
+    texts.push('}');
+    let request = texts.len();
+    let authenticated = matches!(notes.caller, Some(Caller::Source { .. } | Caller::ServiceRole { .. }));
+    CallerContext { source, authenticated }.write(&mut texts);
+
+    let rest = CallRef {
+        id: notes.id.0,
+        at: notes.at,
+        activity_type: kind.activity,
+        activity_status: kind.status,
+        title: "",
+        description: "",
+        metadata: "",
+        api_status: kind.api,
+        error_message: None,
+        request: "",
+        caller_context: "",
+        execution_ms: millis,
+        times: 1,
+        stats: StatsRef {
+            // Sources beyond what the limiter tells apart share their pattern's name, so made-up names do not fill the table.
+            source: notes.counted.as_ref().map_or(source, |count| &count.identifier),
+            target: known.unwrap_or_default(),
+            outcome: kind.stats,
+        },
+        counted: notes.counted.as_ref(),
+        audit: audit_class(notes, kind.activity),
+    };
+    Composed { texts, title, description, metadata, request, error_message, rest }
+}
+
+fn metadata<'a>(
+    notes: &'a Notes,
+    ending: &'a Ending,
+    kind: &Kind,
+    request: Request<'a>,
+    execution_time_ms: i32,
+    error: Option<&'a str>,
+) -> Metadata<'a> {
     let (status, denial) = match ending {
         Ending::Answered { status } | Ending::AnswerBroken { status } => (Some(*status), None),
         Ending::Abandoned { status } => (*status, None),
         Ending::Refused(Refusal::Denied(denial)) => (Some(denial.status()), Some(denial)),
         Ending::Refused(Refusal::Failed(failure)) => (Some(failure.status()), None),
     };
-    let metadata = Metadata {
+    let whole = |time: u128| u64::try_from(time).unwrap_or(u64::MAX);
+    Metadata {
         request,
-        execution_time_ms: millis,
+        execution_time_ms,
         success: kind.stats == StatsOutcome::Successful,
         door: notes.door,
         method: notes.method.as_ref().map(Method::as_str),
-        network: notes.network.to_string(),
+        network: notes.network,
         request_bytes: notes.request_bytes,
         response_bytes: notes.response_bytes,
         key: notes.key().map(KeyId::as_str),
         certificate: notes.certificate().map(ToString::to_string),
         claimed_source: notes.claimed.as_deref(),
         shown_certificate: notes.shown_certificate.as_ref().map(ToString::to_string),
-        trace_id: notes.trace.map(|trace| format!("{:032x}", trace.trace_id)),
-        upstream_ms: notes.upstream.map(|upstream| upstream.as_millis()),
-        validator_ms: notes.asking.map(|asking| asking.as_millis()),
+        trace_id: notes.trace.map(|trace| trace.trace_id),
+        upstream_ms: notes.upstream.map(|upstream| whole(upstream.as_millis())),
+        validator_ms: notes.asking.map(|asking| whole(asking.as_millis())),
         tries: (notes.passage.tries > 1).then_some(notes.passage.tries),
         cache: notes.passage.cache.map(CacheUse::as_str),
-        overhead_us: notes.overhead.map(|overhead| overhead.as_micros()),
+        overhead_us: notes.overhead.map(|overhead| whole(overhead.as_micros())),
         status,
         code: ending.label(),
         error_class: ErrorClass::of(ending).map(ErrorClass::as_str),
@@ -71,40 +155,16 @@ pub fn compose(notes: &Notes, ending: &Ending, took: Duration) -> CallRecord {
         details: denial.and_then(Details::of),
         policy_line: denial.and_then(Denial::place).map(Place::as_str),
         policy: notes.policy.as_deref().map(|fingerprint| fingerprint.get(..FINGERPRINT_SHOWN).unwrap_or(fingerprint)),
-        error: error_message.as_deref(),
+        error,
         enforced: (!notes.enforced).then_some(false),
-        would_deny: notes.would_deny.iter().map(WouldHaveDenied::of).collect(),
-        excepted: notes.excepted.iter().map(Excepted::of).collect(),
-    };
-
-    CallRecord {
-        id: notes.id.0,
-        origin: None,
-        at: notes.at,
-        activity_type: kind.activity,
-        activity_status: kind.status,
-        title: title.into(),
-        description: description.into(),
-        metadata: object(&metadata).into(),
-        api_status: kind.api,
-        request: object(&request).into(),
-        caller_context: object(&CallerContext {
-            source,
-            authenticated: matches!(notes.caller, Some(Caller::Source { .. } | Caller::ServiceRole { .. })),
-        })
-        .into(),
-        error_message: error_message.map(Into::into),
-        execution_ms: millis,
-        times: 1,
-        stats: StatsKey {
-            // Sources beyond what the limiter tells apart share their pattern's name, so made-up names do not fill the table.
-            source: notes.counted.as_ref().map_or(source, |count| &count.identifier).to_owned().into(),
-            target: notes.target.as_ref().map(|target| target.as_str().to_owned()).unwrap_or_default().into(),
-            outcome: kind.stats,
-        },
-        counted: notes.counted.clone(),
-        audit: audit_class(notes, kind.activity),
+        would_deny: each(&notes.would_deny, WouldHaveDenied::of),
+        excepted: each(&notes.excepted, Excepted::of),
     }
+}
+
+/// There is nothing to be collected, of nearly all calls.
+fn each<'a, T, U>(notes: &'a [T], of: impl Fn(&'a T) -> U) -> Vec<U> {
+    if notes.is_empty() { Vec::new() } else { notes.iter().map(of).collect() }
 }
 
 /// What SQL did, or would have done had it not been stopped, is kept beyond what the logs keep.
@@ -238,34 +298,33 @@ fn error_message(notes: &Notes, ending: &Ending) -> Option<String> {
     }
 }
 
-fn headline(
-    ending: &Ending,
+/// Title and description, in parts.
+fn headline<'a>(
+    ending: &'a Ending,
     activity: ActivityType,
-    source: &str,
-    target: Option<&str>,
-    action: &str,
-    error: Option<&str>,
-) -> (String, String) {
-    let target = target.unwrap_or("?");
+    source: &'a str,
+    target: &'a str,
+    action: &'a str,
+    error: Option<&'a str>,
+) -> ([&'a str; 4], [&'a str; 4]) {
+    let error = [error.unwrap_or_default(), "", "", ""];
     match (activity, ending) {
         (ActivityType::SchemaProtection, Ending::Refused(Refusal::Denied(Denial::DangerousSql(finding)))) => {
-            ("\u{1f6ab} Dangerous Operation Blocked".into(), format!("Blocked {} from {source}", finding.pattern))
+            (["\u{1f6ab} Dangerous Operation Blocked", "", "", ""], ["Blocked ", &finding.pattern, " from ", source])
         }
         (ActivityType::SchemaProtection, Ending::Refused(Refusal::Denied(Denial::SchemaRejected(rejection)))) => {
-            ("\u{1f6ab} Schema Operation Rejected".into(), format!("Rejected from {source}: {}", rejection.reason))
+            (["\u{1f6ab} Schema Operation Rejected", "", "", ""], ["Rejected from ", source, ": ", &rejection.reason])
         }
-        (ActivityType::Error, _) => ("\u{274c} Gatekeeper Error".into(), error.unwrap_or_default().to_owned()),
-        (ActivityType::Denied | ActivityType::SchemaProtection, _) => {
-            (format!("\u{26d4} {source} \u{2192} {target}"), error.unwrap_or_default().to_owned())
-        }
-        (ActivityType::Call, _) => (format!("\u{1f6e1}\u{fe0f} {source} \u{2192} {target}"), format!("Action: {action}")),
+        (ActivityType::Error, _) => (["\u{274c} Gatekeeper Error", "", "", ""], error),
+        (ActivityType::Denied | ActivityType::SchemaProtection, _) => (["\u{26d4} ", source, " \u{2192} ", target], error),
+        (ActivityType::Call, _) => (["\u{1f6e1}\u{fe0f} ", source, " \u{2192} ", target], ["Action: ", action, "", ""]),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{KeyId, Proof, SourceName, TargetName};
+    use crate::identity::{Proof, SourceName};
     use crate::verdict::{AuthFault, SqlFinding};
     use serde_json::Value;
 
@@ -285,7 +344,7 @@ mod tests {
     }
 
     fn metadata(notes: &Notes, ending: &Ending) -> Value {
-        serde_json::from_str(&compose(notes, ending, Duration::from_micros(9_500)).metadata).unwrap()
+        serde_json::from_str(compose(notes, ending, Duration::from_micros(9_500)).record().metadata).unwrap()
     }
 
     fn dangerous() -> Denial {
@@ -302,6 +361,30 @@ mod tests {
             fingerprint: "0123456789abcdef".into(),
             place: Some(Place::new("sql.toml:12")),
         }))
+    }
+
+    #[test]
+    fn every_text_of_a_record_is_in_its_column() {
+        let call = notes();
+        let composed = compose(&call, &Ending::Answered { status: 200 }, Duration::ZERO);
+        let record = composed.record();
+        assert_eq!((record.title, record.description), ("\u{1f6e1}\u{fe0f} gemini-chat \u{2192} brain", "Action: think"));
+        assert!(record.metadata.starts_with('{') && record.metadata.ends_with('}'), "{}", record.metadata);
+        assert_eq!(record.request, r#"{"source":"gemini-chat","target":"brain","action":"think"}"#);
+        assert_eq!(record.caller_context, r#"{"source":"gemini-chat","authenticated":true}"#);
+        assert_eq!((record.error_message, record.stats.source, record.stats.target), (None, "gemini-chat", "brain"));
+
+        let unknown = Notes { target: None, asked_target: Some("a\"b".into()), action: None, ..notes() };
+        let composed = compose(&unknown, &Ending::Refused(Failure::UnknownTarget { name: "a\"b".into() }.into()), Duration::ZERO);
+        let record = composed.record();
+        assert_eq!((record.title, Some(record.description)), ("\u{26d4} gemini-chat \u{2192} a\"b", record.error_message));
+        assert_eq!(record.request, r#"{"source":"gemini-chat","target":"a\"b","action":null}"#);
+        assert_eq!(record.stats.target, "");
+
+        let composed = compose(&call, &Ending::Refused(dangerous().into()), Duration::ZERO);
+        let record = composed.record();
+        let headline = ("\u{1f6ab} Dangerous Operation Blocked", "Blocked /DROP/ from gemini-chat");
+        assert_eq!((record.title, record.description), headline);
     }
 
     #[test]
@@ -353,7 +436,7 @@ mod tests {
 
     #[test]
     fn what_sql_did_or_would_have_done_is_audited() {
-        let class = |notes: &Notes, ending: &Ending| compose(notes, ending, Duration::ZERO).audit;
+        let class = |notes: &Notes, ending: &Ending| compose(notes, ending, Duration::ZERO).record().audit;
         let would =
             |enforced| Notes { would_deny: vec![WouldDeny { gate: GateName::SqlFilter, denial: dangerous() }], enforced, ..notes() };
         let (answered, too_slow) =

@@ -4,14 +4,19 @@
 //! old one goes on being read. It may be read by an older one too, one that comes back: so whoever adds a form raises the journal's `VERSION`
 //! (`journal/format`) with it, and the older one leaves the whole journal where it lies. What it read and did not know would be lost.
 
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+use crate::clock::Timestamp;
 use crate::identity::Origin;
-use crate::store::Record;
 use crate::store::control::ActivityEntry;
+use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, Counted, Record, StatsKey, StatsOutcome};
 
 /// A new one raises the journal's `VERSION`, as is said above.
 const FORM: u8 = 1;
+/// More than most records take beside their metadata.
+const ROOM: usize = 512;
 
 /// What is recorded.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -23,8 +28,63 @@ pub enum Page<'a> {
 
 #[derive(Serialize)]
 enum PageRef<'a> {
-    Call(&'a Record<'a>),
+    Call(CallRef<'a>),
     Entry(&'a ActivityEntry),
+}
+
+/// A [`Record`] whose texts are somebody else's: what is written is all that most records are made for. Member by member as there.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CallRef<'a> {
+    pub id: Uuid,
+    pub at: Timestamp,
+    pub activity_type: ActivityType,
+    pub activity_status: ActivityStatus,
+    pub title: &'a str,
+    pub description: &'a str,
+    pub metadata: &'a str,
+    pub api_status: ApiStatus,
+    pub error_message: Option<&'a str>,
+    pub request: &'a str,
+    pub caller_context: &'a str,
+    pub execution_ms: i32,
+    pub times: u32,
+    pub stats: StatsRef<'a>,
+    pub counted: Option<&'a Counted>,
+    pub audit: AuditClass,
+}
+
+/// A [`StatsKey`].
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StatsRef<'a> {
+    pub source: &'a str,
+    pub target: &'a str,
+    pub outcome: StatsOutcome,
+}
+
+impl<'a> From<&'a Record<'_>> for CallRef<'a> {
+    fn from(record: &'a Record<'_>) -> Self {
+        // Its number is given by the journal.
+        let Record { origin: _, title, description, metadata, request, caller_context, .. } = record;
+        let StatsKey { source, target, outcome } = &record.stats;
+        Self {
+            id: record.id,
+            at: record.at,
+            activity_type: record.activity_type,
+            activity_status: record.activity_status,
+            title,
+            description,
+            metadata,
+            api_status: record.api_status,
+            error_message: record.error_message.as_deref(),
+            request,
+            caller_context,
+            execution_ms: record.execution_ms,
+            times: record.times,
+            stats: StatsRef { source, target, outcome: *outcome },
+            counted: record.counted.as_ref(),
+            audit: record.audit,
+        }
+    }
 }
 
 /// A page that nobody can read here.
@@ -32,19 +92,47 @@ enum PageRef<'a> {
 #[error("it is of a form that this gatekeeper does not know")]
 pub struct Unknown;
 
-pub fn of_call(record: &Record<'_>) -> Vec<u8> {
-    encode(&PageRef::Call(record), record.metadata.len())
+pub fn of_call<'a>(record: impl Into<CallRef<'a>>) -> Vec<u8> {
+    let record = record.into();
+    encode(&PageRef::Call(record), record.metadata.len() + ROOM)
 }
 
 pub fn of_entry(entry: &ActivityEntry) -> Vec<u8> {
-    encode(&PageRef::Entry(entry), 0)
+    encode(&PageRef::Entry(entry), 2 * ROOM)
 }
 
-fn encode(page: &PageRef<'_>, metadata: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(metadata + 1024);
+fn encode(page: &PageRef<'_>, room: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(room);
     bytes.push(FORM);
     // Only a type that says its length late fails here, and none of these does; what is empty then is told of as damaged.
-    postcard::to_extend(page, bytes).unwrap_or_default()
+    postcard::serialize_with_flavor(page, Bytes(bytes)).unwrap_or_default()
+}
+
+/// Where postcard puts what it says. Its own way into a `Vec` goes through an iterator, byte by byte.
+struct Bytes(Vec<u8>);
+
+impl Flavor for Bytes {
+    type Output = Vec<u8>;
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        match data {
+            // Most numbers, and the lengths of most texts.
+            [byte] => self.0.push(*byte),
+            bytes => self.0.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
 }
 
 /// The record, as the entry of a journal that it is.
@@ -62,12 +150,10 @@ pub fn read(bytes: &[u8], origin: Origin) -> Result<Page<'_>, Unknown> {
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
-    use uuid::Uuid;
 
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::store::CallRecord;
     use crate::store::control::{EntryKind, EntryStatus};
-    use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, Counted, StatsKey, StatsOutcome};
 
     const ORIGIN: Origin = Origin { instance: Uuid::from_u128(0x0192_f0c1_2345_7abc_8def_0123_4567_89ab), seq: 7 };
     const ACTIVITY_STATUSES: [ActivityStatus; 3] = [ActivityStatus::Completed, ActivityStatus::Error, ActivityStatus::Blocked];

@@ -21,7 +21,7 @@ use super::notes::{Ending, Notes, WouldDeny};
 use crate::call::Traffic;
 use crate::identity::{Caller, TargetName};
 use crate::journal::{Class, Durable};
-use crate::telemetry::metrics::{DoorLabel, GateLabel, Metrics, OutcomeLabel};
+use crate::telemetry::metrics::{GateLabel, Metrics};
 use crate::verdict::{Denial, Failure, GateName, Refusal, SqlFinding};
 
 /// How long an answer waits for the disk at most.
@@ -29,7 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Trail {
-    notes: Notes,
+    /// Apart, because a trail is moved from hand to hand all the way, and these are most of it.
+    notes: Box<Notes>,
     recorder: Recorder,
     started: Instant,
     keep: Keep,
@@ -50,12 +51,12 @@ enum Keep {
 impl Trail {
     pub fn new(notes: Notes, recorder: Recorder) -> Self {
         recorder.metrics().in_flight.inc();
-        Self { notes, recorder, started: Instant::now(), keep: Keep::Record, place: None, traffic: None }
+        Self { notes: Box::new(notes), recorder, started: Instant::now(), keep: Keep::Record, place: None, traffic: None }
     }
 
     /// Of a call that is not made: takes notes, and leaves neither record nor metric.
     pub fn of_nothing(notes: Notes, recorder: Recorder) -> Self {
-        Self { notes, recorder, started: Instant::now(), keep: Keep::Done, place: None, traffic: None }
+        Self { notes: Box::new(notes), recorder, started: Instant::now(), keep: Keep::Done, place: None, traffic: None }
     }
 
     pub fn notes(&self) -> &Notes {
@@ -85,9 +86,11 @@ impl Trail {
 
     /// The answer can go out. Returns what of the call's time was the gatekeeper's own.
     pub fn answer_begins(&mut self) -> Duration {
-        let others = [self.notes.asking, self.notes.upstream].into_iter().flatten().sum::<Duration>() + self.notes.reading;
-        let overhead = self.started.elapsed().saturating_sub(others);
-        *self.notes.overhead.get_or_insert(overhead)
+        let Notes { asking, upstream, reading, .. } = *self.notes;
+        *self.notes.overhead.get_or_insert_with(|| {
+            let others = asking.unwrap_or_default() + upstream.unwrap_or_default() + reading;
+            self.started.elapsed().saturating_sub(others)
+        })
     }
 
     /// Leaves no record of its own: the call is one of a counted many.
@@ -113,8 +116,7 @@ impl Trail {
         self.log(&ending);
         let metrics = self.recorder.metrics();
         metrics.in_flight.dec();
-        metrics.calls.get_or_create(&OutcomeLabel { outcome: ending.label() }).inc();
-        metrics.calls_by_door.get_or_create(&DoorLabel { door: self.notes.door }).inc();
+        metrics.count_call(self.notes.door, ending.label());
         metrics.call_seconds.observe(took.as_secs_f64());
         if let Some(upstream) = self.notes.upstream {
             metrics.target_seconds.observe(upstream.as_secs_f64());
@@ -127,11 +129,11 @@ impl Trail {
         }
         let durable = match keep {
             Keep::Record => {
-                let record = compose(&self.notes, &ending, took);
+                let composed = compose(&self.notes, &ending, took);
                 let class = self.class_after(&ending);
                 match &self.place {
-                    Some(_) => self.recorder.record(class, &record),
-                    None => self.recorder.record_turned_away(class, &record),
+                    Some(_) => self.recorder.record(class, composed.record()),
+                    None => self.recorder.record_turned_away(class, composed.record()),
                 }
             }
             Keep::Folded | Keep::Done => None,

@@ -106,7 +106,7 @@ async fn nothing_is_kept_that_no_call_takes() {
 async fn what_leaves_the_policy_leaves_its_connections() {
     let (upstream, mut opened) = in_memory();
     let target = Arc::new(nowhere());
-    upstream.follow(&PolicyTargets { by_name: [("brain".into(), Arc::clone(&target))].into() });
+    upstream.follow(&PolicyTargets { by_name: [("brain".into(), Arc::clone(&target))].into_iter().collect() });
     let (answer, mut connection) = tokio::join!(call(&target).through(&upstream), async {
         let mut connection = opened.recv().await.unwrap();
         serve(&mut connection, YES).await;
