@@ -192,7 +192,7 @@ impl Writing<'_> {
         )
         .bind(records.iter().map(|r| r.id).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.at.to_datetime()).collect::<Vec<_>>())
-        .bind(records.iter().map(|r| &*r.api_status).collect::<Vec<_>>())
+        .bind(records.iter().map(|r| r.api_status.as_str()).collect::<Vec<_>>())
         .bind(records.iter().map(|r| r.execution_ms).collect::<Vec<_>>())
         .bind(records.iter().map(|r| &*r.request).collect::<Vec<_>>())
         .bind(records.iter().map(|r| &*r.caller_context).collect::<Vec<_>>())

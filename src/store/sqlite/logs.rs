@@ -2,7 +2,6 @@
 //! copied once more; rows come in the order of their keys, so that indexes grow at their end; and what the rows of a statement share stands
 //! in its text, for each text that is bound is copied twice on its way.
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -39,16 +38,6 @@ impl Alike {
     }
 }
 
-/// The records in the order in which they are written, by what they share.
-pub(super) fn sorted<'a>(records: &[&'a Record<'a>]) -> Vec<&'a Record<'a>> {
-    let mut sorted = records.to_vec();
-    sorted.sort_by_key(|record| {
-        let Alike { instance, is_good } = Alike::of(record);
-        (instance, Reverse(is_good), record.id)
-    });
-    sorted
-}
-
 /// How the rows of such records are written.
 pub(super) struct Form {
     alike: Alike,
@@ -56,10 +45,19 @@ pub(super) struct Form {
     api_calls: String,
 }
 
-/// The records as they are written together.
-pub(super) fn runs<'r, 'a>(sorted: &'r [&'a Record<'a>]) -> impl Iterator<Item = (Form, &'r [&'a Record<'a>])> {
-    let runs = sorted.chunk_by(|one, next| Alike::of(one) == Alike::of(next));
-    runs.filter_map(|run| Some((Form::of(Alike::of(run.first()?)), run)))
+/// The records as they are written together: of each form in the order of their ids, which is that of time.
+pub(super) fn runs<'a>(records: &[&'a Record<'a>]) -> Vec<(Form, Vec<&'a Record<'a>>)> {
+    let mut sorted = records.to_vec();
+    sorted.sort_unstable_by_key(|record| record.id);
+    let mut runs: Vec<(Form, Vec<_>)> = Vec::new();
+    for record in sorted {
+        let alike = Alike::of(record);
+        match runs.iter_mut().find(|(form, _)| form.alike == alike) {
+            Some((_, records)) => records.push(record),
+            None => runs.push((Form::of(alike), vec![record])),
+        }
+    }
+    runs
 }
 
 /// The rows of such records in the one log and in the other.

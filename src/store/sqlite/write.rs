@@ -38,8 +38,8 @@ pub(super) async fn write<'a>(writer: &SqlitePool, sealer: Option<&Sealer>, batc
 /// Rows of both logs. False, and only some of them written, if not all of the records are new.
 async fn add_new(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> sqlx::Result<bool> {
     let mut moments = Texts::default();
-    for (form, records) in logs::runs(&logs::sorted(records)) {
-        for records in in_lengths(records) {
+    for (form, records) in logs::runs(records) {
+        for records in in_lengths(&records) {
             let (activity, api_calls) = logs::rows(&form, records, &mut moments);
             if usize::try_from(activity.execute(connection).await?) != Ok(records.len()) {
                 return Ok(false);
@@ -53,9 +53,8 @@ async fn add_new(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> 
 /// Rows of both logs for those of the records that were not there yet, which it tells.
 async fn add_unknown(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> Result<HashSet<RecordKey>, StoreError> {
     let (mut moments, mut fresh) = (Texts::default(), HashSet::with_capacity(records.len()));
-    let mut sorted = logs::sorted(records);
-    for (form, records) in logs::runs(&sorted) {
-        for records in in_lengths(records) {
+    for (form, records) in logs::runs(records) {
+        for records in in_lengths(&records) {
             let (activity, _) = logs::rows(&form, records, &mut moments);
             let added: Vec<(String, String)> = activity.returning("id, created_at", connection).await.map_err(fault::of_records)?;
             for (id, at) in added {
@@ -64,9 +63,9 @@ async fn add_unknown(connection: &mut SqliteConnection, records: &[&Record<'_>])
             }
         }
     }
-    sorted.retain(|record| fresh.contains(&(record.id, record.at)));
-    for (form, records) in logs::runs(&sorted) {
-        for records in in_lengths(records) {
+    let new: Vec<_> = records.iter().copied().filter(|record| fresh.contains(&(record.id, record.at))).collect();
+    for (form, records) in logs::runs(&new) {
+        for records in in_lengths(&records) {
             let (_, api_calls) = logs::rows(&form, records, &mut moments);
             api_calls.execute(connection).await.map_err(fault::of_records)?;
         }
