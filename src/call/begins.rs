@@ -28,6 +28,40 @@ const fn verbs(first: u8) -> &'static [&'static str] {
     }
 }
 
+/// Which second letters the words have that begin with a letter, by that letter: a bit for each.
+const SECOND: [u32; 32] = {
+    let mut table = [0; 32];
+    let mut letter = b'a';
+    while letter <= b'z' {
+        let mut left = verbs(letter);
+        while let [verb, rest @ ..] = left {
+            if let [_, second, ..] = verb.as_bytes() {
+                table[place(letter)] |= 1 << place(*second);
+            }
+            left = rest;
+        }
+        letter += 1;
+    }
+    table
+};
+
+/// Of a letter, in either case.
+const fn place(letter: u8) -> usize {
+    (letter & 31) as usize
+}
+
+/// Whether two bytes tell already that a text neither begins as SQL nor is JSON: it begins with a digit, or as none of the words does.
+#[inline]
+pub fn says_nothing(text: &str) -> bool {
+    match text.as_bytes() {
+        [b'0'..=b'9', ..] => true,
+        [first, second, ..] if first.is_ascii_alphabetic() => {
+            !second.is_ascii_alphabetic() || SECOND.get(place(*first)).is_some_and(|seconds| seconds & (1 << place(*second)) == 0)
+        }
+        _ => false,
+    }
+}
+
 /// Whether the first word of a text, past blanks, comments, parentheses and semicolons, begins statements.
 pub fn begins_as_sql(text: &str) -> bool {
     // Most begin with a letter.
@@ -108,6 +142,26 @@ mod tests {
         ] {
             assert!(!begins_as_sql(text), "{text}");
         }
+    }
+
+    #[test]
+    fn what_says_nothing_never_begins_as_sql() {
+        let verbs = (b'a'..=b'z').flat_map(verbs).map(|verb| (*verb).to_owned());
+        let pairs = (0..=0x7F_u8).flat_map(|one| (0..=0x7F_u8).map(move |other| String::from_utf8(vec![one, other]).unwrap()));
+        let mut told = 0;
+        for begin in verbs.chain(pairs) {
+            for text in [begin.clone(), begin.to_ascii_uppercase(), format!("{begin} a"), format!("{begin}(a"), format!("{begin}é")] {
+                if says_nothing(&text) {
+                    assert!(!begins_as_sql(&text), "{text:?}");
+                    told += 1;
+                }
+            }
+        }
+        assert!(told > 10_000, "{told}");
+        for text in ["", "d", "drop", "DRop", "\"a\"", "{}", " a", "é", "-1"] {
+            assert!(!says_nothing(text), "{text}");
+        }
+        assert!(says_nothing("market look") && says_nothing("a drop") && says_nothing("8 drop"));
     }
 
     #[test]

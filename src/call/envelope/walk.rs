@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::mem::size_of;
 
-use super::super::begins::begins_as_sql;
+use super::super::begins::{begins_as_sql, says_nothing};
 use super::super::code::literals;
 use super::super::fields::{CodeFields, Fields, Reading, Sieve, Under, Way};
-use super::super::{SqlText, legible};
+use super::super::{SqlText, is_legible, legible};
 use super::embedded::{self, is_json};
 use super::pieces::{Bare, Piece, joined};
 use super::{ambiguous, invalid};
@@ -109,11 +109,19 @@ impl<'de, 'f> Walk<'de, 'f> {
         Self { within: Some(Way::Member("payload")), ..Self::new(fields) }
     }
 
+    /// As if nothing had been met yet.
+    pub fn start_over(&mut self) {
+        let fresh = Self { within: self.within, ..Self::new(self.fields) };
+        *self = fresh;
+    }
+
     /// Steps into a member, whose value stands under what is returned.
+    #[inline]
     pub fn enter_member(&mut self, name: Cow<'de, str>, outer: Under) -> Under {
+        let settled = Fields::is_settled(self.sieve, outer, Way::Member(&name));
         self.path.push(Step::Member(self.names.len()));
         self.names.push(name);
-        self.under(outer)
+        if settled { outer } else { self.under(outer) }
     }
 
     /// Its name is remembered until its object is closed.
@@ -124,7 +132,7 @@ impl<'de, 'f> Walk<'de, 'f> {
     /// Steps to the first item of an array; all of them stand under the same.
     pub fn enter_items(&mut self, outer: Under) -> Under {
         self.path.push(Step::Item(0));
-        self.under(outer)
+        if Fields::is_settled(self.sieve, outer, Way::Item) { outer } else { self.under(outer) }
     }
 
     pub fn next_item(&mut self) {
@@ -155,7 +163,7 @@ impl<'de, 'f> Walk<'de, 'f> {
     }
 
     fn under(&self, outer: Under) -> Under {
-        self.fields.under(self.sieve, outer, || {
+        self.fields.under(outer, || {
             let path = self.path.iter().rev().map(|step| match step {
                 Step::Member(at) => Way::Member(self.names.get(*at).map_or("", |name| name)),
                 Step::Item(_) => Way::Item,
@@ -192,11 +200,16 @@ impl<'de, 'f> Walk<'de, 'f> {
                 }
             }
         }
-        legible(&out, POINTER_LIMIT)
+        if is_legible(&out, POINTER_LIMIT) { out } else { legible(&out, POINTER_LIMIT) }
     }
 
     /// A string, where the reader stands.
+    #[inline]
     pub fn string(&mut self, text: &str, under: Under) -> Result<(), Failure> {
+        if under == Under::Nothing && says_nothing(text) { Ok(()) } else { self.look_into(text, under) }
+    }
+
+    fn look_into(&mut self, text: &str, under: Under) -> Result<(), Failure> {
         // What is too deep is only looked at for whether it is JSON.
         if under == Under::Prose || self.embedded > EMBEDDED {
             return Ok(());
@@ -269,6 +282,12 @@ impl<'de, 'f> Walk<'de, 'f> {
         if self.sql_bytes > SQL_BYTES { Err(too_long()) } else { Ok(()) }
     }
 
+    /// What is code, if it is code.
+    #[cfg(test)]
+    pub fn pending(&self) -> Vec<&SqlText> {
+        self.code.iter().map(|(_, text)| text).collect()
+    }
+
     /// Now that the target is known: what is code for it is judged literal by literal, and as what it is as a whole.
     pub fn read_code(&mut self, target: &str) -> Result<(), Failure> {
         for (fields, code) in std::mem::take(&mut self.code) {
@@ -325,8 +344,11 @@ impl<'de, 'f> Walk<'de, 'f> {
 
 /// A place of a name that stands there more than once.
 fn twice(names: &mut [Cow<'_, str>]) -> Option<usize> {
+    // What most names differ in is asked first.
+    let is_same = |one: &str, other: &str| one.len() == other.len() && one.as_bytes().first() == other.as_bytes().first() && one == other;
     if names.len() <= FEW {
-        return (1..names.len()).find(|at| names.get(..*at).is_some_and(|before| names.get(*at).is_some_and(|name| before.contains(name))));
+        let is_met = |(at, name): &(usize, &Cow<'_, str>)| names.iter().take(*at).any(|before| is_same(before, name));
+        return names.iter().enumerate().find(is_met).map(|(at, _)| at);
     }
     names.sort_unstable();
     names.windows(2).position(|pair| matches!(pair, [a, b] if a == b))
