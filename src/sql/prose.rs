@@ -217,11 +217,64 @@ mod tests {
     use proptest::sample::select;
 
     const WORDS: [&str; 58] = [
-        "all", "analyze", "and", "as", "binary", "by", "cascade", "class", "column", "concurrently", "cursor", "data", "default",
-        "explain", "for", "foreign", "from", "full", "if", "exists", "in", "index", "insensitive", "into", "is", "language", "local",
-        "materialized", "next", "no", "not", "on", "only", "option", "or", "owned", "plan", "policy", "privileges", "recursive",
-        "replace", "role", "scroll", "select", "session", "set", "system", "table", "temp", "the", "to", "transaction", "unique", "user",
-        "values", "verbose", "view", "work",
+        "all",
+        "analyze",
+        "and",
+        "as",
+        "binary",
+        "by",
+        "cascade",
+        "class",
+        "column",
+        "concurrently",
+        "cursor",
+        "data",
+        "default",
+        "explain",
+        "for",
+        "foreign",
+        "from",
+        "full",
+        "if",
+        "exists",
+        "in",
+        "index",
+        "insensitive",
+        "into",
+        "is",
+        "language",
+        "local",
+        "materialized",
+        "next",
+        "no",
+        "not",
+        "on",
+        "only",
+        "option",
+        "or",
+        "owned",
+        "plan",
+        "policy",
+        "privileges",
+        "recursive",
+        "replace",
+        "role",
+        "scroll",
+        "select",
+        "session",
+        "set",
+        "system",
+        "table",
+        "temp",
+        "the",
+        "to",
+        "transaction",
+        "unique",
+        "user",
+        "values",
+        "verbose",
+        "view",
+        "work",
     ];
     const SIGNS: [&str; 11] = ["(", ")", "[", "]", ",", ".", ";", "=", "*", "'a'", "\"B\""];
 
@@ -252,7 +305,14 @@ mod tests {
 
     #[test]
     fn prose_behind_a_verb_is_told_by_its_first_words() {
-        for text in ["with the plan in place", "prepare a list of all", "show me the money", "update the plan today", "create plan for next week", "select the plan of today"] {
+        for text in [
+            "with the plan in place",
+            "prepare a list of all",
+            "show me the money",
+            "update the plan today",
+            "create plan for next week",
+            "select the plan of today",
+        ] {
             assert!(rule_out_a_statement(&Tokens::read(text, 0, FEW, Backslash::Plain)), "{text}");
         }
         for text in ["update a set b = 1", "select the plan", "drop table a cascade", "with a", "comment on table a"] {

@@ -51,7 +51,7 @@ struct Reader<'w, 'de, 'f> {
 
 impl<'de> Reader<'_, 'de, '_> {
     /// What comes next, past blanks.
-    #[inline]
+    #[inline(always)]
     fn peek(&mut self) -> Option<u8> {
         loop {
             match self.text.as_bytes().get(self.at) {
@@ -61,6 +61,13 @@ impl<'de> Reader<'_, 'de, '_> {
         }
     }
 
+    /// Most values are strings, and the way to them is short.
+    #[inline(always)]
+    fn string_or_value(&mut self, role: Role, under: Under, depth: usize) -> Result<(), Stop> {
+        if self.peek() == Some(b'"') { self.string(role, under) } else { self.value(role, under, depth) }
+    }
+
+    #[inline(never)]
     fn value(&mut self, role: Role, under: Under, depth: usize) -> Result<(), Stop> {
         match self.peek() {
             Some(b'"') => self.string(role, under),
@@ -95,7 +102,7 @@ impl<'de> Reader<'_, 'de, '_> {
                 return Err(Stop::Unread);
             }
             self.at += 1;
-            self.value(role, under, depth)?;
+            self.string_or_value(role, under, depth)?;
             self.walk.leave_member();
             let next = self.peek();
             self.at += 1;
@@ -118,7 +125,7 @@ impl<'de> Reader<'_, 'de, '_> {
             self.at += 1;
         } else {
             loop {
-                self.value(Role::Other, under, depth)?;
+                self.string_or_value(Role::Other, under, depth)?;
                 self.walk.next_item();
                 let next = self.peek();
                 self.at += 1;
@@ -132,37 +139,45 @@ impl<'de> Reader<'_, 'de, '_> {
         Ok(self.walk.close_array(&mark)?)
     }
 
-    #[inline]
+    #[inline(always)]
     fn string(&mut self, role: Role, under: Under) -> Result<(), Stop> {
         let open = self.at + 1;
         let rest = self.text.as_bytes().get(open..).ok_or(Stop::Unread)?;
         let end = open + memchr2(b'"', b'\\', rest).ok_or(Stop::Unread)?;
         match self.unescaped(open, end) {
             Some(text) => Ok(self.walk.text(role, text, under)?),
-            None => {
-                let quoted = self.quoted(end)?;
-                self.by_serde(quoted, role, under)
-            }
+            None => self.with_escapes(end, role, under),
         }
     }
 
+    #[inline(never)]
+    fn with_escapes(&mut self, end: usize, role: Role, under: Under) -> Result<(), Stop> {
+        let quoted = self.quoted(end)?;
+        self.by_serde(quoted, role, under)
+    }
+
     /// Of a member. Most are a few letters, and are read before a search has begun.
-    #[inline]
+    #[inline(always)]
     fn name(&mut self) -> Result<Cow<'de, str>, Stop> {
         if self.peek() != Some(b'"') {
             return Err(Stop::Unread);
         }
         let open = self.at + 1;
-        let mut rest = self.text.as_bytes().iter().skip(open);
-        let end = open + rest.position(|byte| matches!(byte, b'"' | b'\\')).ok_or(Stop::Unread)?;
+        let rest = self.text.as_bytes().get(open..).ok_or(Stop::Unread)?;
+        let end = open + rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).ok_or(Stop::Unread)?;
         match self.unescaped(open, end) {
             Some(name) => Ok(Cow::Borrowed(name)),
-            None => serde_json::from_str(self.quoted(end)?).map(Cow::Owned).map_err(|_| Stop::Unread),
+            None => self.name_with_escapes(end),
         }
     }
 
+    #[cold]
+    fn name_with_escapes(&mut self, end: usize) -> Result<Cow<'de, str>, Stop> {
+        serde_json::from_str(self.quoted(end)?).map(Cow::Owned).map_err(|_| Stop::Unread)
+    }
+
     /// A string up to what ends it, which is passed. Nothing if that is no quote but a backslash, or if no JSON has such a string.
-    #[inline]
+    #[inline(always)]
     fn unescaped(&mut self, open: usize, end: usize) -> Option<&'de str> {
         let text = self.text.get(open..end)?;
         if self.text.as_bytes().get(end) != Some(&b'"') || (self.controls && has_controls(text)) {
@@ -236,9 +251,9 @@ fn is_plain(number: &[u8]) -> bool {
 
 /// In blocks, each of which is looked at as a whole.
 fn has_controls(text: &str) -> bool {
-    let any = |bytes: &[u8]| bytes.iter().fold(false, |any, byte| any | (*byte < b' '));
-    let (blocks, rest) = text.as_bytes().as_chunks::<64>();
-    blocks.iter().any(|block| any(block)) || any(rest)
+    let least = |bytes: &[u8]| bytes.iter().fold(u8::MAX, |least, byte| least.min(*byte));
+    let (blocks, rest) = text.as_bytes().as_chunks::<256>();
+    blocks.iter().any(|block| least(block) < b' ') || least(rest) < b' '
 }
 
 #[cfg(test)]

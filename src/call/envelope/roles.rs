@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::super::begins::says_nothing;
 use super::super::fields::Under;
 use super::super::legible;
 use super::pieces::Bare;
@@ -28,6 +29,9 @@ pub enum Role {
 impl Role {
     #[inline]
     fn of_member(self, name: &str) -> Self {
+        if self == Self::Other {
+            return self;
+        }
         match (self, name) {
             (Self::Root, "target") => Self::Target,
             (Self::Root, "action") => Self::Action,
@@ -81,8 +85,14 @@ impl<'de> Walk<'de, '_> {
         self.bare(value, under)
     }
 
-    #[inline]
+    /// Most strings are told by their first bytes to be nothing that anybody looks at.
+    #[inline(always)]
     pub fn text(&mut self, role: Role, text: &str, under: Under) -> Result<(), Failure> {
+        if role == Role::Other && under == Under::Nothing && says_nothing(text) { Ok(()) } else { self.text_of(role, text, under) }
+    }
+
+    #[inline(never)]
+    fn text_of(&mut self, role: Role, text: &str, under: Under) -> Result<(), Failure> {
         match role {
             Role::Operation | Role::Payload | Role::Other => {}
             Role::Root => return role.refuses(),
@@ -104,7 +114,7 @@ impl<'de> Walk<'de, '_> {
     }
 
     /// Steps into a member of what has this role and stands under `outer`: the role of its value, and what that stands under.
-    #[inline]
+    #[inline(always)]
     pub fn member(&mut self, around: Role, outer: Under, name: Cow<'de, str>) -> Result<(Role, Under), Failure> {
         let role = around.of_member(&name);
         if around == Role::Root {
@@ -113,8 +123,13 @@ impl<'de> Walk<'de, '_> {
         let reserved = name.starts_with(RESERVED);
         let under = self.enter_member(name, outer);
         if reserved {
-            return Err(ambiguous(format!("the member at {} has a reserved name", self.pointer())));
+            return Err(self.reserved());
         }
         Ok((role, if role == Role::Operation { Under::Sql } else { under }))
+    }
+
+    #[cold]
+    fn reserved(&self) -> Failure {
+        ambiguous(format!("the member at {} has a reserved name", self.pointer()))
     }
 }

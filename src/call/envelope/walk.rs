@@ -2,7 +2,6 @@
 //! string that cannot be SQL not even its place is written down.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::mem::size_of;
 
 use super::super::begins::{begins_as_sql, says_nothing};
@@ -116,7 +115,7 @@ impl<'de, 'f> Walk<'de, 'f> {
     }
 
     /// Steps into a member, whose value stands under what is returned.
-    #[inline]
+    #[inline(always)]
     pub fn enter_member(&mut self, name: Cow<'de, str>, outer: Under) -> Under {
         let settled = Fields::is_settled(self.sieve, outer, Way::Member(&name));
         self.path.push(Step::Member(self.names.len()));
@@ -162,6 +161,7 @@ impl<'de, 'f> Walk<'de, 'f> {
         self.pieces.truncate(mark.pieces);
     }
 
+    #[inline(never)]
     fn under(&self, outer: Under) -> Under {
         self.fields.under(outer, || {
             let path = self.path.iter().rev().map(|step| match step {
@@ -182,7 +182,7 @@ impl<'de, 'f> Walk<'de, 'f> {
             out.push('/');
             match step {
                 Step::Item(index) => {
-                    let _ = write!(out, "{index}");
+                    push_number(&mut out, *index);
                 }
                 Step::Member(at) => {
                     let name = self.names.get(*at).map_or("", |name| name);
@@ -204,12 +204,10 @@ impl<'de, 'f> Walk<'de, 'f> {
     }
 
     /// A string, where the reader stands.
-    #[inline]
     pub fn string(&mut self, text: &str, under: Under) -> Result<(), Failure> {
-        if under == Under::Nothing && says_nothing(text) { Ok(()) } else { self.look_into(text, under) }
-    }
-
-    fn look_into(&mut self, text: &str, under: Under) -> Result<(), Failure> {
+        if under == Under::Nothing && says_nothing(text) {
+            return Ok(());
+        }
         // What is too deep is only looked at for whether it is JSON.
         if under == Under::Prose || self.embedded > EMBEDDED {
             return Ok(());
@@ -325,14 +323,26 @@ impl<'de, 'f> Walk<'de, 'f> {
     }
 
     /// Closes an object that was opened at the mark, and in which no name may stand twice.
+    #[inline(always)]
     pub fn close_object(&mut self, mark: &Mark) -> Result<(), Failure> {
         let names = self.names.get_mut(mark.names..).unwrap_or_default();
-        if let Some(at) = twice(names) {
-            self.path.push(Step::Member(mark.names + at));
-            return Err(ambiguous(format!("the member at {} stands there more than once", self.pointer())));
+        let twice = match names {
+            [] | [_] => None,
+            [one, other] => is_same(one, other).then_some(1),
+            names if names.len() <= FEW => twice_of_few(names),
+            names => twice(names),
+        };
+        if let Some(at) = twice {
+            return Err(self.repeated(mark.names + at));
         }
         self.close_any_object(mark);
         Ok(())
+    }
+
+    #[cold]
+    fn repeated(&mut self, name: usize) -> Failure {
+        self.path.push(Step::Member(name));
+        ambiguous(format!("the member at {} stands there more than once", self.pointer()))
     }
 
     /// The same where names may stand twice: whoever reads it may take either value, so both are judged.
@@ -342,16 +352,30 @@ impl<'de, 'f> Walk<'de, 'f> {
     }
 }
 
+/// What most names differ in is asked first.
+#[inline]
+fn is_same(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.as_bytes().first() == other.as_bytes().first() && one == other
+}
+
 /// A place of a name that stands there more than once.
+fn twice_of_few(names: &[Cow<'_, str>]) -> Option<usize> {
+    let is_met = |(at, name): &(usize, &Cow<'_, str>)| names.iter().take(*at).any(|before| is_same(before, name));
+    names.iter().enumerate().find(is_met).map(|(at, _)| at)
+}
+
+#[inline(never)]
 fn twice(names: &mut [Cow<'_, str>]) -> Option<usize> {
-    // What most names differ in is asked first.
-    let is_same = |one: &str, other: &str| one.len() == other.len() && one.as_bytes().first() == other.as_bytes().first() && one == other;
-    if names.len() <= FEW {
-        let is_met = |(at, name): &(usize, &Cow<'_, str>)| names.iter().take(*at).any(|before| is_same(before, name));
-        return names.iter().enumerate().find(is_met).map(|(at, _)| at);
-    }
     names.sort_unstable();
     names.windows(2).position(|pair| matches!(pair, [a, b] if a == b))
+}
+
+/// In digits: what `write!` does for any format costs more than all else of a pointer.
+fn push_number(out: &mut String, number: usize) {
+    if number > 9 {
+        push_number(out, number / 10);
+    }
+    out.push(u8::try_from(number % 10).map_or('?', |digit| char::from(b'0' + digit)));
 }
 
 fn too_many() -> Failure {

@@ -137,7 +137,8 @@ fn pieces() -> impl Strategy<Value = String> {
     let string = prop_oneof![
         "[a-z ;'é]{0,20}",
         r#"(\\n|\\"|\\\\|\\u00[0-7][0-9a-f]|\\ud83d\\ude00|\\ud800|\\x|\\|x|é){0,4}"#,
-        select(vec!["drop table a", "select 1", "[1, \\\"drop\\\"]", "{\\\"sql\\\":\\\"drop\\\"}", "\u{1}", "\n", "''"]).prop_map(str::to_owned),
+        select(vec!["drop table a", "select 1", "[1, \\\"drop\\\"]", "{\\\"sql\\\":\\\"drop\\\"}", "\u{1}", "\n", "''"])
+            .prop_map(str::to_owned),
     ]
     .prop_map(|text| format!("\"{text}\""))
     .boxed();
@@ -146,14 +147,16 @@ fn pieces() -> impl Strategy<Value = String> {
         select(vec!["1e400", "-0", "12345678901234567890123", "1.5.2", "-", "+1"]).prop_map(str::to_owned),
     ];
     let leaf = prop_oneof![6 => string.clone(), 3 => number, 2 => select(vec!["true", "false", "null", "nul", "True", "", "{", "]"]).prop_map(str::to_owned)];
-    let names = vec!["target", "action", "payload", "operation", "sql", "prompt", "notes", "code", "a", "b", "\\u0061", "$serde_json::private::x"];
+    let names =
+        vec!["target", "action", "payload", "operation", "sql", "prompt", "notes", "code", "a", "b", "\\u0061", "$serde_json::private::x"];
     let name = prop_oneof![8 => select(names).prop_map(|name| format!("\"{name}\"")), 1 => string].boxed();
     let blank = || select(vec!["", "", "", " ", "\n\t", "\r\n", "\u{b}"]);
     leaf.prop_recursive(5, 32, 5, move |inner| {
         prop_oneof![
             (prop::collection::vec(inner.clone(), 0..5), blank()).prop_map(|(items, blank)| format!("[{blank}{}{blank}]", items.join(","))),
             (prop::collection::vec((name.clone(), blank(), inner), 0..11), blank()).prop_map(|(members, blank)| {
-                let members: Vec<String> = members.into_iter().map(|(name, around, value)| format!("{name}{around}:{around}{value}")).collect();
+                let members: Vec<String> =
+                    members.into_iter().map(|(name, around, value)| format!("{name}{around}:{around}{value}")).collect();
                 format!("{{{blank}{}{blank}}}", members.join(","))
             }),
         ]
