@@ -54,8 +54,8 @@ pub fn find(text: &str, field: Field, backslash: Backslash) -> Found<'_> {
     }
 }
 
-/// Whether the first few words of a text are no beginning of a statement, whatever comes behind them. Words alone are asked: of parentheses and
-/// quotes it would matter where they close.
+/// Whether the first few words of a text are no beginning of a statement, whatever comes behind them. Words alone are asked: of
+/// parentheses and quotes it would matter where they close.
 fn rule_out_a_statement(few: &Tokens<'_>) -> bool {
     let beyond = Cell::new(false);
     few.list.len() == FEW

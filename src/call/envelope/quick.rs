@@ -1,6 +1,7 @@
 //! The body's JSON as most callers write it, read at the speed of a search: of a string no byte is looked at by itself, only its end is
-//! looked for, and nothing is copied. What is written otherwise, or wrongly, is left to `serde_json` (`visit`): a string with escapes or a number that is
-//! more than digits by itself, and anything else with the whole body, from its beginning. So what is JSON, and what is said of what is none, has one judge.
+//! looked for, and nothing is copied. What is written otherwise, or wrongly, is left to `serde_json` (`visit`): a string with escapes or a
+//! number that is more than digits by itself, and anything else with the whole body, from its beginning. So what is JSON, and what is said
+//! of what is none, has one judge.
 
 use std::borrow::Cow;
 
