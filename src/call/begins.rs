@@ -77,7 +77,8 @@ const fn place(one: u8, two: u8, three: u8) -> usize {
     (one & 31) as usize | ((two & 31) as usize) << 5 | ((three & 31) as usize) << 10
 }
 
-/// Whether the first bytes tell already that a text neither begins as SQL nor is JSON: it begins with a digit, or as none of the words does.
+/// Whether the first bytes tell already that a text neither begins as SQL nor is JSON: it begins with a digit, or as none of the words
+/// does.
 #[inline]
 pub fn says_nothing(text: &str) -> bool {
     match text.as_bytes() {
