@@ -28,6 +28,66 @@ const fn verbs(first: u8) -> &'static [&'static str] {
     }
 }
 
+/// Letters that stand together in the beginnings of the words, three at a time, a bit for each. Of what is no letter five bits are taken as
+/// well: now and then it is taken for a letter, and a text looked at in vain.
+struct Beginnings([u64; 512]);
+
+impl Beginnings {
+    /// The letters from this place on: few words of a call share both the first three and the next with any of those.
+    #[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds does not compile")]
+    const fn of_verbs(from: usize) -> Self {
+        let mut table = [0; 512];
+        let mut letter = b'a';
+        while letter <= b'z' {
+            let mut left = verbs(letter);
+            while let [verb, rest @ ..] = left {
+                let verb = verb.as_bytes();
+                // Behind a word anything may stand.
+                let (mut third, last) = if from + 2 < verb.len() { (verb[from + 2], verb[from + 2]) } else { (0, 31) };
+                while third <= last {
+                    let mut second = 0;
+                    while second < 32 {
+                        if from + 1 >= verb.len() || second == verb[from + 1] & 31 {
+                            let bit = place(verb[from], second, third);
+                            table[bit / 64] |= 1 << (bit % 64);
+                        }
+                        second += 1;
+                    }
+                    third += 1;
+                }
+                left = rest;
+            }
+            letter += 1;
+        }
+        Self(table)
+    }
+
+    #[inline]
+    fn have(&self, one: u8, two: u8, three: u8) -> bool {
+        let bit = place(one, two, three);
+        self.0.get(bit / 64).is_some_and(|bits| bits & (1 << (bit % 64)) != 0)
+    }
+}
+
+static FIRST: Beginnings = Beginnings::of_verbs(0);
+static SECOND: Beginnings = Beginnings::of_verbs(1);
+
+/// Five bits say which letter it is, in either case.
+const fn place(one: u8, two: u8, three: u8) -> usize {
+    (one & 31) as usize | ((two & 31) as usize) << 5 | ((three & 31) as usize) << 10
+}
+
+/// Whether the first bytes tell already that a text neither begins as SQL nor is JSON: it begins with a digit, or as none of the words
+/// does.
+#[inline]
+pub fn says_nothing(text: &str) -> bool {
+    match text.as_bytes() {
+        [b'0'..=b'9', ..] => true,
+        [one, two, three, four, ..] if one.is_ascii_alphabetic() => !FIRST.have(*one, *two, *three) || !SECOND.have(*two, *three, *four),
+        _ => false,
+    }
+}
+
 /// Whether the first word of a text, past blanks, comments, parentheses and semicolons, begins statements.
 pub fn begins_as_sql(text: &str) -> bool {
     // Most begin with a letter.
@@ -107,6 +167,35 @@ mod tests {
             "selections",
         ] {
             assert!(!begins_as_sql(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_never_begins_as_sql() {
+        let verbs = (b'a'..=b'z').flat_map(verbs).map(|verb| (*verb).to_owned());
+        let pairs = (0..=0x7F_u8).flat_map(|one| (0..=0x7F_u8).map(move |other| String::from_utf8(vec![one, other]).unwrap()));
+        let mut told = 0;
+        for begin in verbs.chain(pairs) {
+            for text in [
+                begin.clone(),
+                begin.to_ascii_uppercase(),
+                format!("{begin} a"),
+                format!("{begin}(a"),
+                format!("{begin}_"),
+                format!("{begin}é"),
+            ] {
+                if says_nothing(&text) {
+                    assert!(!begins_as_sql(&text), "{text:?}");
+                    told += 1;
+                }
+            }
+        }
+        assert!(told > 10_000, "{told}");
+        for text in ["", "d", "do", "do it", "do;a", "set", "set a", "drop", "DRop", "\"a\"", "{}", " a", "é", "-1"] {
+            assert!(!says_nothing(text), "{text}");
+        }
+        for text in ["market look", "a drop", "8 drop", "droop", "status", "people"] {
+            assert!(says_nothing(text), "{text}");
         }
     }
 

@@ -64,12 +64,14 @@ pub(super) struct Sieve {
 }
 
 impl Sieve {
+    #[inline]
     fn bit(name: &str) -> u64 {
         let letter = usize::from(name.as_bytes().first().map_or(0, |first| first & 31));
         1 << ((letter + 7 * name.len()) & 63)
     }
 
     /// Whether what the way ends with may be among them.
+    #[inline]
     fn may_hold(self, last: Way<'_>) -> bool {
         match last {
             Way::Member(name) => self.names & Self::bit(name) != 0 || !name.is_ascii(),
@@ -91,12 +93,15 @@ impl Fields {
         sieve
     }
 
+    /// Whether what stands under a member or item is what stands around it, as can be told of most at once.
+    #[inline]
+    pub(super) fn is_settled(sieve: Sieve, outer: Under, last: Way<'_>) -> bool {
+        outer == Under::Sql || !sieve.may_hold(last)
+    }
+
     /// What stands under the member or item that the way ends with, where what is around it stands under `outer`.
-    pub(super) fn under<'a, W: Iterator<Item = Way<'a>>>(&self, sieve: Sieve, outer: Under, way: impl Fn() -> W) -> Under {
+    pub(super) fn under<'a, W: Iterator<Item = Way<'a>>>(&self, outer: Under, way: impl Fn() -> W) -> Under {
         let Some(last) = way().next() else { return outer };
-        if outer == Under::Sql || !sieve.may_hold(last) {
-            return outer;
-        }
         if let Way::Member(name) = last
             && self.sql.iter().any(|field| is_named(name, field))
         {

@@ -199,7 +199,7 @@ pub const CUT: char = '…';
 /// A caller's own words made fit to be kept and shown: at most `limit` bytes, and nothing that a log, a terminal or a database
 /// chokes on. What had to be changed bears a mark (U+FFFD, `…`) that no name can contain, so a changed text never passes for a name.
 pub fn legible(text: &str, limit: usize) -> String {
-    if text.len() <= limit && text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+    if is_legible(text, limit) {
         return text.to_owned();
     }
     let mut out = String::with_capacity(text.len().min(limit));
@@ -213,6 +213,11 @@ pub fn legible(text: &str, limit: usize) -> String {
         out.push(c);
     }
     out
+}
+
+/// Whether a text is fit as it is, as most are.
+fn is_legible(text: &str, limit: usize) -> bool {
+    text.len() <= limit && text.bytes().all(|b| (b' '..=b'~').contains(&b))
 }
 
 #[cfg(test)]

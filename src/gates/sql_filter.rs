@@ -47,7 +47,7 @@ impl SqlJudged {
 /// Denies with the first finding of an enforcing rule that no exception covers. No caller is exempt by being who it is: a stolen service
 /// key must not drop tables either.
 pub fn sql_filter(caller: &Caller, target: &TargetName, texts: &[SqlText], policy: &SqlPolicy, at: Timestamp) -> Verdict<SqlJudged> {
-    let mut judged = SqlJudged::default();
+    let mut judged = SqlJudged { holds: Vec::with_capacity(texts.len()), ..SqlJudged::default() };
     let mut denial = None;
     let weighing = Weighing { caller, target, policy, at };
     for text in texts {

@@ -287,8 +287,24 @@ fn run(bytes: &[u8], from: usize, is_in: impl Fn(u8) -> bool) -> usize {
     from + rest.iter().position(|byte| !is_in(*byte)).unwrap_or(rest.len())
 }
 
+/// What a word may hold, by its byte: most of a text's bytes are asked for it.
+static OF_WORDS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    loop {
+        let is_in = byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80;
+        if let Some(place) = table.split_at_mut(byte as usize).1.first_mut() {
+            *place = is_in;
+        }
+        if byte == u8::MAX {
+            break table;
+        }
+        byte += 1;
+    }
+};
+
 pub fn word_end(bytes: &[u8], start: usize) -> usize {
-    run(bytes, start, |byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80)
+    run(bytes, start, |byte| OF_WORDS.get(usize::from(byte)).is_some_and(|is_in| *is_in))
 }
 
 fn line_end(bytes: &[u8], from: usize) -> usize {

@@ -1,6 +1,8 @@
 //! Where in a text SQL begins. A field that holds SQL often holds a question instead, and any other string mostly holds prose: the verbs
 //! of SQL are words of English. So SQL is what structurally begins as a statement at a place where one can begin.
 
+use std::cell::Cell;
+
 use super::finding::Field;
 use super::head;
 use super::lexer::{Backslash, Lexer, Shape, Token};
@@ -10,6 +12,9 @@ use super::words::Class;
 
 /// How often the bytes of a text are read while statements are looked for in prose. What needs more was made to need it.
 const LOOKS: usize = 3;
+
+/// How many tokens are read of a text before all others: most prose that begins with a verb goes on as no statement does.
+const FEW: usize = 4;
 
 /// From where on a text is SQL, with its tokens from there.
 #[derive(Debug)]
@@ -21,16 +26,23 @@ pub enum Found<'a> {
 }
 
 pub fn find(text: &str, field: Field, backslash: Backslash) -> Found<'_> {
-    let start = head_at(text, 0, backslash);
-    let begins = head::begins(&after_semicolons(&start));
+    let few = Tokens::read(text, 0, FEW, backslash);
+    let is_told = rule_out_a_statement(&few);
+    if is_told && field == Field::Text {
+        return Found::Prose;
+    }
+    // The whole of a short text is read already.
+    let start = if is_told || few.list.len() < FEW { few } else { head_at(text, 0, backslash) };
+    let begins = !is_told && head::begins(&after_semicolons(&start));
     match field {
         Field::Text if !begins => Found::Prose,
+        // Without a semicolon there is no other place where one could begin.
+        Field::Sql if !begins && (is_told || start.list.len() < head::LONGEST) && !text.contains(';') => Found::Prose,
         Field::Sql if !begins => match in_prose(text, backslash) {
             Found::Prose if start.list.first().is_some_and(|first| head::is_verb(first.kw)) => behind_the_first(text, backslash),
             found => found,
         },
         _ => {
-            // The whole of a short text is read already.
             let tokens = if start.list.len() == head::LONGEST { Tokens::read(text, 0, usize::MAX, backslash) } else { start };
             match field {
                 Field::Text if tokens.broken.is_none() && is_all_sql(&tokens) => Found::Sql(tokens),
@@ -40,6 +52,16 @@ pub fn find(text: &str, field: Field, backslash: Backslash) -> Found<'_> {
             }
         }
     }
+}
+
+/// Whether the first few words of a text are no beginning of a statement, whatever comes behind them. Words alone are asked: of
+/// parentheses and quotes it would matter where they close.
+fn rule_out_a_statement(few: &Tokens<'_>) -> bool {
+    let beyond = Cell::new(false);
+    few.list.len() == FEW
+        && few.list.iter().all(|token| token.shape == Shape::Word)
+        && !head::begins(&Cursor { beyond: Some(&beyond), ..few.cursor() })
+        && !beyond.get()
 }
 
 /// The tokens from here on, without semicolons before them, as many as tell whether a statement begins: few, but all of them where a list
@@ -185,4 +207,116 @@ fn quotation_end(text: &str, open: usize, no_more: &mut [bool; 3]) -> Option<usi
     // Nothing behind here closes any, either.
     *kind = true;
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::words::Kw;
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    const WORDS: [&str; 58] = [
+        "all",
+        "analyze",
+        "and",
+        "as",
+        "binary",
+        "by",
+        "cascade",
+        "class",
+        "column",
+        "concurrently",
+        "cursor",
+        "data",
+        "default",
+        "explain",
+        "for",
+        "foreign",
+        "from",
+        "full",
+        "if",
+        "exists",
+        "in",
+        "index",
+        "insensitive",
+        "into",
+        "is",
+        "language",
+        "local",
+        "materialized",
+        "next",
+        "no",
+        "not",
+        "on",
+        "only",
+        "option",
+        "or",
+        "owned",
+        "plan",
+        "policy",
+        "privileges",
+        "recursive",
+        "replace",
+        "role",
+        "scroll",
+        "select",
+        "session",
+        "set",
+        "system",
+        "table",
+        "temp",
+        "the",
+        "to",
+        "transaction",
+        "unique",
+        "user",
+        "values",
+        "verbose",
+        "view",
+        "work",
+    ];
+    const SIGNS: [&str; 11] = ["(", ")", "[", "]", ",", ".", ";", "=", "*", "'a'", "\"B\""];
+
+    fn verbs() -> Vec<&'static str> {
+        let all = "abort alter analyse analyze begin call checkpoint close cluster comment commit copy create deallocate declare delete \
+            discard do drop end execute explain fetch grant import insert listen load lock merge move notify prepare reassign refresh reindex \
+            release repack reset revoke rollback savepoint security select set show start table truncate unlisten update vacuum values with";
+        let verbs: Vec<_> = all.split_ascii_whitespace().collect();
+        assert!(verbs.iter().all(|verb| head::is_verb(Kw::of(verb))));
+        verbs
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_a_few_words_rule_out_no_others_bring_back(
+            verb in select(verbs()),
+            few in prop::collection::vec(select(WORDS.to_vec()), 3),
+            more in prop::collection::vec(prop_oneof![2 => select(WORDS.to_vec()), 2 => select(SIGNS.to_vec()), 1 => select(verbs())], 0..8),
+        ) {
+            let text = format!("{verb} {} {}", few.join(" "), more.join(" "));
+            let ruled_out = rule_out_a_statement(&Tokens::read(&text, 0, FEW, Backslash::Plain));
+            let whole = Tokens::read(&text, 0, usize::MAX, Backslash::Plain);
+            prop_assert!(!ruled_out || !head::begins(&whole.cursor()), "{text}");
+        }
+    }
+
+    #[test]
+    fn prose_behind_a_verb_is_told_by_its_first_words() {
+        for text in [
+            "with the plan in place",
+            "prepare a list of all",
+            "show me the money",
+            "update the plan today",
+            "create plan for next week",
+            "select the plan of today",
+        ] {
+            assert!(rule_out_a_statement(&Tokens::read(text, 0, FEW, Backslash::Plain)), "{text}");
+        }
+        for text in ["update a set b = 1", "select the plan", "drop table a cascade", "with a", "comment on table a"] {
+            assert!(!rule_out_a_statement(&Tokens::read(text, 0, FEW, Backslash::Plain)), "{text}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! A text as tokens, with its parentheses paired, and a cursor to read statements with.
 
+use std::cell::Cell;
+
 use super::act::Unreadable;
 use super::decode;
 use super::finding::Name;
@@ -8,6 +10,9 @@ use super::words::{Class, Kw};
 
 /// Longer texts are not read at all: offsets are kept in 32 bits, and a call's body is bounded far below.
 const TEXT_LIMIT: usize = 64 << 20;
+
+/// How many tokens there is room for from the beginning.
+const ROOM: usize = 64;
 
 #[derive(Debug)]
 pub struct Tokens<'a> {
@@ -35,7 +40,9 @@ impl<'a> Tokens<'a> {
     }
 
     fn read_to(text: &'a str, from: usize, most: usize, stop: Stop, backslash: Backslash) -> Self {
-        let mut tokens = Self { text, list: Vec::new(), broken: None };
+        // What is not long takes no more room than it needs at most, and does not grow.
+        let room = most.min(text.len().saturating_sub(from)).min(ROOM);
+        let mut tokens = Self { text, list: Vec::with_capacity(room), broken: None };
         if text.len() > TEXT_LIMIT {
             tokens.broken = Some(Break { at: from, why: Unreadable::TooLong });
             return tokens;
@@ -94,7 +101,7 @@ impl<'a> Tokens<'a> {
     }
 
     pub fn cursor(&self) -> Cursor<'_> {
-        Cursor { text: self.text, tokens: &self.list, at: 0, end: self.list.len() }
+        Cursor { text: self.text, tokens: &self.list, at: 0, end: self.list.len(), beyond: None }
     }
 }
 
@@ -105,17 +112,33 @@ pub struct Cursor<'t> {
     pub tokens: &'t [Token],
     pub at: usize,
     pub end: usize,
+    /// Of a text of which only the beginning was read: is told when somebody asks for what is behind that.
+    pub beyond: Option<&'t Cell<bool>>,
 }
 
 impl<'t> Cursor<'t> {
     pub fn is_end(&self) -> bool {
-        self.at >= self.end
+        let is_end = self.at >= self.end;
+        if is_end {
+            self.tell();
+        }
+        is_end
+    }
+
+    fn tell(&self) {
+        if let Some(beyond) = self.beyond {
+            beyond.set(true);
+        }
     }
 
     /// The token this many places on.
     pub fn peek(&self, ahead: usize) -> Option<&'t Token> {
         let at = self.at + ahead;
-        if at < self.end { self.tokens.get(at) } else { None }
+        if at < self.end {
+            return self.tokens.get(at);
+        }
+        self.tell();
+        None
     }
 
     pub fn shape(&self, ahead: usize) -> Option<Shape> {

@@ -3,14 +3,12 @@
 
 use std::borrow::Cow;
 
-use serde::de::DeserializeSeed;
-
 use super::super::fields::{Fields, Under};
 use super::super::{Contents, SqlText, legible};
 use super::pieces::Bare;
-use super::visit::{Node, Role};
+use super::roles::Role;
 use super::walk::Walk;
-use super::{MARKS, ambiguous, embedded};
+use super::{MARKS, Wrong, ambiguous, embedded, read};
 use crate::identity::{Action, NAME_LIMIT};
 use crate::verdict::Failure;
 
@@ -61,18 +59,12 @@ fn json<'de>(walk: &mut Walk<'de, '_>, body: &'de [u8]) -> Result<(), Failure> {
     if !body.iter().find(|byte| !is_between(char::from(**byte))).is_some_and(begins) {
         return Ok(());
     }
-    let start = walk.mark();
     if let Ok(text) = std::str::from_utf8(body) {
-        let mut json = serde_json::Deserializer::from_str(text);
-        let node = Node { walk: &mut *walk, role: Role::Payload, under: Under::Nothing };
-        if node.deserialize(&mut json).and_then(|()| json.end()).is_ok() {
-            return Ok(());
+        match read(walk, text, Role::Payload) {
+            Ok(()) => return Ok(()),
+            Err(Wrong::Refused(failure)) => return Err(in_words_of_a_body(failure)),
+            Err(Wrong::NoJson(_)) => walk.start_over(),
         }
-        if let Some(failure) = walk.failure.take() {
-            return Err(in_words_of_a_body(failure));
-        }
-        walk.back_to(&start);
-        walk.payload_action = None;
         return loosely(walk, text).map_err(in_words_of_a_body);
     }
     // Whoever decodes it without complaint puts such marks in the place of what is no UTF-8, too.

@@ -5,6 +5,8 @@
 mod contents;
 mod embedded;
 mod pieces;
+mod quick;
+mod roles;
 mod visit;
 mod walk;
 
@@ -16,7 +18,9 @@ use serde_json::value::RawValue;
 use super::Envelope;
 use super::fields::{Fields, Under};
 use crate::verdict::Failure;
-use visit::{Node, Role};
+use quick::Stop;
+use roles::Role;
+use visit::Node;
 use walk::{Place, Walk};
 
 pub use contents::Brought;
@@ -29,11 +33,10 @@ impl Envelope {
     pub fn parse(body: Bytes, fields: &Fields) -> Result<Self, Failure> {
         let text = decode(&body)?;
         let mut walk = Walk::new(fields);
-        let mut json = serde_json::Deserializer::from_str(text);
-        let walked = Node { walk: &mut walk, role: Role::Root, under: Under::Nothing }.deserialize(&mut json).and_then(|_| json.end());
-        if let Err(error) = walked {
-            return Err(walk.failure.unwrap_or_else(|| invalid_json(&error)));
-        }
+        read(&mut walk, text, Role::Root).map_err(|wrong| match wrong {
+            Wrong::Refused(failure) => failure,
+            Wrong::NoJson(error) => invalid_json(&error),
+        })?;
         let Some(target) = walk.target.take() else {
             return Err(invalid("\"target\" is missing"));
         };
@@ -42,6 +45,25 @@ impl Envelope {
         let Walk { action, payload_action, sql, .. } = walk;
         Ok(Self { target, action, payload, payload_action, sql, whole: body })
     }
+}
+
+/// What is wrong with a text, whichever comes first.
+enum Wrong {
+    Refused(Failure),
+    NoJson(serde_json::Error),
+}
+
+/// With a walk on which nothing was met yet.
+fn read<'de>(walk: &mut Walk<'de, '_>, text: &'de str, role: Role) -> Result<(), Wrong> {
+    match quick::read(walk, text, role) {
+        Ok(()) => return Ok(()),
+        Err(Stop::Refused(failure)) => return Err(Wrong::Refused(*failure)),
+        Err(Stop::Unread) => walk.start_over(),
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let node = Node { walk: &mut *walk, role, under: Under::Nothing };
+    let read = node.deserialize(&mut json).and_then(|()| json.end());
+    read.map_err(|error| walk.failure.take().map_or(Wrong::NoJson(error), Wrong::Refused))
 }
 
 /// The payload's own bytes; `null` is none. All of the text is known to be a JSON object by now.

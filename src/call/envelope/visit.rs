@@ -6,56 +6,10 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::super::fields::Under;
-use super::super::legible;
 use super::pieces::Bare;
-use super::walk::{Place, Walk};
-use super::{ambiguous, invalid};
-use crate::identity::{Action, NAME_LIMIT};
+use super::roles::Role;
+use super::walk::Walk;
 use crate::verdict::Failure;
-
-/// Names that `serde_json::Value` does not read as names: a value read and written again would be another value.
-const RESERVED: &str = "$serde_json::private::";
-
-/// Which part of the envelope a value is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    Root,
-    Target,
-    Action,
-    Operation,
-    Payload,
-    PayloadAction,
-    Other,
-}
-
-impl Role {
-    fn of_member(self, name: &str) -> Self {
-        match (self, name) {
-            (Self::Root, "target") => Self::Target,
-            (Self::Root, "action") => Self::Action,
-            (Self::Root, "operation") => Self::Operation,
-            (Self::Root, "payload") => Self::Payload,
-            (Self::Payload, "action") => Self::PayloadAction,
-            _ => Self::Other,
-        }
-    }
-}
-
-impl<'de> Place<'de> {
-    /// With one more member of the root.
-    fn with(self, role: Role, name: &Cow<'de, str>) -> Self {
-        let name = match name {
-            Cow::Borrowed(name) => Some(*name),
-            Cow::Owned(_) => None,
-        };
-        match (self, role, name) {
-            (Self::Nowhere, Role::Payload, Some(name)) => Self::Between(name, None),
-            (Self::Between(before, None), _, Some(name)) => Self::Between(before, Some(name)),
-            (Self::Nowhere, Role::Payload, None) | (Self::Between(_, None), _, None) => Self::Somewhere,
-            (place, ..) => place,
-        }
-    }
-}
 
 /// One value of the body, about to be read.
 pub struct Node<'w, 'de, 'f> {
@@ -65,42 +19,8 @@ pub struct Node<'w, 'de, 'f> {
 }
 
 impl Node<'_, '_, '_> {
-    /// A value that is no string stands where the envelope asks for one, or no object where it asks for that.
-    fn check<E: Error>(&mut self, fits: impl FnOnce(Role) -> bool) -> Result<(), E> {
-        let what = match self.role {
-            role if fits(role) => return Ok(()),
-            Role::Root => "the body must be a JSON object",
-            Role::Target => "\"target\" must be a string",
-            Role::Action => "\"action\" must be a string or null",
-            Role::Operation | Role::Payload | Role::PayloadAction | Role::Other => return Ok(()),
-        };
-        Err(fail(self.walk, invalid(what)))
-    }
-
-    fn bare<E: Error>(mut self, value: Bare) -> Result<(), E> {
-        self.check(|_| false)?;
-        self.walk.bare(value, self.under).map_err(|failure| fail(self.walk, failure))
-    }
-
-    fn string(&mut self, text: &str) -> Result<(), Failure> {
-        match self.role {
-            Role::Root => return Err(invalid("the body must be a JSON object")),
-            Role::Target if text.is_empty() => return Err(invalid("\"target\" must not be empty")),
-            // It names a target, or the call goes nowhere.
-            Role::Target => {
-                self.walk.target = Some(legible(text, NAME_LIMIT));
-                return Ok(());
-            }
-            Role::Action if text.is_empty() => {}
-            Role::Action => match Action::parse(text) {
-                Some(action) => self.walk.action = Some(action),
-                None => return Err(invalid("\"action\" must be at most 128 bytes without control characters")),
-            },
-            // To most targets this is just data, so it is not refused; what is no action is marked, and so names none that is listed.
-            Role::PayloadAction => self.walk.payload_action = Action::parse(&legible(text, NAME_LIMIT)),
-            Role::Operation | Role::Payload | Role::Other => {}
-        }
-        self.walk.string(text, self.under)
+    fn number_or_truth<E: Error>(self, value: Bare) -> Result<(), E> {
+        self.walk.number_or_truth(self.role, value, self.under).map_err(|failure| fail(self.walk, failure))
     }
 }
 
@@ -124,33 +44,33 @@ impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
         f.write_str("JSON")
     }
 
-    fn visit_unit<E: Error>(mut self) -> Result<(), E> {
-        self.check(|role| role == Role::Action)
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.walk.null(self.role).map_err(|failure| fail(self.walk, failure))
     }
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        self.bare(Bare::Truth(value))
+        self.number_or_truth(Bare::Truth(value))
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        self.bare(Bare::Integer(value))
+        self.number_or_truth(Bare::Integer(value))
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        self.bare(Bare::Natural(value))
+        self.number_or_truth(Bare::Natural(value))
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        self.bare(Bare::Float(value))
+        self.number_or_truth(Bare::Float(value))
     }
 
-    fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {
-        self.string(text).map_err(|failure| fail(self.walk, failure))
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        self.walk.text(self.role, text, self.under).map_err(|failure| fail(self.walk, failure))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
-        self.check(|_| false)?;
-        let Self { walk, under, .. } = self;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let Self { walk, role, under } = self;
+        role.refuses().map_err(|failure| fail(walk, failure))?;
         let mark = walk.mark();
         let under = walk.enter_items(under);
         while items.next_element_seed(Node { walk: &mut *walk, role: Role::Other, under })?.is_some() {
@@ -159,24 +79,14 @@ impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
         walk.close_array(&mark).map_err(|failure| fail(walk, failure))
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
-        self.check(|role| role == Role::Root)?;
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let Self { walk, role: around, under: outer } = self;
+        if around != Role::Root {
+            around.refuses().map_err(|failure| fail(walk, failure))?;
+        }
         let mark = walk.mark();
         while let Some(Name(name)) = members.next_key()? {
-            let role = around.of_member(&name);
-            if around == Role::Root {
-                walk.payload = walk.payload.with(role, &name);
-            }
-            let reserved = name.starts_with(RESERVED);
-            let mut under = walk.enter_member(name, outer);
-            if reserved {
-                let what = format!("the member at {} has a reserved name", walk.pointer());
-                return Err(fail(walk, ambiguous(what)));
-            }
-            if role == Role::Operation {
-                under = Under::Sql;
-            }
+            let (role, under) = walk.member(around, outer, name).map_err(|failure| fail(walk, failure))?;
             members.next_value_seed(Node { walk: &mut *walk, role, under })?;
             walk.leave_member();
         }

@@ -2,13 +2,12 @@
 //! string that cannot be SQL not even its place is written down.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::mem::size_of;
 
-use super::super::begins::begins_as_sql;
+use super::super::begins::{begins_as_sql, says_nothing};
 use super::super::code::literals;
 use super::super::fields::{CodeFields, Fields, Reading, Sieve, Under, Way};
-use super::super::{SqlText, legible};
+use super::super::{SqlText, is_legible, legible};
 use super::embedded::{self, is_json};
 use super::pieces::{Bare, Piece, joined};
 use super::{ambiguous, invalid};
@@ -109,11 +108,19 @@ impl<'de, 'f> Walk<'de, 'f> {
         Self { within: Some(Way::Member("payload")), ..Self::new(fields) }
     }
 
+    /// As if nothing had been met yet.
+    pub fn start_over(&mut self) {
+        let fresh = Self { within: self.within, ..Self::new(self.fields) };
+        *self = fresh;
+    }
+
     /// Steps into a member, whose value stands under what is returned.
+    #[inline(always)]
     pub fn enter_member(&mut self, name: Cow<'de, str>, outer: Under) -> Under {
+        let settled = Fields::is_settled(self.sieve, outer, Way::Member(&name));
         self.path.push(Step::Member(self.names.len()));
         self.names.push(name);
-        self.under(outer)
+        if settled { outer } else { self.under(outer) }
     }
 
     /// Its name is remembered until its object is closed.
@@ -124,7 +131,7 @@ impl<'de, 'f> Walk<'de, 'f> {
     /// Steps to the first item of an array; all of them stand under the same.
     pub fn enter_items(&mut self, outer: Under) -> Under {
         self.path.push(Step::Item(0));
-        self.under(outer)
+        if Fields::is_settled(self.sieve, outer, Way::Item) { outer } else { self.under(outer) }
     }
 
     pub fn next_item(&mut self) {
@@ -154,8 +161,9 @@ impl<'de, 'f> Walk<'de, 'f> {
         self.pieces.truncate(mark.pieces);
     }
 
+    #[inline(never)]
     fn under(&self, outer: Under) -> Under {
-        self.fields.under(self.sieve, outer, || {
+        self.fields.under(outer, || {
             let path = self.path.iter().rev().map(|step| match step {
                 Step::Member(at) => Way::Member(self.names.get(*at).map_or("", |name| name)),
                 Step::Item(_) => Way::Item,
@@ -174,7 +182,7 @@ impl<'de, 'f> Walk<'de, 'f> {
             out.push('/');
             match step {
                 Step::Item(index) => {
-                    let _ = write!(out, "{index}");
+                    push_number(&mut out, *index);
                 }
                 Step::Member(at) => {
                     let name = self.names.get(*at).map_or("", |name| name);
@@ -192,11 +200,14 @@ impl<'de, 'f> Walk<'de, 'f> {
                 }
             }
         }
-        legible(&out, POINTER_LIMIT)
+        if is_legible(&out, POINTER_LIMIT) { out } else { legible(&out, POINTER_LIMIT) }
     }
 
     /// A string, where the reader stands.
     pub fn string(&mut self, text: &str, under: Under) -> Result<(), Failure> {
+        if under == Under::Nothing && says_nothing(text) {
+            return Ok(());
+        }
         // What is too deep is only looked at for whether it is JSON.
         if under == Under::Prose || self.embedded > EMBEDDED {
             return Ok(());
@@ -269,6 +280,12 @@ impl<'de, 'f> Walk<'de, 'f> {
         if self.sql_bytes > SQL_BYTES { Err(too_long()) } else { Ok(()) }
     }
 
+    /// What is code, if it is code.
+    #[cfg(test)]
+    pub fn pending(&self) -> Vec<&SqlText> {
+        self.code.iter().map(|(_, text)| text).collect()
+    }
+
     /// Now that the target is known: what is code for it is judged literal by literal, and as what it is as a whole.
     pub fn read_code(&mut self, target: &str) -> Result<(), Failure> {
         for (fields, code) in std::mem::take(&mut self.code) {
@@ -306,14 +323,26 @@ impl<'de, 'f> Walk<'de, 'f> {
     }
 
     /// Closes an object that was opened at the mark, and in which no name may stand twice.
+    #[inline(always)]
     pub fn close_object(&mut self, mark: &Mark) -> Result<(), Failure> {
         let names = self.names.get_mut(mark.names..).unwrap_or_default();
-        if let Some(at) = twice(names) {
-            self.path.push(Step::Member(mark.names + at));
-            return Err(ambiguous(format!("the member at {} stands there more than once", self.pointer())));
+        let twice = match names {
+            [] | [_] => None,
+            [one, other] => is_same(one, other).then_some(1),
+            names if names.len() <= FEW => twice_of_few(names),
+            names => twice(names),
+        };
+        if let Some(at) = twice {
+            return Err(self.repeated(mark.names + at));
         }
         self.close_any_object(mark);
         Ok(())
+    }
+
+    #[cold]
+    fn repeated(&mut self, name: usize) -> Failure {
+        self.path.push(Step::Member(name));
+        ambiguous(format!("the member at {} stands there more than once", self.pointer()))
     }
 
     /// The same where names may stand twice: whoever reads it may take either value, so both are judged.
@@ -323,13 +352,30 @@ impl<'de, 'f> Walk<'de, 'f> {
     }
 }
 
+/// What most names differ in is asked first.
+#[inline]
+fn is_same(one: &str, other: &str) -> bool {
+    one.len() == other.len() && one.as_bytes().first() == other.as_bytes().first() && one == other
+}
+
 /// A place of a name that stands there more than once.
+fn twice_of_few(names: &[Cow<'_, str>]) -> Option<usize> {
+    let is_met = |(at, name): &(usize, &Cow<'_, str>)| names.iter().take(*at).any(|before| is_same(before, name));
+    names.iter().enumerate().find(is_met).map(|(at, _)| at)
+}
+
+#[inline(never)]
 fn twice(names: &mut [Cow<'_, str>]) -> Option<usize> {
-    if names.len() <= FEW {
-        return (1..names.len()).find(|at| names.get(..*at).is_some_and(|before| names.get(*at).is_some_and(|name| before.contains(name))));
-    }
     names.sort_unstable();
     names.windows(2).position(|pair| matches!(pair, [a, b] if a == b))
+}
+
+/// In digits: what `write!` does for any format costs more than all else of a pointer.
+fn push_number(out: &mut String, number: usize) {
+    if number > 9 {
+        push_number(out, number / 10);
+    }
+    out.push(u8::try_from(number % 10).map_or('?', |digit| char::from(b'0' + digit)));
 }
 
 fn too_many() -> Failure {

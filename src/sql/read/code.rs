@@ -233,7 +233,7 @@ impl Reader {
     /// PL/pgSQL takes `INTO x` out of a statement, wherever it stands, before it runs it.
     fn statement_of_block(&mut self, statement: Cursor<'_>) -> Option<Kind> {
         match without_into(statement) {
-            Some(tokens) => self.statement(Cursor { text: statement.text, tokens: &tokens, at: 0, end: tokens.len() }),
+            Some(tokens) => self.statement(Cursor { text: statement.text, tokens: &tokens, at: 0, end: tokens.len(), beyond: None }),
             None => self.statement(statement),
         }
     }
