@@ -37,6 +37,7 @@ pin_project! {
 }
 
 /// The body of an answer that is made.
+#[expect(clippy::large_enum_variant, reason = "the large one is what nearly every call has, and goes on at once")]
 pub enum Begun {
     Now(Said),
     /// Nothing is left of it to hold back until its record is kept, so all of it waits.

@@ -143,7 +143,9 @@ impl<S: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Watched<S, K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::timeout;
 
     const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
 
@@ -154,6 +156,27 @@ mod tests {
         let began = Instant::now();
         let error = ours.write_all(b"more than fits").await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 60));
+    }
+
+    /// Whoever asked last is woken, as by any timer.
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_goes_off_for_whoever_asked_last_and_not_before_its_time() {
+        let mut alarm = Alarm::after(Duration::from_secs(60));
+        for (waits, goes_off) in [(59, false), (1, true)] {
+            // Each of these is another task.
+            let asked = tokio::spawn(async move {
+                let began = Instant::now();
+                let over = timeout(Duration::from_secs(waits), poll_fn(|cx| alarm.poll(cx))).await.is_ok();
+                (alarm, over, began.elapsed())
+            });
+            let (back, over, took) = asked.await.unwrap();
+            assert_eq!((over, took.as_secs()), (goes_off, waits));
+            alarm = back;
+        }
+        alarm.set(Instant::now() + Duration::from_secs(60));
+        let began = Instant::now();
+        poll_fn(|cx| alarm.poll(cx)).await;
+        assert_eq!(began.elapsed().as_secs(), 60);
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ use http::header::{
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tower::ServiceExt;
+use uuid::Uuid;
 
 use super::admission::{Admission, Admitted};
 use super::cut::Cut;
@@ -114,9 +115,9 @@ impl Planes {
         let mut response = match welcome {
             Welcome::Yes(door) => {
                 let arrived = Arrived { arrival, certificate };
-                let answered = AssertUnwindSafe(enter(&self.gatekeeper, door, arrived, request)).catch_unwind().await;
+                let response = caught(id, enter(&self.gatekeeper, door, arrived, request)).await;
                 self.admission.made();
-                answered.unwrap_or_else(|_| panicked(id))
+                response
             }
             Welcome::Always => {
                 let router = if for_ops { &self.ops } else { &self.data };
@@ -128,7 +129,8 @@ impl Planes {
             }
             Welcome::Sorry(door) => Box::pin(overloaded(&self.gatekeeper, door, arrival, request, ready(()))).await,
         };
-        if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        let mut text = Uuid::encode_buffer();
+        if let Ok(value) = HeaderValue::from_str(id.0.hyphenated().encode_lower(&mut text)) {
             response.headers_mut().insert(X_CALL_ID, value);
         }
         // An upgrade has ended the connection as HTTP, and needs that header itself.
@@ -170,17 +172,18 @@ impl Planes {
         if let Some(certificate) = certificate {
             request.extensions_mut().insert(certificate);
         }
-        AssertUnwindSafe(router.oneshot(request))
-            .catch_unwind()
-            .map(move |answered| answered.map_or_else(|_| panicked(arrival.id), |Ok(response)| response.map(Said::from)))
-            .boxed()
+        caught(arrival.id, router.oneshot(request).map(|Ok(response)| response.map(Said::from))).boxed()
     }
 }
 
-/// A handler that panicked has left its record on the way out.
-fn panicked(id: CallId) -> Response<Said> {
-    tracing::error!("a handler panicked: the call is answered 500 and recorded");
-    whole(reply::refusal(&Failure::Internal.into(), id)).map(Said::from)
+/// An answer, whatever becomes of whoever makes it: a panic stays one call's, which has left its record on the way out.
+fn caught(id: CallId, answering: impl Future<Output = Response<Said>>) -> impl Future<Output = Response<Said>> {
+    AssertUnwindSafe(answering).catch_unwind().map(move |answered| {
+        answered.unwrap_or_else(|_| {
+            tracing::error!("a handler panicked: the call is answered 500 and recorded");
+            whole(reply::refusal(&Failure::Internal.into(), id)).map(Said::from)
+        })
+    })
 }
 
 /// CORS as the original's browsers know it, on every answer of the data plane.
@@ -196,4 +199,31 @@ fn allow_origin(headers: &mut HeaderMap, cors: &Cors, origin: Option<HeaderValue
     }
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOW_HEADERS);
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, ALLOW_METHODS);
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::record::{Notes, Recorder, Trail};
+
+    #[tokio::test]
+    async fn a_call_that_panics_is_answered_and_recorded() {
+        let directory = tempfile::tempdir().unwrap();
+        let recorder = Recorder::within(directory.path());
+        let id = CallId::new();
+        let trail = Trail::new(Notes::new(id, Timestamp::default(), [192, 0, 2, 7].into(), "envelope"), recorder.clone());
+        let answer = caught(id, async move {
+            let _trail = trail;
+            tokio::task::yield_now().await;
+            panic!("as a gate with a fault in it would");
+        });
+        let answer = answer.await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&body).contains(&id.to_string()), "{body:?}");
+        assert_eq!(recorder.journal().standing().waiting, 1);
+    }
 }
