@@ -1,4 +1,4 @@
-//! What a whole call costs, in one thread and without a network: from the data listener's router through every gate to a target that
+//! What a whole call costs, in one thread and without a network: from its door through every gate to a target that
 //! is reached in memory, its answer back to the last byte, and the call's record off the queue. Reading the request off a socket and
 //! writing the record to a database are not in it.
 #![allow(clippy::unwrap_used, reason = "a benchmark that does not measure what it says stops")]
@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use divan::{AllocProfiler, Bencher, Divan};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
 use eliza_gatekeeper::control::PolicySource;
-use eliza_gatekeeper::doors::{self, Arrival};
+use eliza_gatekeeper::doors::{Arrival, Arrived, Door, enter};
 use eliza_gatekeeper::gatekeeper::{Gatekeeper, Parts};
 use eliza_gatekeeper::identity::CallId;
 use eliza_gatekeeper::journal::{Journal, Limits, Syncing};
@@ -41,7 +40,6 @@ use tempfile::TempDir;
 use tokio::io::DuplexStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
-use tower::ServiceExt;
 
 #[global_allocator]
 static ALLOCATIONS: AllocProfiler = AllocProfiler::system();
@@ -127,7 +125,6 @@ fn target_alone(bencher: Bencher<'_, '_>, bytes: usize) {
 struct House {
     runtime: Runtime,
     gatekeeper: Arc<Gatekeeper>,
-    router: Router,
     connections: Arc<AtomicUsize>,
     /// One moment for all calls, so that no window ends between two of them.
     at: Timestamp,
@@ -170,9 +167,8 @@ impl House {
                 records.written(&batch);
             }
         });
-        let router = doors::router(Arc::clone(&gatekeeper));
         drop(entered);
-        Self { runtime, gatekeeper, router, connections, at: Clock::system().now(), _directory: directory }
+        Self { runtime, gatekeeper, connections, at: Clock::system().now(), _directory: directory }
     }
 
     fn request(&self, case: &Case) -> Request<Body> {
@@ -183,10 +179,10 @@ impl House {
         request
     }
 
-    /// As the server does it: the call's id, the router, and the answer to its last byte.
-    async fn send(&self, mut request: Request<Body>) -> u16 {
-        request.extensions_mut().insert(Arrival::new(CallId::new(), self.at, PEER));
-        let answer = self.router.clone().oneshot(request).await.unwrap();
+    /// As the server does it: the call's id, its door, and the answer to its last byte.
+    async fn send(&self, request: Request<Body>) -> u16 {
+        let arrived = Arrived { arrival: Arrival::new(CallId::new(), self.at, PEER), certificate: None };
+        let answer = enter(&self.gatekeeper, Door::of(&request).unwrap(), arrived, request).await;
         let status = answer.status().as_u16();
         let mut body = answer.into_body();
         while let Some(frame) = body.frame().await {

@@ -4,44 +4,36 @@
 //! call, and it is accounted for as those of strangers are: the first of a network and minute are recorded one by one, the rest in
 //! one record with their number.
 
-use std::sync::Arc;
-
-use axum::extract::Request;
-use axum::response::Response;
-use http::Method;
 use http::header::EXPECT;
+use http::{Request, Response};
 
 use super::answer::refuse;
-use super::{Arrival, whole};
+use super::said::{Said, there};
+use super::{Arrival, Door, whole};
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::strangers::Fold;
 use crate::identity::Network;
 use crate::intake::let_run_out;
+use crate::pipeline::Arriving;
 use crate::record::{Ending, Notes, Trail};
 use crate::reply;
 use crate::telemetry::metrics::{DoorLabel, OutcomeLabel};
 use crate::verdict::{Failure, Refusal};
 
-/// Whether it would become a call. Probes, preflights and addresses where nothing is cost less than a refusal.
-pub fn is_call<B>(request: &http::Request<B>) -> bool {
-    door(request.uri().path()).is_some() && request.method() != Method::OPTIONS
-}
-
-fn door(path: &str) -> Option<&'static str> {
-    match path {
-        "/" | "/functions/v1/eliza-gatekeeper" => Some("envelope"),
-        other => other.starts_with("/functions/v1/").then_some("direct"),
-    }
-}
-
 /// Refuses a call once it was kept for long enough. It is accounted for before that: who is kept may go away meanwhile.
-pub async fn overloaded(gatekeeper: &Arc<Gatekeeper>, arrival: Arrival, request: Request, kept: impl Future<Output = ()>) -> Response {
+pub async fn overloaded<B: Arriving>(
+    gatekeeper: &Gatekeeper,
+    door: Door,
+    arrival: Arrival,
+    request: Request<B>,
+    kept: impl Future<Output = ()>,
+) -> Response<Said> {
     let (parts, body) = request.into_parts();
     gatekeeper.metrics.shed.inc();
     let refusal: Refusal = Failure::Overloaded.into();
     let pipeline = &gatekeeper.pipeline;
     let fold = gatekeeper.shed.note(Network::of(arrival.peer), arrival.at, &pipeline.live.current().policy.limits);
-    let door = door(parts.uri.path()).unwrap_or_default();
+    let door = door.as_str();
     let trail = match fold {
         Fold::Counted => {
             gatekeeper.metrics.calls_by_door.get_or_create(&DoorLabel { door }).inc();
@@ -49,7 +41,7 @@ pub async fn overloaded(gatekeeper: &Arc<Gatekeeper>, arrival: Arrival, request:
             None
         }
         Fold::Record => {
-            let mut trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, door), pipeline.recorder.clone());
+            let mut trail = Box::new(Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, door), pipeline.recorder.clone()));
             trail.note().ending = Some(Ending::Refused(refusal.clone()));
             Some(trail)
         }
@@ -61,7 +53,7 @@ pub async fn overloaded(gatekeeper: &Arc<Gatekeeper>, arrival: Arrival, request:
         tokio::join!(kept, let_run_out(body));
     }
     match trail {
-        Some(trail) => refuse(refusal, trail, arrival, &parts.method).await,
-        None => whole(reply::refusal(&refusal, arrival.id)),
+        Some(trail) => there(refuse(refusal, trail, arrival, &parts.method)).await,
+        None => whole(reply::refusal(&refusal, arrival.id)).map(Said::from),
     }
 }

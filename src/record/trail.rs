@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::sync::OwnedSemaphorePermit;
@@ -194,7 +194,7 @@ pin_project! {
     pub struct Recorded<B: Body> {
         #[pin]
         body: B,
-        trail: Trail,
+        trail: Box<Trail>,
         status: u16,
         held: Option<Held<B>>,
     }
@@ -206,20 +206,24 @@ struct Held<B: Body> {
     until: BoxFuture<'static, ()>,
 }
 
-impl<B: Body> Recorded<B> {
-    /// Waits where the answer has no body to hold back.
-    pub async fn new(body: B, mut trail: Trail, status: u16) -> Self {
+impl<B> Recorded<B>
+where
+    B: Body<Data: Send, Error: Send> + Send + 'static,
+{
+    /// To be waited for where the answer has no body to hold back.
+    pub fn begin(body: B, mut trail: Box<Trail>, status: u16) -> Result<Self, BoxFuture<'static, Self>> {
         trail.answer_begins();
         let empty = body.is_end_stream();
         if trail.notes.ending.is_none() {
             // Until the last byte is out, dropping the body means that the caller went away.
             trail.notes.ending = Some(if empty { Ending::Answered { status } } else { Ending::Abandoned { status: Some(status) } });
         }
-        if empty && let Some(durable) = trail.finish() {
-            // An empty body is never asked for.
-            confirmed(durable, Arc::clone(&trail.recorder.metrics)).await;
-        }
-        Self { body, trail, status, held: None }
+        // An empty body is never asked for.
+        let durable = if empty { trail.finish() } else { None };
+        let recorded = Self { body, trail, status, held: None };
+        let Some(durable) = durable else { return Ok(recorded) };
+        let until = confirmed(durable, Arc::clone(&recorded.trail.recorder.metrics));
+        Err(Box::pin(until.map(|()| recorded)))
     }
 }
 
@@ -312,11 +316,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (journal, _reader) = Journal::open(directory.path(), Limits::default(), Syncing::Always, Clock::system()).unwrap();
         let recorder = Recorder::new(journal.clone(), Arc::default());
-        let trail = || Trail::new(notes(), recorder.clone());
+        let trail = || Box::new(Trail::new(notes(), recorder.clone()));
         let [one, two] = ["one", "two"].map(Bytes::from);
-        let mut whole = Recorded::new(Full::new(one.clone()), trail(), 200).await;
+        let mut whole = Recorded::begin(Full::new(one.clone()), trail(), 200).ok().unwrap();
         let frames = [one.clone(), two.clone()].map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
-        let mut stream = Recorded::new(StreamBody::new(iter(frames)), trail(), 200).await;
+        let mut stream = Recorded::begin(StreamBody::new(iter(frames)), trail(), 200).ok().unwrap();
         {
             let _held = journal.hold_syncs();
             assert_eq!(poll(&mut whole), Poll::Pending);

@@ -18,7 +18,7 @@ use super::planes::{Caller, Planes};
 use super::presence::Presence;
 use super::seats::{Manner, Seat};
 use super::tls::{Greeted, greet};
-use crate::doors::overloaded::is_call;
+use crate::doors::Door;
 
 /// The idle time is longer than any call should take: a call that waits for its target moves no byte.
 const STILL: Duration = Duration::from_secs(900);
@@ -41,13 +41,13 @@ pub(super) async fn serve(stream: TcpStream, caller: Caller, planes: Arc<Planes>
         () = guest.cut() => None,
     };
     let Some(Greeted { stream, certificate }) = greeted else { return };
-    let (presence, heard, end) = (Presence::begin(), guest.clone(), guest.clone());
+    let (presence, heard) = (Presence::begin(), guest.clone());
     let service = {
         let (planes, presence) = (Arc::clone(&planes), presence.clone());
         service_fn(move |request: Request<Incoming>| {
             heard.heard(request.version());
             // HTTP/1 is told by a header of its answer.
-            if caller.manner == Manner::Standing && request.version() == Version::HTTP_2 && is_call(&request) {
+            if caller.manner == Manner::Standing && request.version() == Version::HTTP_2 && Door::of(&request).is_some() {
                 heard.is_unwelcome();
             }
             let under_way = presence.call(request.version());
@@ -58,14 +58,13 @@ pub(super) async fn serve(stream: TcpStream, caller: Caller, planes: Arc<Planes>
     let patience = Patience { write: planes.limits.taking, idle: STILL };
     let stream = TokioIo::new(Watched::new(stream, presence.clone(), patience, Arc::clone(metrics), seat));
     let connection = builder().serve_connection_with_upgrades(stream, service).into_owned();
-    let cut = tokio::select! {
-        served = guest.watch(connection) => served.err().and_then(|error| {
+    // Dropping the connection drops its calls, and with them their trails: what was cut off is recorded.
+    let cut = match guest.watch(connection, presence.overdue(planes.limits)).await {
+        Ok(served) => served.err().and_then(|error| {
             tracing::debug!(%error, peer = %caller.address, "a connection ended early");
             Cut::why(&*error)
         }),
-        cut = presence.overdue(planes.limits) => Some(cut),
-        // Dropping the connection drops its calls, and with them their trails: what was cut off is recorded.
-        () = end.cut() => Some(Cut::Drained),
+        Err(cut) => Some(cut),
     };
     if let Some(cut) = cut {
         tracing::debug!(?cut, peer = %caller.address, "a connection is cut");

@@ -10,10 +10,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use http::Version;
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+use super::cut::Cut;
 
 /// How long the first call of a connection may be on its way.
 const FIRST_CALL: Duration = Duration::from_secs(1);
@@ -79,6 +83,15 @@ impl Exit {
     }
 }
 
+/// How a connection ended.
+pub(super) type Served<C> = Result<(), <C as GracefulConnection>::Error>;
+
+/// What is said to a connection while it is served.
+enum Aside {
+    Leaving,
+    Cut(Cut),
+}
+
 /// One connection's view of it.
 #[derive(Clone)]
 pub(super) struct Guest {
@@ -100,17 +113,43 @@ impl Guest {
         self.speaks_http2.store(version == Version::HTTP_2, Ordering::Relaxed);
     }
 
-    /// Serves the connection to its end, which comes in an orderly way when it is time.
-    pub async fn watch<C: GracefulConnection>(self, connection: C) -> Result<(), C::Error> {
+    /// Serves the connection to its end, which comes in an orderly way when it is time, or when it is `overdue`.
+    pub async fn watch<C: GracefulConnection>(self, connection: C, overdue: impl Future<Output = Cut> + Send) -> Result<Served<C>, Cut> {
         let mut connection = pin!(connection);
-        tokio::select! {
+        // A connection moves several times for each call. Whoever waits in here is asked when there is something to say, and not each time.
+        let mut aside: FuturesUnordered<BoxFuture<'_, Aside>> = FuturesUnordered::new();
+        aside.push(overdue.map(Aside::Cut).boxed());
+        aside.push(self.cut().map(|()| Aside::Cut(Cut::Drained)).boxed());
+        aside.push(self.comes_to(Stage::Leaving).map(|()| Aside::Leaving).boxed());
+        let is_unwelcome = tokio::select! {
             biased;
-            served = connection.as_mut() => return served,
-            () = says(&self.unwelcome) => {}
-            () = self.time_to_go() => {}
+            served = connection.as_mut() => return Ok(served),
+            () = says(&self.unwelcome) => true,
+            Some(said) = aside.next() => match said {
+                Aside::Cut(cut) => return Err(cut),
+                Aside::Leaving => false,
+            },
+        };
+        if !is_unwelcome {
+            tokio::select! {
+                biased;
+                served = connection.as_mut() => return Ok(served),
+                () = says(&self.unwelcome) => {}
+                () = self.time_to_go() => {}
+                Some(Aside::Cut(cut)) = aside.next() => return Err(cut),
+            }
         }
         connection.as_mut().graceful_shutdown();
-        connection.await
+        loop {
+            tokio::select! {
+                biased;
+                served = connection.as_mut() => return Ok(served),
+                Some(said) = aside.next() => match said {
+                    Aside::Cut(cut) => return Err(cut),
+                    Aside::Leaving => {}
+                },
+            }
+        }
     }
 
     async fn time_to_go(&self) {

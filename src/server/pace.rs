@@ -18,7 +18,7 @@ use crate::telemetry::metrics::Metrics;
 
 pub(super) struct Paced<B> {
     body: B,
-    pace: Pace,
+    pace: Option<Pace>,
     /// What is left of the time that may be waited for it. Bytes give time back, up to what there was at first.
     left: Duration,
     waiting_since: Option<Instant>,
@@ -28,18 +28,23 @@ pub(super) struct Paced<B> {
 }
 
 impl<B> Paced<B> {
-    pub fn new(body: B, pace: Pace, metrics: Arc<Metrics>) -> Self {
-        Self { body, pace, left: pace.grace, waiting_since: None, end: None, given_up: false, metrics }
+    pub fn new(body: B, pace: Option<Pace>, metrics: Arc<Metrics>) -> Self {
+        let left = pace.map_or(Duration::ZERO, |pace| pace.grace);
+        Self { body, pace, left, waiting_since: None, end: None, given_up: false, metrics }
     }
 
     fn came(&mut self, bytes: usize) {
+        let Some(pace) = self.pace else { return };
         let waited = self.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
-        let earned = Duration::from_secs_f64(bytes as f64 / f64::from(self.pace.bytes_a_second.get()));
-        self.left = (self.left.saturating_sub(waited) + earned).min(self.pace.grace);
+        let earned = Duration::from_secs_f64(bytes as f64 / f64::from(pace.bytes_a_second.get()));
+        self.left = (self.left.saturating_sub(waited) + earned).min(pace.grace);
     }
 
     /// Whether it has been waited for long enough.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.pace.is_none() {
+            return false;
+        }
         let wanted = self.waiting_since.get_or_insert_with(Instant::now);
         let over = *wanted + self.left;
         let end = self.end.get_or_insert_with(|| Box::pin(sleep_until(over)));
@@ -104,7 +109,7 @@ mod tests {
         let body = StreamBody::new(futures_util::stream::poll_fn(move |cx| {
             come.poll_recv(cx).map(|piece| piece.map(|piece| Ok::<_, Infallible>(Frame::data(piece))))
         }));
-        let mut body = Paced::new(body, PACE, Arc::default());
+        let mut body = Paced::new(body, Some(PACE), Arc::default());
         let begun = Instant::now();
         tokio::spawn(async move {
             for _ in 0..pieces {

@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -34,14 +34,14 @@ pub struct Watched<S, K> {
     patience: Patience,
     metrics: Arc<Metrics>,
     last: Instant,
-    reading: Pin<Box<Sleep>>,
-    writing: Pin<Box<Sleep>>,
+    reading: Alarm,
+    writing: Alarm,
     stuck: bool,
 }
 
 impl<S, K> Watched<S, K> {
     pub fn new(stream: S, presence: Presence, patience: Patience, metrics: Arc<Metrics>, kept: K) -> Self {
-        let (reading, writing) = (Box::pin(sleep(patience.idle)), Box::pin(sleep(patience.write)));
+        let (reading, writing) = (Alarm::after(patience.idle), Alarm::after(patience.write));
         Self { stream, _kept: kept, presence, patience, metrics, last: Instant::now(), reading, writing, stuck: false }
     }
 
@@ -61,10 +61,37 @@ impl<S, K> Watched<S, K> {
         }
         if !self.stuck {
             self.stuck = true;
-            self.writing.as_mut().reset(Instant::now() + self.patience.write);
+            self.writing.set(Instant::now() + self.patience.write);
         }
-        ready!(self.writing.as_mut().poll(cx));
+        ready!(self.writing.poll(cx));
         Poll::Ready(Err(self.cut(Cut::SlowReader)))
+    }
+}
+
+/// A timer that is asked far more often than it goes off, and mostly by the same task: once it knows whom to wake, it is left alone.
+#[derive(Debug)]
+struct Alarm {
+    timer: Pin<Box<Sleep>>,
+    wakes: Option<Waker>,
+}
+
+impl Alarm {
+    fn after(long: Duration) -> Self {
+        Self { timer: Box::pin(sleep(long)), wakes: None }
+    }
+
+    fn set(&mut self, at: Instant) {
+        self.timer.as_mut().reset(at);
+        self.wakes = None;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let knows = self.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if knows && !self.timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        self.wakes = Some(cx.waker().clone());
+        self.timer.as_mut().poll(cx)
     }
 }
 
@@ -77,12 +104,12 @@ impl<S: AsyncRead + Unpin, K: Unpin> AsyncRead for Watched<S, K> {
             return Poll::Ready(read);
         }
         loop {
-            ready!(this.reading.as_mut().poll(cx));
+            ready!(this.reading.poll(cx));
             let end = this.last + this.patience.idle;
             if end <= Instant::now() {
                 return Poll::Ready(Err(this.cut(Cut::Still)));
             }
-            this.reading.as_mut().reset(end);
+            this.reading.set(end);
         }
     }
 }
@@ -116,7 +143,9 @@ impl<S: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Watched<S, K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::timeout;
 
     const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
 
@@ -127,6 +156,27 @@ mod tests {
         let began = Instant::now();
         let error = ours.write_all(b"more than fits").await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 60));
+    }
+
+    /// Whoever asked last is woken, as by any timer.
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_goes_off_for_whoever_asked_last_and_not_before_its_time() {
+        let mut alarm = Alarm::after(Duration::from_secs(60));
+        for (waits, goes_off) in [(59, false), (1, true)] {
+            // Each of these is another task.
+            let asked = tokio::spawn(async move {
+                let began = Instant::now();
+                let over = timeout(Duration::from_secs(waits), poll_fn(|cx| alarm.poll(cx))).await.is_ok();
+                (alarm, over, began.elapsed())
+            });
+            let (back, over, took) = asked.await.unwrap();
+            assert_eq!((over, took.as_secs()), (goes_off, waits));
+            alarm = back;
+        }
+        alarm.set(Instant::now() + Duration::from_secs(60));
+        let began = Instant::now();
+        poll_fn(|cx| alarm.poll(cx)).await;
+        assert_eq!(began.elapsed().as_secs(), 60);
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,17 +2,21 @@
 
 use std::future::ready;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, HeaderValue, ORIGIN, VARY,
 };
-use http::{Request, Response, StatusCode, Version};
+use http::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tower::ServiceExt;
+use uuid::Uuid;
 
 use super::admission::{Admission, Admitted};
 use super::cut::Cut;
@@ -23,8 +27,7 @@ use super::proxies;
 use super::seats::Manner;
 use crate::admin;
 use crate::call::Scheme;
-use crate::doors::overloaded::{is_call, overloaded};
-use crate::doors::{self, Arrival};
+use crate::doors::{Arrival, Arrived, Door, Said, enter, overloaded, whole};
 use crate::gatekeeper::Gatekeeper;
 use crate::identity::{CallId, PeerCertificate};
 use crate::policy::Cors;
@@ -60,13 +63,13 @@ pub(super) enum Serving {
 
 /// What becomes of a request before anybody looks at it.
 enum Welcome {
-    Yes,
+    Yes(Door),
     /// It is no call: whoever asks how the gatekeeper is must be told.
     Always,
     /// There are too many calls: it is refused after this time.
-    NotNow(Duration),
+    NotNow(Door, Duration),
     /// There are too many connections: it is refused, and its connection ends.
-    Sorry,
+    Sorry(Door),
 }
 
 /// Whose connection it is, and how it is served.
@@ -91,10 +94,10 @@ impl Planes {
         request: Request<Incoming>,
         Caller { address, serving, manner }: Caller,
         certificate: Option<Arc<PeerCertificate>>,
-    ) -> Response<Body> {
+    ) -> Response<Said> {
         let id = CallId::new();
         let at = self.gatekeeper.pipeline.clock.now();
-        let mut request = request.map(|body| self.paced(body));
+        let request = request.map(|body| Paced::new(body, self.pace, Arc::clone(&self.gatekeeper.metrics)));
         let for_ops = match serving {
             Serving::Data => false,
             Serving::Ops => true,
@@ -105,70 +108,86 @@ impl Planes {
         let peer = proxies::caller(address.ip(), request.headers(), trusted);
         let scheme = if self.lock(serving).is_some() { Scheme::Https } else { Scheme::Http };
         let arrival = Arrival { proxy, scheme, ..Arrival::new(id, at, peer) };
-        request.extensions_mut().insert(arrival);
-        if let Some(certificate) = certificate {
-            request.extensions_mut().insert(certificate);
-        }
         let origin = request.headers().get(ORIGIN).cloned();
         let version = request.version();
-        let welcome = if for_ops { Welcome::Always } else { self.welcome(&request, manner) };
+        let door = if for_ops { None } else { Door::of(&request) };
+        let welcome = self.welcome(door, manner);
         let mut response = match welcome {
-            Welcome::Sorry => overloaded(&self.gatekeeper, arrival, request, ready(())).await,
-            Welcome::NotNow(long) => overloaded(&self.gatekeeper, arrival, request, self.admission.keep(long)).await,
-            Welcome::Yes | Welcome::Always => {
-                let router = if for_ops { &self.ops } else { &self.data };
-                let Ok(response) = router.clone().oneshot(request).await;
-                if matches!(welcome, Welcome::Yes) {
-                    self.admission.made();
-                }
+            Welcome::Yes(door) => {
+                let arrived = Arrived { arrival, certificate };
+                let response = caught(id, enter(&self.gatekeeper, door, arrived, request)).await;
+                self.admission.made();
                 response
             }
+            Welcome::Always => {
+                let router = if for_ops { &self.ops } else { &self.data };
+                self.route(router, arrival, certificate, request).await
+            }
+            Welcome::NotNow(door, long) => {
+                // What is rare takes no room in what is kept of every call.
+                Box::pin(overloaded(&self.gatekeeper, door, arrival, request, self.admission.keep(long))).await
+            }
+            Welcome::Sorry(door) => Box::pin(overloaded(&self.gatekeeper, door, arrival, request, ready(()))).await,
         };
-        if response.extensions().get::<Panicked>().is_some() {
-            response = doors::whole(reply::refusal(&Failure::Internal.into(), id));
-        }
-        if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        let mut text = Uuid::encode_buffer();
+        if let Ok(value) = HeaderValue::from_str(id.0.hyphenated().encode_lower(&mut text)) {
             response.headers_mut().insert(X_CALL_ID, value);
         }
         // An upgrade has ended the connection as HTTP, and needs that header itself.
         let is_http1 = version < Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS;
-        if is_http1 && (self.exit.is_leaving() || matches!(welcome, Welcome::Sorry)) {
+        if is_http1 && (self.exit.is_leaving() || matches!(welcome, Welcome::Sorry(_))) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if !for_ops {
-            allow_origin(&mut response, &self.gatekeeper.pipeline.live.current().policy.cors, origin);
+            allow_origin(response.headers_mut(), &self.gatekeeper.pipeline.live.current().policy.cors, origin);
         }
         response
     }
 
-    fn welcome(&self, request: &Request<Body>, manner: Manner) -> Welcome {
-        if !is_call(request) {
-            return Welcome::Always;
-        }
-        match manner {
+    fn welcome(&self, door: Option<Door>, manner: Manner) -> Welcome {
+        match (door, manner) {
+            (None, _) => Welcome::Always,
             // They take nobody's turn.
-            Manner::Standing => {
+            (Some(door), Manner::Standing) => {
                 Cut::NoRoom.count(&self.gatekeeper.metrics);
-                Welcome::Sorry
+                Welcome::Sorry(door)
             }
-            Manner::Seated => match self.admission.judge() {
-                Admitted::No(long) => Welcome::NotNow(long),
-                Admitted::Yes => Welcome::Yes,
+            (Some(door), Manner::Seated) => match self.admission.judge() {
+                Admitted::No(long) => Welcome::NotNow(door, long),
+                Admitted::Yes => Welcome::Yes(door),
             },
         }
     }
 
-    fn paced(&self, body: Incoming) -> Body {
-        match self.pace {
-            Some(pace) if !http_body::Body::is_end_stream(&body) => Body::new(Paced::new(body, pace, Arc::clone(&self.gatekeeper.metrics))),
-            Some(_) | None => Body::new(body),
+    /// What is no call.
+    fn route(
+        &self,
+        router: &Router,
+        arrival: Arrival,
+        certificate: Option<Arc<PeerCertificate>>,
+        request: Request<Paced<Incoming>>,
+    ) -> BoxFuture<'static, Response<Said>> {
+        let (router, mut request) = (router.clone(), request.map(Body::new));
+        request.extensions_mut().insert(arrival);
+        if let Some(certificate) = certificate {
+            request.extensions_mut().insert(certificate);
         }
+        caught(arrival.id, router.oneshot(request).map(|Ok(response)| response.map(Said::from))).boxed()
     }
 }
 
+/// An answer, whatever becomes of whoever makes it: a panic stays one call's, which has left its record on the way out.
+fn caught(id: CallId, answering: impl Future<Output = Response<Said>>) -> impl Future<Output = Response<Said>> {
+    AssertUnwindSafe(answering).catch_unwind().map(move |answered| {
+        answered.unwrap_or_else(|_| {
+            tracing::error!("a handler panicked: the call is answered 500 and recorded");
+            whole(reply::refusal(&Failure::Internal.into(), id)).map(Said::from)
+        })
+    })
+}
+
 /// CORS as the original's browsers know it, on every answer of the data plane.
-fn allow_origin(response: &mut Response<Body>, cors: &Cors, origin: Option<HeaderValue>) {
-    let headers = response.headers_mut();
+fn allow_origin(headers: &mut HeaderMap, cors: &Cors, origin: Option<HeaderValue>) {
     if cors.origins.iter().any(|allowed| allowed == "*") {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     } else {
@@ -182,13 +201,29 @@ fn allow_origin(response: &mut Response<Body>, cors: &Cors, origin: Option<Heade
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, ALLOW_METHODS);
 }
 
-/// Marks an answer whose handler panicked; the planes put the real one in its place, with the call's id.
-#[derive(Clone)]
-struct Panicked;
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
 
-pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response<Body> {
-    tracing::error!("a handler panicked: the call is answered 500 and recorded");
-    let mut response = Response::new(Body::empty());
-    response.extensions_mut().insert(Panicked);
-    response
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::record::{Notes, Recorder, Trail};
+
+    #[tokio::test]
+    async fn a_call_that_panics_is_answered_and_recorded() {
+        let directory = tempfile::tempdir().unwrap();
+        let recorder = Recorder::within(directory.path());
+        let id = CallId::new();
+        let trail = Trail::new(Notes::new(id, Timestamp::default(), [192, 0, 2, 7].into(), "envelope"), recorder.clone());
+        let answer = caught(id, async move {
+            let _trail = trail;
+            tokio::task::yield_now().await;
+            panic!("as a gate with a fault in it would");
+        });
+        let answer = answer.await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&body).contains(&id.to_string()), "{body:?}");
+        assert_eq!(recorder.journal().standing().waiting, 1);
+    }
 }
