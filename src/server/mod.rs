@@ -27,6 +27,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admin;
 use crate::doors;
@@ -39,7 +40,7 @@ pub use handover::{Predecessor, Successors, TakeoverError};
 use leaving::Exit;
 pub use listeners::Listeners;
 pub use opening::{Beginning, OpenError, Opened, open};
-use planes::{Caller, Planes, Serving};
+use planes::{Caller, Planes, Serving, panicked};
 use presence::Limits;
 use seats::Seats;
 pub use systemd::{Inherited, Supervisor};
@@ -68,8 +69,8 @@ pub async fn serve(
     stop: watch::Receiver<Stop>,
 ) {
     let planes = Arc::new(Planes {
-        data: doors::router(Arc::clone(&gatekeeper)),
-        ops: admin::router(Arc::clone(&gatekeeper)),
+        data: doors::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
+        ops: admin::router(Arc::clone(&gatekeeper)).layer(CatchPanicLayer::custom(panicked)),
         gatekeeper: Arc::clone(&gatekeeper),
         admission: Admission::start(bounds.longest_wait, Arc::clone(&gatekeeper.metrics)),
         limits: Limits { head: bounds.head, idle: bounds.idle, taking: bounds.taking },

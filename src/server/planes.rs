@@ -1,5 +1,6 @@
 //! Which plane a request is for, and what every answer carries.
 
+use std::any::Any;
 use std::future::ready;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
@@ -172,18 +173,38 @@ impl Planes {
         if let Some(certificate) = certificate {
             request.extensions_mut().insert(certificate);
         }
-        caught(arrival.id, router.oneshot(request).map(|Ok(response)| response.map(Said::from))).boxed()
+        let answered = router.oneshot(request).map(move |Ok(response)| match response.extensions().get::<Panicked>() {
+            None => response.map(Said::from),
+            Some(Panicked) => internal(arrival.id),
+        });
+        answered.boxed()
     }
 }
 
-/// An answer, whatever becomes of whoever makes it: a panic stays one call's, which has left its record on the way out.
+/// A call's answer, whatever becomes of whoever makes it: a panic stays one call's, which has left its record on the way out. Without the
+/// layer that catches those of everything else: that one would put every answer's body into a box.
 fn caught(id: CallId, answering: impl Future<Output = Response<Said>>) -> impl Future<Output = Response<Said>> {
     AssertUnwindSafe(answering).catch_unwind().map(move |answered| {
         answered.unwrap_or_else(|_| {
-            tracing::error!("a handler panicked: the call is answered 500 and recorded");
-            whole(reply::refusal(&Failure::Internal.into(), id)).map(Said::from)
+            tracing::error!("a call panicked: it is answered 500 and recorded");
+            internal(id)
         })
     })
+}
+
+/// Marks an answer whose handler panicked; the real one, which has the call's id, is put in its place.
+#[derive(Clone)]
+struct Panicked;
+
+pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response<Body> {
+    tracing::error!("a handler panicked: the request is answered 500");
+    let mut response = Response::new(Body::empty());
+    response.extensions_mut().insert(Panicked);
+    response
+}
+
+fn internal(id: CallId) -> Response<Said> {
+    whole(reply::refusal(&Failure::Internal.into(), id)).map(Said::from)
 }
 
 /// CORS as the original's browsers know it, on every answer of the data plane.
