@@ -52,12 +52,18 @@ pub(super) async fn serve(stream: TcpStream, caller: Caller, planes: Arc<Planes>
             }
             let under_way = presence.call(request.version());
             let (planes, certificate) = (Arc::clone(&planes), certificate.clone());
-            async move { Ok::<_, Infallible>(planes.answer(request, caller, certificate).await.map(|body| under_way.until_the_end_of(body))) }
+            // A connection has room for the call under way for as long as it lasts: a pointer's, so that thousands of idle ones are cheap.
+            let answering = async move {
+                let answer = planes.answer(request, caller, certificate).await;
+                Ok::<_, Infallible>(answer.map(|body| under_way.until_the_end_of(body)))
+            };
+            Box::pin(answering)
         })
     };
     let patience = Patience { write: planes.limits.taking, idle: STILL };
     let stream = TokioIo::new(Watched::new(stream, presence.clone(), patience, Arc::clone(metrics), seat));
-    let connection = builder().serve_connection_with_upgrades(stream, service).into_owned();
+    // In a place of its own, or it would have room in every future that hands it on.
+    let connection = Box::pin(builder().serve_connection_with_upgrades(stream, service).into_owned());
     // Dropping the connection drops its calls, and with them their trails: what was cut off is recorded.
     let cut = match guest.watch(connection, presence.overdue(planes.limits)).await {
         Ok(served) => served.err().and_then(|error| {

@@ -4,7 +4,7 @@
 //! next answer on it says `Connection: close`. HTTP/2 can say beforehand which calls it will still take, and is told at once.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -114,8 +114,11 @@ impl Guest {
     }
 
     /// Serves the connection to its end, which comes in an orderly way when it is time, or when it is `overdue`.
-    pub async fn watch<C: GracefulConnection>(self, connection: C, overdue: impl Future<Output = Cut> + Send) -> Result<Served<C>, Cut> {
-        let mut connection = pin!(connection);
+    pub async fn watch<C: GracefulConnection>(
+        self,
+        mut connection: Pin<Box<C>>,
+        overdue: impl Future<Output = Cut> + Send,
+    ) -> Result<Served<C>, Cut> {
         // A connection moves several times for each call. Whoever waits in here is asked when there is something to say, and not each time.
         let mut aside: FuturesUnordered<BoxFuture<'_, Aside>> = FuturesUnordered::new();
         aside.push(overdue.map(Aside::Cut).boxed());
