@@ -23,6 +23,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("identity", &[]),
     ("intake", &[]),
     ("retention", &[]),
+    ("sha256", &[]),
     ("switches", &[]),
     ("verdict", &[]),
     ("wording", &[]),

@@ -224,10 +224,20 @@ pub fn fit_for_trailers(mut trailers: HeaderMap) -> HeaderMap {
 fn may_trail(name: &HeaderName) -> bool {
     let (text, about) = (name.as_str(), about(name));
     let is_ours = about.is_hop_by_hop() || about.is_about_this_hop() || about.is_ours_to_say() || text.contains('_');
-    let speaks_early = matches!(
-        text,
-        "authorization" | "apikey" | "cookie" | "set-cookie" | "content-type" | "content-range" | "cache-control" | "via" | "max-forwards"
-    ) || text.starts_with("www-")
+    let speaks_early = about == About::ProxysWord
+        || matches!(
+            text,
+            "authorization"
+                | "apikey"
+                | "cookie"
+                | "set-cookie"
+                | "content-type"
+                | "content-range"
+                | "cache-control"
+                | "via"
+                | "max-forwards"
+        )
+        || text.starts_with("www-")
         || text.starts_with("if-");
     !is_ours && !speaks_early
 }

@@ -90,7 +90,8 @@ impl Link {
         self.ring();
         let mut timer = self.timer.take();
         let answered = {
-            let mut over = pin!(patience.over(&mut timer));
+            // Driving may use the task's budget up each time, and the time is to be up all the same.
+            let mut over = pin!(unconstrained(patience.over(&mut timer)));
             poll_fn(|cx| match self.drive(cx, |_, _| answered.as_mut().poll(&mut nobody())) {
                 Poll::Ready(answered) => Poll::Ready(Some(answered)),
                 Poll::Pending => over.as_mut().poll(cx).map(|()| None),
