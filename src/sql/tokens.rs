@@ -279,6 +279,9 @@ impl<'t> Cursor<'t> {
     fn closing(&self) -> Option<usize> {
         let token = self.peek(0).filter(|token| matches!(token.shape, Shape::Open | Shape::OpenBracket))?;
         let pair = token.pair as usize;
+        if pair >= self.end {
+            self.tell();
+        }
         (pair > self.at && pair < self.end).then_some(pair)
     }
 
@@ -317,6 +320,7 @@ impl<'t> Cursor<'t> {
 
     /// UTF-8 bytes of the text, from the first token here to the last.
     pub fn span(&self) -> std::ops::Range<usize> {
+        self.tell();
         let first = self.tokens.get(self.at..self.end).unwrap_or_default();
         match (first.first(), first.last()) {
             (Some(first), Some(last)) => first.start as usize..last.end as usize,
@@ -335,6 +339,7 @@ impl<'t> Cursor<'t> {
     }
 
     pub fn here(&self) -> &'t [Token] {
+        self.tell();
         self.tokens.get(self.at..self.end).unwrap_or_default()
     }
 }

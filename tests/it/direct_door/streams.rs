@@ -206,7 +206,8 @@ async fn trailers_pass_in_both_directions() {
     let inspects = [SKIP, "inspect = \"required\""];
     for inspect in inspects {
         let (house, bare) = with_bare(inspect).await;
-        let announced = "trailer: x-checksum, x-eliza-key, client-cert, content-length, authorization\r\nte: trailers\r\nconnection: te\r\n";
+        let announced =
+            "trailer: x-checksum, x-eliza-key, client-cert, content-length, authorization\r\nte: trailers\r\nconnection: te\r\n";
         let mut caller = say(&house, head("POST", "bare", &format!("{CHUNKED}{announced}"))).await;
         caller
             .say(chunk("text") + "0\r\nx-checksum: abc\r\nx-eliza-key: secret\r\nclient-cert: :a:\r\nauthorization: secret\r\nx-unannounced: 1\r\n\r\n")

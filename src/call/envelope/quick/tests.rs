@@ -177,6 +177,9 @@ fn bodies() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    // Small bodies, and many: so a reader that takes what it must not is found out.
+    #![proptest_config(ProptestConfig::with_cases(8192))]
+
     #[test]
     fn what_is_read_at_once_is_what_serde_json_reads(text in bodies()) {
         agree(&text);
