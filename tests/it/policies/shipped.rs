@@ -189,13 +189,16 @@ fn preset_ops_002_holds_two_windows_at_once() {
 }
 
 #[test]
-fn the_policy_for_measurements_refuses_nothing() {
+fn the_policy_for_measurements_refuses_nothing_but_the_source_that_is_there_to_be_refused() {
     let nothing_set = Given { service_role: None, ..given([]).without("SUPABASE_URL") };
     let policy = nothing_set.load_from(&Origin::Directory(root().join("benches/peers/policies"))).unwrap();
     assert_eq!(policy.warnings, Vec::<String>::new());
-    assert_eq!(policy.sources.named.len(), 8);
-    let source = source(&policy, "agent-7");
-    assert!(source.total.burst.is_none() && source.total.windows[0].limit > 1_000_000_000);
+    assert_eq!(policy.sources.named.len(), 9);
+    for agent in 0..8 {
+        let total = &source(&policy, &format!("agent-{agent}")).total;
+        assert!(total.burst.is_none() && total.windows[0].limit > 1_000_000_000);
+    }
+    assert_eq!(shown(&source(&policy, "spent").total).split(',').next(), Some("1/86400s"));
     let target = policy.targets.find("brain").unwrap();
     assert_eq!(target.sites[0].url, "http://127.0.0.1:18080/t/brain");
     assert!(matches!(target.credentials, Credentials::None));
