@@ -37,7 +37,8 @@ impl Default for Sha256 {
     }
 }
 
-fn array(digest: &[u8]) -> Hash {
+/// Of what the crate calculates: its own types do not say how long it is.
+pub fn array(digest: &[u8]) -> Hash {
     let mut hash = [0; SHA256_OUTPUT_LEN];
     hash.copy_from_slice(digest);
     hash

@@ -82,7 +82,8 @@ impl<'a> Said<'a> {
         // All values of a name come one after the other.
         let mut before = None;
         for (name, value) in headers {
-            let (place, again) = match name.as_str() {
+            let again = before.replace(name) == Some(name);
+            let (place, repeated) = match name.as_str() {
                 "x-eliza-key" => (&mut said.key, &mut *eliza),
                 "x-eliza-source" => (&mut said.source, &mut *eliza),
                 "x-eliza-hops" => (&mut said.hops, &mut *eliza),
@@ -92,12 +93,11 @@ impl<'a> Said<'a> {
                 "transfer-encoding" => (&mut said.coding, &mut *coding),
                 "traceparent" => (&mut said.traceparent, &mut *traceparent),
                 other => {
-                    *eliza |= other.starts_with(ELIZA) && before == Some(name);
-                    before = Some(name);
+                    *eliza |= again && other.starts_with(ELIZA);
                     continue;
                 }
             };
-            *again |= place.is_some();
+            *repeated |= again;
             *place = Some(value);
         }
         if said.repeated.traceparent {

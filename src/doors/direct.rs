@@ -34,8 +34,7 @@ pub async fn call<B: Arriving>(gatekeeper: &Gatekeeper, arrived: Arrived, mut re
             let address = parts.uri.path_and_query().map_or("", |address| address.as_str());
             let form = Form::Direct(Direct { method: &parts.method, address, upgrade: upgrade.as_ref() });
             let call = Call { head: &head, headers: &parts.headers, form, body: &mut body, purpose: Purpose::Make };
-            // Apart: it is by far the largest there is, and what holds it is moved about before it begins.
-            Box::pin(pipeline.admit_and_forward(call, &mut trail)).await
+            pipeline.admit_and_forward(call, &mut trail).await
         }
         Err(failure) => turned_away(pipeline, failure, &mut trail),
     };

@@ -21,8 +21,7 @@ pub async fn call<B: Arriving>(gatekeeper: &Gatekeeper, arrived: Arrived, reques
     let outcome = match head_of(&parts, arrived) {
         Ok(head) => {
             let call = Call { head: &head, headers: &parts.headers, form: Form::Envelope, body: &mut body, purpose: Purpose::Make };
-            // Apart: it is by far the largest there is, and what holds it is moved about before it begins.
-            Box::pin(pipeline.admit_and_forward(call, &mut trail)).await
+            pipeline.admit_and_forward(call, &mut trail).await
         }
         Err(failure) => turned_away(pipeline, failure, &mut trail),
     };

@@ -17,7 +17,6 @@ use crate::intake::let_run_out;
 use crate::pipeline::Arriving;
 use crate::record::{Ending, Notes, Trail};
 use crate::reply;
-use crate::telemetry::metrics::{DoorLabel, OutcomeLabel};
 use crate::verdict::{Failure, Refusal};
 
 /// Refuses a call once it was kept for long enough. It is accounted for before that: who is kept may go away meanwhile.
@@ -36,8 +35,7 @@ pub async fn overloaded<B: Arriving>(
     let door = door.as_str();
     let trail = match fold {
         Fold::Counted => {
-            gatekeeper.metrics.calls_by_door.get_or_create(&DoorLabel { door }).inc();
-            gatekeeper.metrics.calls.get_or_create(&OutcomeLabel { outcome: refusal.code() }).inc();
+            gatekeeper.metrics.count_call(door, refusal.code());
             None
         }
         Fold::Record => {

@@ -107,7 +107,8 @@ impl Pipeline {
     /// The whole way of a call, whichever door it came through.
     pub async fn admit_and_forward<B: Arriving>(&self, call: Call<'_, B>, trail: &mut Trail) -> Outcome {
         let mut standings = Standings::default();
-        let result = self.pass(call, trail, &mut standings).await;
+        // Apart: it is by far the largest there is, and what holds it is moved about before it begins.
+        let result = Box::pin(self.pass(call, trail, &mut standings)).await;
         Outcome { result, standings }
     }
 
@@ -305,11 +306,12 @@ fn shown_certificate(head: &Head) -> Option<CertificateName> {
 
 /// What enforcement makes of a verdict.
 fn weigh<P>(snapshot: &Snapshot, trail: &mut Trail, gate: GateName, verdict: Verdict<P>) -> Result<P, Refusal> {
-    // Most calls are denied nothing, and need not know whether denials would stand.
-    let verdict = match verdict {
-        Verdict::Allow(proof) => return Ok(proof),
-        Verdict::Deny { .. } => verdict,
-    };
-    let modes = snapshot.modes(trail.notes().at);
-    modes.weigh(gate, verdict, |gate, denial: &Denial| trail.would_deny(gate, denial)).map_err(Refusal::from)
+    match verdict {
+        // Most calls are denied nothing, and need not know whether denials would stand.
+        Verdict::Allow(proof) => Ok(proof),
+        denied @ Verdict::Deny { .. } => {
+            let modes = snapshot.modes(trail.notes().at);
+            modes.weigh(gate, denied, |gate, denial: &Denial| trail.would_deny(gate, denial)).map_err(Refusal::from)
+        }
+    }
 }

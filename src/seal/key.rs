@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use ring::hmac::{self, HMAC_SHA256, Tag};
+use ring::hmac::{self, HMAC_SHA256};
 
 use super::canonical::feed;
 use super::{RowHash, SealedRow};
 use crate::identity::Secret;
-use crate::sha256::sha256;
+use crate::sha256::{Hash, array, sha256};
 
 /// Shorter ones can be guessed.
 const SHORTEST: usize = 32;
@@ -35,7 +35,7 @@ impl AuditKey {
         block.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
         let mut key = Self { id: String::new(), block };
         let id = key.mac(|sink| sink(b"eliza-gatekeeper audit key id"));
-        key.id = id.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        key.id = id.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         Ok(key)
     }
 
@@ -45,9 +45,7 @@ impl AuditKey {
     }
 
     pub(super) fn hash(&self, row: &SealedRow) -> RowHash {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(self.mac(|sink| feed(row, sink)).as_ref());
-        RowHash(hash)
+        RowHash(self.mac(|sink| feed(row, sink)))
     }
 
     /// Whether this key sealed the row as it is.
@@ -57,10 +55,10 @@ impl AuditKey {
         row.key == self.id && hmac::verify(&self.key(), &bytes, row.hash.as_bytes()).is_ok()
     }
 
-    fn mac(&self, write: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Tag {
+    fn mac(&self, write: impl FnOnce(&mut dyn FnMut(&[u8]))) -> Hash {
         let mut mac = hmac::Context::with_key(&self.key());
         write(&mut |bytes| mac.update(bytes));
-        mac.sign()
+        array(mac.sign().as_ref())
     }
 
     fn key(&self) -> hmac::Key {

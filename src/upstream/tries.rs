@@ -93,9 +93,7 @@ impl Tried {
 
 /// Somewhere between half of it and all, so that calls that failed together do not come back together.
 pub fn jittered(wait: Duration) -> Duration {
-    // Without randomness there is no jitter, and no harm.
-    let part = getrandom::u32().unwrap_or(u32::MAX);
-    wait / 2 + (wait / 2).mul_f64(f64::from(part) / f64::from(u32::MAX))
+    wait / 2 + (wait / 2).mul_f64(f64::from(rand::random::<u32>()) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

@@ -26,9 +26,7 @@ pub(super) async fn write<'a>(writer: &SqlitePool, sealer: Option<&Sealer>, batc
         // Some were there already. Which ones is asked only then, and of all: an answer for every row costs more than the row.
         tx.rollback().await.map_err(fault::of_records)?;
         tx = begin(writer).await.map_err(fault::of_records)?;
-        records = batch::distinct(batch.calls);
-        let fresh = add_unknown(&mut tx, &records).await?;
-        records.retain(|record| fresh.contains(&(record.id, record.at)));
+        records = add_unknown(&mut tx, batch::distinct(batch.calls)).await?;
     }
     add_the_rest(&mut tx, batch, &records).await.map_err(fault::of_records)?;
     audit_log::commit(tx, sealer, of_calls(&records)).await.map_err(fault::of_records)?;
@@ -51,9 +49,9 @@ async fn add_new(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> 
 }
 
 /// Rows of both logs for those of the records that were not there yet, which it tells.
-async fn add_unknown(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> Result<HashSet<RecordKey>, StoreError> {
-    let (mut moments, mut fresh) = (Texts::default(), HashSet::with_capacity(records.len()));
-    for (form, records) in logs::runs(records) {
+async fn add_unknown<'a>(connection: &mut SqliteConnection, mut records: Vec<&'a Record<'a>>) -> Result<Vec<&'a Record<'a>>, StoreError> {
+    let (mut moments, mut fresh) = (Texts::default(), HashSet::<RecordKey>::with_capacity(records.len()));
+    for (form, records) in logs::runs(&records) {
         for records in in_lengths(&records) {
             let (activity, _) = logs::rows(&form, records, &mut moments);
             let added: Vec<(String, String)> = activity.returning("id, created_at", connection).await.map_err(fault::of_records)?;
@@ -63,14 +61,14 @@ async fn add_unknown(connection: &mut SqliteConnection, records: &[&Record<'_>])
             }
         }
     }
-    let new: Vec<_> = records.iter().copied().filter(|record| fresh.contains(&(record.id, record.at))).collect();
-    for (form, records) in logs::runs(&new) {
+    records.retain(|record| fresh.contains(&(record.id, record.at)));
+    for (form, records) in logs::runs(&records) {
         for records in in_lengths(&records) {
             let (_, api_calls) = logs::rows(&form, records, &mut moments);
             api_calls.execute(connection).await.map_err(fault::of_records)?;
         }
     }
-    Ok(fresh)
+    Ok(records)
 }
 
 async fn add_the_rest(connection: &mut SqliteConnection, batch: Batch<'_>, records: &[&Record<'_>]) -> sqlx::Result<()> {
@@ -140,14 +138,8 @@ async fn add_durations(connection: &mut SqliteConnection, sums: &[DurationSum<'_
         sums.len(),
         " on conflict (day, source, target, up_to_ms) do update set calls = calls + excluded.calls",
     );
-    let mut last: Option<(_, Arc<str>)> = None;
     for sum in sums {
-        let (_, day) = match last.take() {
-            Some(last) if last.0 == sum.day => last,
-            _ => (sum.day, day(sum.day).into()),
-        };
-        insert.bind(Arc::clone(&day)).text(sum.source).text(sum.target).bind(sum.up_to_ms).bind(sum.calls);
-        last = Some((sum.day, day));
+        insert.text(&day(sum.day)).text(sum.source).text(sum.target).bind(sum.up_to_ms).bind(sum.calls);
     }
     insert.execute(connection).await?;
     Ok(())

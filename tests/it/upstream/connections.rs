@@ -25,6 +25,17 @@ async fn serve(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), answer: &str)
     stream.write_all(answer.as_bytes()).await.unwrap();
 }
 
+/// The connection that one call was answered on.
+async fn once(upstream: &Upstream, target: &Target, opened: &mut UnboundedReceiver<DuplexStream>) -> DuplexStream {
+    let (answer, connection) = tokio::join!(call(target).through(upstream), async {
+        let mut connection = opened.recv().await.unwrap();
+        serve(&mut connection, YES).await;
+        connection
+    });
+    said_yes(answer.unwrap()).await;
+    connection
+}
+
 /// The callers here all send `{}`.
 async fn read_request(stream: &mut (impl AsyncRead + Unpin)) {
     let mut request = Vec::new();
@@ -87,12 +98,7 @@ async fn nothing_is_kept_that_no_call_takes() {
     let target = nowhere();
     // Left alone for as long as it is good for, or closed by its target: no call comes, and it goes even so.
     for (closes, bounds) in [(false, 4..=6), (true, 0..=2)] {
-        let (answer, mut connection) = tokio::join!(call(&target).through(&upstream), async {
-            let mut connection = opened.recv().await.unwrap();
-            serve(&mut connection, YES).await;
-            connection
-        });
-        said_yes(answer.unwrap()).await;
+        let mut connection = once(&upstream, &target, &mut opened).await;
         let began = Instant::now();
         if closes {
             connection.shutdown().await.unwrap();
@@ -107,12 +113,7 @@ async fn what_leaves_the_policy_leaves_its_connections() {
     let (upstream, mut opened) = in_memory();
     let target = Arc::new(nowhere());
     upstream.follow(&PolicyTargets { by_name: [("brain".into(), Arc::clone(&target))].into_iter().collect() });
-    let (answer, mut connection) = tokio::join!(call(&target).through(&upstream), async {
-        let mut connection = opened.recv().await.unwrap();
-        serve(&mut connection, YES).await;
-        connection
-    });
-    said_yes(answer.unwrap()).await;
+    let mut connection = once(&upstream, &target, &mut opened).await;
     let began = Instant::now();
     upstream.follow(&PolicyTargets::default());
     assert_eq!(within("its end", connection.read(&mut [0])).await.unwrap(), 0);
