@@ -4,6 +4,7 @@
 # the right to install.
 set -eu
 cd "$(dirname "$0")/.."
+. tests/packages.sh
 
 have_postgres() {
     command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1
@@ -21,26 +22,6 @@ have_curl() {
 # 18 is what the oldest of the distributions that are still kept brings, and what the locked packages run on.
 have_node() {
     command -v npm >/dev/null 2>&1 && node -e 'process.exit(parseInt(process.versions.node) >= 18 ? 0 : 1)' 2>/dev/null
-}
-
-install() {
-    if ! command -v apt-get >/dev/null 2>&1; then
-        echo "the tests need PostgreSQL's server programs (initdb, postgres), Python 3 with venv, curl, valgrind, Node from 18 on with npm: please install them" >&2
-        exit 1
-    fi
-    as_root=
-    [ "$(id -u)" = 0 ] || as_root=sudo
-    # The tests start their own servers: a policy of 101 keeps the package from starting one.
-    policy=/usr/sbin/policy-rc.d
-    made=
-    if [ ! -e "$policy" ]; then
-        printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
-        $as_root chmod +x "$policy"
-        made=yes
-    fi
-    $as_root apt-get update -q
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends "$@"
-    [ -z "$made" ] || $as_root rm -f "$policy"
 }
 
 have_postgres || install postgresql
