@@ -61,13 +61,13 @@ pub struct Key {
     pub not_before: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
-    /// Microseconds; zero is never.
-    last_used: AtomicI64,
+    /// Microseconds; zero is never. Shared with the key as it was read before: a call may still be using that one.
+    last_used: Arc<AtomicI64>,
 }
 
 impl Key {
     pub fn new(id: KeyId, hash: KeyHash, scope: Scope) -> Self {
-        Self { id, hash, scope, not_before: None, expires_at: None, revoked_at: None, last_used: AtomicI64::new(0) }
+        Self { id, hash, scope, not_before: None, expires_at: None, revoked_at: None, last_used: Arc::default() }
     }
 
     /// Good from `not_before` until just before `expires_at`. A revoked key is never good: whoever revoked it did so on a machine whose
@@ -87,6 +87,12 @@ impl Key {
 
     pub fn note_use(&self, at: Timestamp) {
         self.last_used.fetch_max(at.as_micros(), Ordering::Relaxed);
+    }
+
+    /// This is that key, read again: whatever uses the one has used the other.
+    pub fn follow(&mut self, before: &Self) {
+        before.last_used.fetch_max(self.last_used.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.last_used = Arc::clone(&before.last_used);
     }
 
     pub fn last_used(&self) -> Option<Timestamp> {
@@ -157,6 +163,23 @@ mod tests {
         let secret = Secret::new("s");
         let ring = ring(Key { revoked_at: Some(NOON), expires_at: Some(NOON), ..key(&secret) });
         assert_eq!(ring.find(&secret, NOON).map(|_| ()), Err(AuthFault::KeyRevoked));
+    }
+
+    #[test]
+    fn a_call_that_uses_the_key_as_it_was_read_before_uses_the_key() {
+        let (secret, at) = (Secret::new("s"), |secs| Some(Timestamp::from_secs(secs)));
+        let (before, mut now) = (key(&secret), key(&secret));
+        before.note_use(NOON);
+        now.follow(&before);
+        assert_eq!(now.last_used(), at(43_200));
+        before.note_use(Timestamp::from_secs(43_201));
+        assert_eq!(now.last_used(), at(43_201));
+
+        // Used on another machine meanwhile.
+        let mut read = key(&secret);
+        read.note_use(Timestamp::from_secs(43_260));
+        read.follow(&now);
+        assert_eq!((read.last_used(), before.last_used()), (at(43_260), at(43_260)));
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::{Control, lock};
 use crate::audit::{Actor, AuditAction, AuditEntry};
-use crate::clock::Timestamp;
 use crate::identity::{KeyHash, KeyId, NamePattern};
 use crate::keys::{CURRENT, EnvironmentHashes, Key, KeyRing, PREVIOUS, Scope};
 use crate::store::{StoreError, StoredKey};
@@ -22,17 +21,17 @@ impl Control {
     /// Puts the stored keys on the ring beside the environment's. A stored key that cannot be read in full is left off: less access, never more.
     pub fn use_keys(&self, stored: Vec<StoredKey>) {
         let before = Arc::clone(&self.pipeline.live.current().keys);
-        let used: HashMap<&KeyId, Timestamp> = before.iter().filter_map(|key| Some((&key.id, key.last_used()?))).collect();
+        let before: HashMap<&KeyId, &Key> = before.iter().map(|key| (&key.id, &**key)).collect();
         let stored = stored.into_iter().filter_map(|key| {
             let id = key.id.clone();
-            let read = ring_key(key);
-            if let (Some(key), Some(at)) = (&read, used.get(&id)) {
-                key.note_use(*at);
-            }
-            if read.is_none() {
+            let Some(mut key) = ring_key(key) else {
                 tracing::error!(key = %id, "this stored key has a scope that cannot be read: it is not accepted");
+                return None;
+            };
+            if let Some(before) = before.get(&id) {
+                key.follow(before);
             }
-            read.map(Arc::new)
+            Some(Arc::new(key))
         });
         let ring = Arc::new(KeyRing::new(environment_keys(&lock(&self.keys)).chain(stored)));
         self.pipeline.live.change(|snapshot| snapshot.keys = ring);
