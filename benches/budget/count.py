@@ -25,6 +25,7 @@ HERE = Path(__file__).resolve().parent
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(HERE.parent / "support"))
 import callgrind  # noqa: E402
+import postgres  # noqa: E402
 import target  # noqa: E402
 from program import BINARY, KEY, PATH, ROOT, Folder, Gatekeeper, policies, written_into  # noqa: E402
 
@@ -56,13 +57,7 @@ def scenarios():
 
 
 class Records:
-    """The rows of the calls, counted from outside; and the database held, so that a scenario's records are written at its end."""
-
-    def __init__(self, file):
-        self.db = sqlite3.connect(file, timeout=60, isolation_level=None)
-
-    def count(self):
-        return self.db.execute("select count(*) from eliza_activity_log").fetchone()[0]
+    """The rows of the calls, counted from outside; and the table held, so that a scenario's records are written at its end."""
 
     def wait_for(self, number):
         until = time.monotonic() + 120
@@ -71,6 +66,14 @@ class Records:
                 raise RuntimeError(f"{self.count()} records, not {number}")
             time.sleep(0.05)
 
+
+class InSqlite(Records):
+    def __init__(self, file):
+        self.db = sqlite3.connect(file, timeout=60, isolation_level=None)
+
+    def count(self):
+        return self.db.execute("select count(*) from eliza_activity_log").fetchone()[0]
+
     def hold(self):
         self.db.execute("begin immediate")
 
@@ -78,25 +81,59 @@ class Records:
         self.db.execute("rollback")
 
 
+class InPostgres(Records):
+    def __init__(self, session):
+        self.session = session
+
+    def _answered(self, sql):
+        self.session.stdin.write(f"{sql};\n")
+        return self.session.stdout.readline().strip()
+
+    def count(self):
+        return int(self._answered("select count(*) from eliza_activity_log"))
+
+    def hold(self):
+        self._answered("begin; lock table eliza_activity_log in exclusive mode; select 'held'")
+
+    def let_go(self):
+        self._answered("rollback; select 'let go'")
+
+
 def count(binary, folder):
-    """Instructions and allocations a call, by scenario."""
+    """Instructions and allocations a call, by scenario; and of the first once more, with the records in PostgreSQL."""
     there = target.Target()
+    found = counted(binary, folder / "sqlite", there, scenarios(), lambda gatekeeper: InSqlite(gatekeeper.database))
+    programs = postgres.programs()
+    if programs is None:
+        raise RuntimeError("PostgreSQL's server is needed: sh tests/install.sh")
+    with postgres.Postgres(programs, folder / "postgres") as server:
+        name, *rest = scenarios()[0]
+        session = server.session()
+        try:
+            there_too = [(f"{name}, PostgreSQL", *rest)]
+            return found | counted(binary, folder / "beside", there, there_too, lambda _: InPostgres(session), database=server.url)
+        finally:
+            session.kill()
+            session.wait()
+
+
+def counted(binary, folder, there, scenarios, records_of, **settings):
+    folder.mkdir(parents=True)
     rules = policies(HERE / "policies", folder / "policies", there.address)
     out = folder / "callgrind.out"
     # Nothing is shed for being slow: here everything is.
+    settings["GATEKEEPER_LONGEST_WAIT_MS"] = 0
     core = min(os.sched_getaffinity(0))
-    with Gatekeeper(
-        binary, folder / "gatekeeper", rules, core, callgrind.wrapper(out), patience=120, GATEKEEPER_LONGEST_WAIT_MS=0
-    ) as gatekeeper:
+    with Gatekeeper(binary, folder / "gatekeeper", rules, core, callgrind.wrapper(out), patience=120, **settings) as gatekeeper:
         counting = callgrind.Counting(gatekeeper.pid, out)
-        records = Records(gatekeeper.database)
+        records = records_of(gatekeeper)
         caller = target.Caller(gatekeeper.port)
         for _ in range(2):  # the first call of the source with a limit of one
             caller.stream.sendall(request(b"{}", source="spent"))
             caller.answers.message()
-        for _, call, status, _ in scenarios():
+        for _, call, status, _ in scenarios:
             caller.calls(call, WARM, status)
-        records.wait_for(2 + WARM * len(scenarios()))
+        records.wait_for(2 + WARM * len(scenarios))
 
         # What goes on without calls, by the second: a scenario takes as long as this machine does, and that is none of its cost.
         counting.part()
@@ -105,7 +142,7 @@ def count(binary, folder):
         waited, idle = time.monotonic() - began, counting.part()
 
         found = {}
-        for name, call, status, calls in scenarios():
+        for name, call, status, calls in scenarios:
             before = records.count()
             counting.part()
             began = time.monotonic()
@@ -140,7 +177,7 @@ def counted_with():
 
 def written(found, given):
     lines = [
-        "# What a call costs: user-space instructions, and how often memory is asked for, everything included: gates, journal, record in SQLite.",
+        "# What a call costs: user-space instructions, and how often memory is asked for, everything included: gates, journal, record in SQLite where nothing else is said.",
         "# `make budget` counts again and fails where a scenario differs by more than 3 %, dearer or cheaper; `make budget-set` writes this file.",
         "",
         "# Counts hold where these do. `make budget` compares nothing elsewhere, and says so.",

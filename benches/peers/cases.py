@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import load
 import machine
+import postgres
 import proxies
 from program import PATH, call_headers
 from proxies import Call, Contestant, Cores
@@ -86,11 +87,12 @@ def stores(run):
         cores = Cores()
         contestants, target = run.stage(stack, cores)
         contestants = [one for one in contestants if one.name in ("nginx", "gatekeeper")]
-        address = proxies.postgres(stack, run.new("postgres"), cores)
-        if address is None:
+        programs = postgres.programs()
+        if programs is None:
             run.say("PostgreSQL's server is not here, and left out.\n")
         else:
-            other = proxies.gatekeeper(stack, run.options.gatekeeper, run.new("gatekeeper"), cores, target, database=address)
+            database = stack.enter_context(postgres.Postgres(programs, run.new("postgres"), cores.load))
+            other = proxies.gatekeeper(stack, run.options.gatekeeper, run.new("gatekeeper"), cores, target, database=database.url)
             contestants.append(Contestant.gatekeeper(other, "gatekeeper, PostgreSQL"))
         run.title("A call of 500 B; gatekeeper alone is on SQLite")
         run.measure(contestants, Call(SMALL))

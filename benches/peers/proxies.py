@@ -1,13 +1,11 @@
-"""What is measured: the gatekeeper, the proxies beside it where they are installed, the target behind all of them, and PostgreSQL."""
+"""What is measured: the gatekeeper, the proxies beside it where they are installed, and the target behind all of them."""
 
 import os
-import pwd
 import shutil
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from program import KEY, PATH, ROOT, Gatekeeper, Program, call_headers, free_port, pinned, policies, status
+from program import KEY, PATH, ROOT, Gatekeeper, Program, call_headers, free_port, policies, status
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE.parent / "data"
@@ -117,32 +115,3 @@ def gatekeeper(stack, binary, folder, cores, target, extend=None, **settings):
     if cores.proxy is None:
         settings["TOKIO_WORKER_THREADS"] = cores.workers
     return stack.enter_context(Gatekeeper(binary, folder, rules, cores.proxy, patience=120, **settings))
-
-
-def postgres(stack, folder, cores):
-    """A server for this run: its database's address, or `None` where there is no server to start."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(initdb).parent for initdb in [find("initdb")] if initdb]
-    if not found:
-        return None
-    account = {}
-    folder.mkdir(parents=True)
-    if os.getuid() == 0:  # initdb refuses root
-        names = {entry.pw_name: entry for entry in pwd.getpwall()}
-        entry = names.get("postgres") or names["nobody"]
-        account = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-        os.chown(folder, entry.pw_uid, entry.pw_gid)
-    data, port = folder / "data", free_port()
-
-    def run(*command):
-        done = subprocess.run(
-            pinned(cores.load, command), cwd="/", stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **account
-        )
-        if done.returncode != 0:
-            raise RuntimeError(f"{command[0]}: {done.stderr.decode(errors='replace')}")
-
-    run(found[-1] / "initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "--no-sync", "-D", data)
-    options = f"-p {port} -h 127.0.0.1 -k {folder}"
-    control = [found[-1] / "pg_ctl", "-D", data, "-w", "-l", folder / "server.log"]
-    stack.callback(run, *control, "-m", "immediate", "stop")
-    run(*control, "-o", options, "start")
-    return f"postgres://postgres@127.0.0.1:{port}/postgres"
