@@ -202,7 +202,7 @@ mod tests {
         let arrival = Arrival::new(CallId::new(), Timestamp::default(), [192, 0, 2, 7].into());
         let mut kept = Vec::new();
         for (method, recorded, length) in [(Method::GET, 0, None), (Method::HEAD, 1, Some(()))] {
-            let trail = Box::new(Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "envelope"), recorder.clone()));
+            let trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "envelope"), recorder.clone());
             let response = there(refuse(Failure::MethodNotAllowed { allow: "POST" }.into(), trail, arrival, &method)).await;
             assert_eq!(recorder.journal().standing().waiting, recorded, "{method}");
             assert_eq!(response.headers().get(CONTENT_LENGTH).map(|_| ()), length, "{method}");

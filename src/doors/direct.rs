@@ -23,7 +23,7 @@ const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 pub async fn call<B: Arriving>(gatekeeper: &Gatekeeper, arrived: Arrived, mut request: Request<B>) -> Response<Begun> {
     let (pipeline, arrival) = (&gatekeeper.pipeline, arrived.arrival);
-    let mut trail = Box::new(Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "direct"), pipeline.recorder.clone()));
+    let mut trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "direct"), pipeline.recorder.clone());
     trail.note().method = Some(request.method().clone());
     let ours = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();

@@ -15,7 +15,7 @@ const ALLOW: &str = "POST, OPTIONS";
 
 pub async fn call<B: Arriving>(gatekeeper: &Gatekeeper, arrived: Arrived, request: Request<B>) -> Response<Begun> {
     let (pipeline, arrival) = (&gatekeeper.pipeline, arrived.arrival);
-    let mut trail = Box::new(Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "envelope"), pipeline.recorder.clone()));
+    let mut trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "envelope"), pipeline.recorder.clone());
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
     let outcome = match head_of(&parts, arrived) {

@@ -39,7 +39,7 @@ pub async fn overloaded<B: Arriving>(
             None
         }
         Fold::Record => {
-            let mut trail = Box::new(Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, door), pipeline.recorder.clone()));
+            let mut trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, door), pipeline.recorder.clone());
             trail.note().ending = Some(Ending::Refused(refusal.clone()));
             Some(trail)
         }

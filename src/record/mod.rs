@@ -20,8 +20,8 @@ use std::sync::Arc;
 pub use notes::{Ending, Notes, SchemaNote, WouldDeny};
 pub use trail::{Recorded, Trail};
 
-use self::page::CallRef;
 use crate::journal::{Class, Durable, Journal, Refused};
+use crate::store::Record;
 use crate::store::control::ActivityEntry;
 use crate::telemetry::metrics::Metrics;
 
@@ -41,13 +41,12 @@ impl Recorder {
     }
 
     /// When the record is as durable as policy promises; none if it is lost.
-    pub fn record<'r>(&self, class: Class, record: impl Into<CallRef<'r>>) -> Option<Durable> {
-        let record = record.into();
+    pub fn record(&self, class: Class, record: &Record<'_>) -> Option<Durable> {
         self.append(class, &page::of_call(record), record.times)
     }
 
     /// The same of a call that never began: it gets none of the room that is kept for those which did.
-    pub fn record_turned_away(&self, class: Class, record: CallRef<'_>) -> Option<Durable> {
+    pub fn record_turned_away(&self, class: Class, record: &Record<'_>) -> Option<Durable> {
         if self.journal.is_full(class, self.under_way()) {
             self.drop_record(Refused::Full, record.times);
             return None;

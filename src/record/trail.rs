@@ -27,10 +27,13 @@ use crate::verdict::{Denial, Failure, GateName, Refusal, SqlFinding};
 /// How long an answer waits for the disk at most.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// More than the texts of most records take, and less than what an allocator gives away with more ado.
+const TEXTS: usize = 1000;
+
+/// In a box from the beginning: it is moved from hand to hand all the way.
 #[derive(Debug)]
 pub struct Trail {
-    /// Apart, because a trail is moved from hand to hand all the way, and these are most of it.
-    notes: Box<Notes>,
+    notes: Notes,
     recorder: Recorder,
     started: Instant,
     keep: Keep,
@@ -49,14 +52,14 @@ enum Keep {
 }
 
 impl Trail {
-    pub fn new(notes: Notes, recorder: Recorder) -> Self {
+    pub fn new(notes: Notes, recorder: Recorder) -> Box<Self> {
         recorder.metrics().in_flight.inc();
-        Self { notes: Box::new(notes), recorder, started: Instant::now(), keep: Keep::Record, place: None, traffic: None }
+        Box::new(Self { notes, recorder, started: Instant::now(), keep: Keep::Record, place: None, traffic: None })
     }
 
     /// Of a call that is not made: takes notes, and leaves neither record nor metric.
-    pub fn of_nothing(notes: Notes, recorder: Recorder) -> Self {
-        Self { notes: Box::new(notes), recorder, started: Instant::now(), keep: Keep::Done, place: None, traffic: None }
+    pub fn of_nothing(notes: Notes, recorder: Recorder) -> Box<Self> {
+        Box::new(Self { notes, recorder, started: Instant::now(), keep: Keep::Done, place: None, traffic: None })
     }
 
     pub fn notes(&self) -> &Notes {
@@ -86,7 +89,7 @@ impl Trail {
 
     /// The answer can go out. Returns what of the call's time was the gatekeeper's own.
     pub fn answer_begins(&mut self) -> Duration {
-        let Notes { asking, upstream, reading, .. } = *self.notes;
+        let Notes { asking, upstream, reading, .. } = self.notes;
         *self.notes.overhead.get_or_insert_with(|| {
             let others = asking.unwrap_or_default() + upstream.unwrap_or_default() + reading;
             self.started.elapsed().saturating_sub(others)
@@ -129,11 +132,12 @@ impl Trail {
         }
         let durable = match keep {
             Keep::Record => {
-                let composed = compose(&self.notes, &ending, took);
+                let mut texts = String::with_capacity(TEXTS);
+                let record = compose(&self.notes, &ending, took, &mut texts);
                 let class = self.class_after(&ending);
                 match &self.place {
-                    Some(_) => self.recorder.record(class, composed.record()),
-                    None => self.recorder.record_turned_away(class, composed.record()),
+                    Some(_) => self.recorder.record(class, &record),
+                    None => self.recorder.record_turned_away(class, &record),
                 }
             }
             Keep::Folded | Keep::Done => None,
@@ -316,7 +320,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (journal, _reader) = Journal::open(directory.path(), Limits::default(), Syncing::Always, Clock::system()).unwrap();
         let recorder = Recorder::new(journal.clone(), Arc::default());
-        let trail = || Box::new(Trail::new(notes(), recorder.clone()));
+        let trail = || Trail::new(notes(), recorder.clone());
         let [one, two] = ["one", "two"].map(Bytes::from);
         let mut whole = Recorded::begin(Full::new(one.clone()), trail(), 200).ok().unwrap();
         let frames = [one.clone(), two.clone()].map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
