@@ -89,9 +89,9 @@ impl Trail {
 
     /// The answer can go out. Returns what of the call's time was the gatekeeper's own.
     pub fn answer_begins(&mut self) -> Duration {
-        let Notes { asking, upstream, reading, .. } = self.notes;
-        *self.notes.overhead.get_or_insert_with(|| {
-            let others = asking.unwrap_or_default() + upstream.unwrap_or_default() + reading;
+        let Notes { asking, upstream, reading, overhead, .. } = &mut self.notes;
+        *overhead.get_or_insert_with(|| {
+            let others = asking.unwrap_or_default() + upstream.unwrap_or_default() + *reading;
             self.started.elapsed().saturating_sub(others)
         })
     }
@@ -214,8 +214,8 @@ impl<B> Recorded<B>
 where
     B: Body<Data: Send, Error: Send> + Send + 'static,
 {
-    /// To be waited for where the answer has no body to hold back.
-    pub fn begin(body: B, mut trail: Box<Trail>, status: u16) -> Result<Self, BoxFuture<'static, Self>> {
+    /// With what the answer waits for, if it has no body to hold back.
+    pub fn begin(body: B, mut trail: Box<Trail>, status: u16) -> (Self, Option<BoxFuture<'static, ()>>) {
         trail.answer_begins();
         let empty = body.is_end_stream();
         if trail.notes.ending.is_none() {
@@ -224,10 +224,8 @@ where
         }
         // An empty body is never asked for.
         let durable = if empty { trail.finish() } else { None };
-        let recorded = Self { body, trail, status, held: None };
-        let Some(durable) = durable else { return Ok(recorded) };
-        let until = confirmed(durable, Arc::clone(&recorded.trail.recorder.metrics));
-        Err(Box::pin(until.map(|()| recorded)))
+        let until = durable.map(|durable| confirmed(durable, Arc::clone(trail.recorder.metrics())).boxed());
+        (Self { body, trail, status, held: None }, until)
     }
 }
 
@@ -273,7 +271,7 @@ where
                 notes.ending = Some(Ending::Answered { status: *this.status });
             }
             if let Some(durable) = this.trail.finish() {
-                let until = confirmed(durable, Arc::clone(&this.trail.recorder.metrics));
+                let until = confirmed(durable, Arc::clone(this.trail.recorder.metrics()));
                 let held = this.held.insert(Held { last: frame, until: Box::pin(until) });
                 ready!(held.until.as_mut().poll(cx));
                 return Poll::Ready(this.held.take().and_then(|held| held.last));
@@ -322,9 +320,9 @@ mod tests {
         let recorder = Recorder::new(journal.clone(), Arc::default());
         let trail = || Trail::new(notes(), recorder.clone());
         let [one, two] = ["one", "two"].map(Bytes::from);
-        let mut whole = Recorded::begin(Full::new(one.clone()), trail(), 200).ok().unwrap();
+        let mut whole = Recorded::begin(Full::new(one.clone()), trail(), 200).0;
         let frames = [one.clone(), two.clone()].map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
-        let mut stream = Recorded::begin(StreamBody::new(iter(frames)), trail(), 200).ok().unwrap();
+        let mut stream = Recorded::begin(StreamBody::new(iter(frames)), trail(), 200).0;
         {
             let _held = journal.hold_syncs();
             assert_eq!(poll(&mut whole), Poll::Pending);
@@ -342,7 +340,7 @@ mod tests {
     fn a_call_whose_body_was_read_counts_in_the_sizes_of_bodies() {
         let directory = tempfile::tempdir().unwrap();
         let recorder = Recorder::within(directory.path());
-        let metrics = Arc::clone(&recorder.metrics);
+        let metrics = Arc::clone(recorder.metrics());
         for request_bytes in [0, 496] {
             drop(Trail::new(Notes { request_bytes, ..notes() }, recorder.clone()));
         }
