@@ -232,6 +232,25 @@ mod tests {
         assert_eq!(said(Standings::default()), []);
     }
 
+    #[test]
+    fn what_was_spent_is_said_in_thousandths_of_a_millisecond() {
+        let nanos = Duration::from_nanos;
+        for (overhead, said) in [
+            (Duration::ZERO, "0.000"),
+            (nanos(499), "0.000"),
+            (nanos(500), "0.001"),
+            (nanos(12_499), "0.012"),
+            (nanos(999_499), "0.999"),
+            (nanos(999_500), "1.000"),
+            (nanos(1_234_567_891), "1234.568"),
+            (Duration::from_secs(3600), "3600000.000"),
+        ] {
+            let mut text = "before".to_owned();
+            let part = spent(&mut text, overhead);
+            assert_eq!(text.get(part), Some(&*format!("gatekeeper;dur={said}")), "{overhead:?}");
+        }
+    }
+
     /// hyper drops the body of such an answer unread, and with it whatever would have waited there.
     #[tokio::test]
     async fn a_head_request_has_its_record_before_it_is_answered() {

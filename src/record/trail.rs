@@ -200,7 +200,8 @@ pin_project! {
         body: B,
         trail: Box<Trail>,
         status: u16,
-        held: Option<Held<B>>,
+        // In a box: most never hold anything back, and all of them are moved about.
+        held: Option<Box<Held<B>>>,
     }
 }
 
@@ -272,7 +273,7 @@ where
             }
             if let Some(durable) = this.trail.finish() {
                 let until = confirmed(durable, Arc::clone(this.trail.recorder.metrics()));
-                let held = this.held.insert(Held { last: frame, until: Box::pin(until) });
+                let held = this.held.insert(Box::new(Held { last: frame, until: until.boxed() }));
                 ready!(held.until.as_mut().poll(cx));
                 return Poll::Ready(this.held.take().and_then(|held| held.last));
             }
