@@ -150,7 +150,8 @@ fn write_refusal(bencher: Bencher<'_, '_>, status: u16) {
 fn compose_record(bencher: Bencher<'_, '_>, status: u16) {
     let notes = notes();
     let ending = ending(status);
-    bencher.bench_local(|| compose(black_box(&notes), &ending, Duration::from_micros(1234)));
+    let mut texts = String::new();
+    bencher.bench_local(|| drop(black_box(compose(black_box(&notes), &ending, Duration::from_micros(1234), &mut texts))));
 }
 
 /// A trail opened and ended: its metrics, its record, and that record's way into the journal.

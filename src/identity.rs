@@ -27,6 +27,11 @@ macro_rules! name {
                 is_name(text).then(|| Self(text.into()))
             }
 
+            /// The same of a text that is shared, which then shares it.
+            pub fn of(text: &Arc<str>) -> Option<Self> {
+                is_name(text).then(|| Self(Arc::clone(text)))
+            }
+
             pub fn as_str(&self) -> &str {
                 &self.0
             }

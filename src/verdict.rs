@@ -266,8 +266,8 @@ pub struct Standing {
 impl Standing {
     /// Whole seconds until the window ends, as the headers of an answer given at `now` say it.
     pub fn reset_secs(&self, now: Timestamp) -> u32 {
-        let wait = self.resets_at.since(now).as_millis().div_ceil(1000);
-        u32::try_from(wait).unwrap_or(u32::MAX).min(self.window_secs)
+        let wait = self.resets_at.since(now);
+        u32::try_from(wait.as_secs() + u64::from(wait.subsec_millis() > 0)).unwrap_or(u32::MAX).min(self.window_secs)
     }
 
     /// Less is left, or as little for longer.
@@ -286,7 +286,10 @@ pub struct Standings {
 impl Standings {
     /// The one the caller will hit first.
     pub fn tightest(&self) -> Option<Standing> {
-        self.source.into_iter().chain(self.endpoint).reduce(|a, b| if b.is_tighter_than(&a) { b } else { a })
+        match (self.source, self.endpoint) {
+            (Some(source), Some(endpoint)) if endpoint.is_tighter_than(&source) => Some(endpoint),
+            (source, endpoint) => source.or(endpoint),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! What becomes of an outcome: the target's answer or our refusal, with the headers that are ours to say on either, and the call's trail in
 //! its body.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -38,55 +39,53 @@ pub fn turned_away(pipeline: &Pipeline, failure: Failure, trail: &mut Trail) -> 
 }
 
 /// `unread`: what is left of the call's body.
-pub fn answer<B: Arriving>(outcome: Outcome, mut trail: Box<Trail>, arrival: Arrival, asked: &Parts, unread: Option<B>) -> Response<Begun> {
+pub fn answer<B: Arriving>(outcome: Outcome, mut trail: Box<Trail>, arrival: Arrival, asked: &Parts, unread: Option<B>) -> Begun {
     let overhead = trail.answer_begins();
     // Whoever waits to be asked for its body is not asked.
     let is_coming = |body: &B| !body.is_end_stream() && !asked.headers.contains_key(EXPECT);
     if let Some(body) = unread.filter(|body| outcome.result.is_err() && is_coming(body)) {
         tokio::spawn(let_run_out(body));
     }
-    let mut response = match outcome.result {
+    let mut begun = match outcome.result {
         Ok(Settled::AsIs(answer)) => carry(answer.status, answer.headers, answer.body, trail),
         Ok(Settled::Error { status, headers, body } | Settled::Wrapped { status, headers, body }) => {
             carry(status, headers, Full::new(body), trail)
         }
         Err(refusal) => refuse(refusal, trail, arrival, &asked.method),
     };
-    in_our_name(response.headers_mut(), &outcome.standings, overhead, arrival);
-    response
+    in_our_name(begun.response.headers_mut(), &outcome.standings, overhead, arrival);
+    begun
 }
 
 /// What every answer of a door says, whoever it is from.
 pub fn in_our_name(headers: &mut HeaderMap, standings: &Standings, overhead: Duration, arrival: Arrival) {
     // Growing once is cheaper than growing as they come.
     headers.reserve(OURS);
-    let mut text = Text::default();
-    limit_headers(headers, &mut text, standings, arrival);
-    let micros = overhead.saturating_add(Duration::from_nanos(500)).as_micros();
-    let millis = u64::try_from(micros / 1000).unwrap_or(u64::MAX);
-    let rest = u16::try_from(micros % 1000).unwrap_or_default();
-    let zeros = match rest {
-        ..10 => "00",
-        10..100 => "0",
-        _ => "",
-    };
-    if let Some(timing) = text.say("gatekeeper;dur=").count(millis).say(".").say(zeros).count(rest).take() {
+    let mut text = String::with_capacity(LONG_ENOUGH);
+    let limits = Limits::say(&mut text, standings, arrival);
+    let timing = spent(&mut text, overhead);
+    let text = Bytes::from(text);
+    if let Some(limits) = limits {
+        limits.put(headers, &text);
+    }
+    if let Some(timing) = value(&text, timing) {
         headers.append(SERVER_TIMING, timing);
     }
 }
 
-fn carry<B>(status: StatusCode, headers: HeaderMap, body: B, trail: Box<Trail>) -> Response<Begun>
+fn carry<B>(status: StatusCode, headers: HeaderMap, body: B, trail: Box<Trail>) -> Begun
 where
     B: Body<Data: Send, Error: Send> + Send + 'static,
     Recorded<B>: Into<Said>,
 {
-    let mut response = Response::new(Begun::from(Recorded::begin(body, trail, status.as_u16())));
+    let (body, until) = Recorded::begin(body, trail, status.as_u16());
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
     *response.headers_mut() = headers;
-    response
+    Begun { response, until }
 }
 
-pub fn refuse(refusal: Refusal, mut trail: Box<Trail>, arrival: Arrival, method: &Method) -> Response<Begun> {
+pub fn refuse(refusal: Refusal, mut trail: Box<Trail>, arrival: Arrival, method: &Method) -> Begun {
     let answer = reply::refusal(&refusal, arrival.id);
     let status = answer.status().as_u16();
     trail.note().ending = Some(Ending::Refused(refusal));
@@ -96,71 +95,107 @@ pub fn refuse(refusal: Refusal, mut trail: Box<Trail>, arrival: Arrival, method:
         parts.headers.insert(CONTENT_LENGTH, body.len().into());
         body = Bytes::new();
     }
-    Response::from_parts(parts, Begun::from(Recorded::begin(Full::new(body), trail, status)))
+    let (body, until) = Recorded::begin(Full::new(body), trail, status);
+    Begun { response: Response::from_parts(parts, body.into()), until }
 }
 
-/// Where the caller stands: `RateLimit` names every limit that applies, the older headers the one it will hit first.
-fn limit_headers(headers: &mut HeaderMap, text: &mut Text, standings: &Standings, arrival: Arrival) {
-    let Some(tightest) = standings.tightest() else { return };
-    let reset = |standing: Standing| standing.reset_secs(arrival.at);
-    let left = |text: &mut Text, standing: Standing| {
-        text.say(";r=").count(standing.remaining).say(";t=").count(reset(standing));
-    };
-    let allowed = |text: &mut Text, standing: Standing| {
-        text.say(";q=").count(standing.limit).say(";w=").count(standing.window_secs);
-    };
-    each_limit(text, standings, left);
-    text.put(headers, RATELIMIT);
-    each_limit(text, standings, allowed);
-    text.put(headers, RATELIMIT_POLICY);
-    text.count(tightest.limit).put(headers, X_RATELIMIT_LIMIT);
-    text.count(tightest.remaining).put(headers, X_RATELIMIT_REMAINING);
-    text.count(reset(tightest)).put(headers, X_RATELIMIT_RESET);
+/// Where the caller stands: `RateLimit` names every limit that applies, the older headers the one it will hit first. All of them are parts
+/// of one text, whose numbers are written down once.
+struct Limits {
+    left: Range<usize>,
+    allowed: Range<usize>,
+    /// Of the limit that will be hit first.
+    limit: Range<usize>,
+    remaining: Range<usize>,
+    reset: Range<usize>,
 }
 
-fn each_limit(text: &mut Text, standings: &Standings, say: impl Fn(&mut Text, Standing)) {
-    let mut comma = "";
-    for (name, standing) in [("\"source\"", standings.source), ("\"endpoint\"", standings.endpoint)] {
-        let Some(standing) = standing else { continue };
-        say(text.say(comma).say(name), standing);
-        comma = ", ";
-    }
-}
-
-/// What headers say, one behind the other in one piece of memory.
-struct Text(BytesMut);
-
-impl Default for Text {
-    fn default() -> Self {
-        Self(BytesMut::with_capacity(LONG_ENOUGH))
-    }
-}
-
-impl Text {
-    fn say(&mut self, text: &str) -> &mut Self {
-        self.0.extend_from_slice(text.as_bytes());
-        self
-    }
-
-    fn count(&mut self, number: impl itoa::Integer) -> &mut Self {
-        self.say(itoa::Buffer::new().format(number))
-    }
-
-    /// What was said since the last one was taken.
-    fn take(&mut self) -> Option<HeaderValue> {
-        HeaderValue::from_maybe_shared(self.0.split().freeze()).ok()
+impl Limits {
+    fn say(text: &mut String, standings: &Standings, arrival: Arrival) -> Option<Self> {
+        let tightest = standings.tightest()?;
+        let mut limits = Self { left: 0..0, allowed: 0..0, limit: 0..0, remaining: 0..0, reset: 0..0 };
+        let start = text.len();
+        for (name, standing) in named(standings) {
+            begin(text, start, name);
+            let remaining = number(text, ";r=", standing.remaining);
+            let reset = number(text, ";t=", standing.reset_secs(arrival.at));
+            if standing == tightest {
+                (limits.remaining, limits.reset) = (remaining, reset);
+            }
+        }
+        limits.left = start..text.len();
+        let start = text.len();
+        for (name, standing) in named(standings) {
+            begin(text, start, name);
+            let limit = number(text, ";q=", standing.limit);
+            number(text, ";w=", standing.window_secs);
+            if standing == tightest {
+                limits.limit = limit;
+            }
+        }
+        limits.allowed = start..text.len();
+        Some(limits)
     }
 
-    fn put(&mut self, headers: &mut HeaderMap, name: HeaderName) {
-        if let Some(value) = self.take() {
-            headers.insert(name, value);
+    fn put(self, headers: &mut HeaderMap, text: &Bytes) {
+        let Self { left, allowed, limit, remaining, reset } = self;
+        for (name, part) in [
+            (RATELIMIT, left),
+            (RATELIMIT_POLICY, allowed),
+            (X_RATELIMIT_LIMIT, limit),
+            (X_RATELIMIT_REMAINING, remaining),
+            (X_RATELIMIT_RESET, reset),
+        ] {
+            if let Some(value) = value(text, part) {
+                headers.insert(name, value);
+            }
         }
     }
 }
 
+fn named(standings: &Standings) -> impl Iterator<Item = (&'static str, Standing)> {
+    let named = [("\"source\"", standings.source), ("\"endpoint\"", standings.endpoint)];
+    named.into_iter().filter_map(|(name, standing)| Some((name, standing?)))
+}
+
+/// A list's next entry.
+fn begin(text: &mut String, list: usize, name: &str) {
+    if text.len() > list {
+        text.push_str(", ");
+    }
+    text.push_str(name);
+}
+
+/// Where the number stands.
+fn number(text: &mut String, name: &str, number: impl itoa::Integer) -> Range<usize> {
+    text.push_str(name);
+    let start = text.len();
+    text.push_str(itoa::Buffer::new().format(number));
+    start..text.len()
+}
+
+/// `Server-Timing`: in milliseconds, with three digits behind the point.
+fn spent(text: &mut String, overhead: Duration) -> Range<usize> {
+    let start = text.len();
+    let rounded = overhead.saturating_add(Duration::from_nanos(500));
+    number(text, "gatekeeper;dur=", u64::try_from(rounded.as_millis()).unwrap_or(u64::MAX));
+    let micros = rounded.subsec_micros() % 1000;
+    let zeros = match micros {
+        ..10 => ".00",
+        10..100 => ".0",
+        _ => ".",
+    };
+    number(text, zeros, micros);
+    start..text.len()
+}
+
+/// A part of a text as a header's value, in the text's own memory.
+fn value(text: &Bytes, part: Range<usize>) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(text.slice(part)).ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::said::there;
     use super::*;
     use crate::clock::Timestamp;
     use crate::identity::CallId;
@@ -169,7 +204,10 @@ mod tests {
     fn said(standings: Standings) -> Vec<(String, String)> {
         let mut headers = HeaderMap::new();
         let arrival = Arrival::new(CallId::new(), Timestamp::from_secs(43), [192, 0, 2, 7].into());
-        limit_headers(&mut headers, &mut Text::default(), &standings, arrival);
+        let mut text = String::new();
+        if let Some(limits) = Limits::say(&mut text, &standings, arrival) {
+            limits.put(&mut headers, &text.into());
+        }
         headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 
@@ -194,6 +232,25 @@ mod tests {
         assert_eq!(said(Standings::default()), []);
     }
 
+    #[test]
+    fn what_was_spent_is_said_in_thousandths_of_a_millisecond() {
+        let nanos = Duration::from_nanos;
+        for (overhead, said) in [
+            (Duration::ZERO, "0.000"),
+            (nanos(499), "0.000"),
+            (nanos(500), "0.001"),
+            (nanos(12_499), "0.012"),
+            (nanos(999_499), "0.999"),
+            (nanos(999_500), "1.000"),
+            (nanos(1_234_567_891), "1234.568"),
+            (Duration::from_secs(3600), "3600000.000"),
+        ] {
+            let mut text = "before".to_owned();
+            let part = spent(&mut text, overhead);
+            assert_eq!(text.get(part), Some(&*format!("gatekeeper;dur={said}")), "{overhead:?}");
+        }
+    }
+
     /// hyper drops the body of such an answer unread, and with it whatever would have waited there.
     #[tokio::test]
     async fn a_head_request_has_its_record_before_it_is_answered() {
@@ -202,8 +259,8 @@ mod tests {
         let arrival = Arrival::new(CallId::new(), Timestamp::default(), [192, 0, 2, 7].into());
         let mut kept = Vec::new();
         for (method, recorded, length) in [(Method::GET, 0, None), (Method::HEAD, 1, Some(()))] {
-            let trail = Box::new(Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "envelope"), recorder.clone()));
-            let response = there(refuse(Failure::MethodNotAllowed { allow: "POST" }.into(), trail, arrival, &method)).await;
+            let trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "envelope"), recorder.clone());
+            let response = refuse(Failure::MethodNotAllowed { allow: "POST" }.into(), trail, arrival, &method).there().await;
             assert_eq!(recorder.journal().standing().waiting, recorded, "{method}");
             assert_eq!(response.headers().get(CONTENT_LENGTH).map(|_| ()), length, "{method}");
             kept.push(response);

@@ -21,9 +21,9 @@ use crate::verdict::Failure;
 
 const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-pub async fn call<B: Arriving>(gatekeeper: &Gatekeeper, arrived: Arrived, mut request: Request<B>) -> Response<Begun> {
+pub async fn call<B: Arriving>(gatekeeper: &Gatekeeper, arrived: Arrived, mut request: Request<B>) -> Begun {
     let (pipeline, arrival) = (&gatekeeper.pipeline, arrived.arrival);
-    let mut trail = Box::new(Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "direct"), pipeline.recorder.clone()));
+    let mut trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "direct"), pipeline.recorder.clone());
     trail.note().method = Some(request.method().clone());
     let ours = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
@@ -68,7 +68,7 @@ fn asked_upgrade(parts: &Parts, body: &impl Body) -> Option<HeaderValue> {
 }
 
 /// The target's last word in HTTP goes out, and then the connections are one. Its record is kept when they end.
-fn go_on(ours: OnUpgrade, theirs: Upgrade, mut headers: HeaderMap, tunnel: Tunnel, mut trail: Box<Trail>) -> Response<Begun> {
+fn go_on(ours: OnUpgrade, theirs: Upgrade, mut headers: HeaderMap, tunnel: Tunnel, mut trail: Box<Trail>) -> Begun {
     const STATUS: StatusCode = StatusCode::SWITCHING_PROTOCOLS;
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, theirs.protocol.clone());
@@ -83,8 +83,8 @@ fn go_on(ours: OnUpgrade, theirs: Upgrade, mut headers: HeaderMap, tunnel: Tunne
             TunnelEnd::Cut | TunnelEnd::NeverOpened => Ending::Abandoned { status: Some(STATUS.as_u16()) },
         });
     });
-    let mut response = Response::new(Begun::Now(Said::nothing()));
+    let mut response = Response::new(Said::nothing());
     *response.status_mut() = STATUS;
     *response.headers_mut() = headers;
-    response
+    Begun { response, until: None }
 }

@@ -1,6 +1,6 @@
 //! The envelope door: `{target, action?, payload?, operation?}` in, the target's answer out. The original's clients come this way.
 
-use http::{Method, Request, Response};
+use http::{Method, Request};
 
 use super::Arrived;
 use super::answer::{answer, turned_away};
@@ -13,9 +13,9 @@ use crate::verdict::Failure;
 
 const ALLOW: &str = "POST, OPTIONS";
 
-pub async fn call<B: Arriving>(gatekeeper: &Gatekeeper, arrived: Arrived, request: Request<B>) -> Response<Begun> {
+pub async fn call<B: Arriving>(gatekeeper: &Gatekeeper, arrived: Arrived, request: Request<B>) -> Begun {
     let (pipeline, arrival) = (&gatekeeper.pipeline, arrived.arrival);
-    let mut trail = Box::new(Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "envelope"), pipeline.recorder.clone()));
+    let mut trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, "envelope"), pipeline.recorder.clone());
     let (parts, body) = request.into_parts();
     let mut body = Some(body);
     let outcome = match head_of(&parts, arrived) {

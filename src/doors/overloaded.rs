@@ -8,7 +8,7 @@ use http::header::EXPECT;
 use http::{Request, Response};
 
 use super::answer::refuse;
-use super::said::{Said, there};
+use super::said::Said;
 use super::{Arrival, Door, whole};
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::strangers::Fold;
@@ -39,7 +39,7 @@ pub async fn overloaded<B: Arriving>(
             None
         }
         Fold::Record => {
-            let mut trail = Box::new(Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, door), pipeline.recorder.clone()));
+            let mut trail = Trail::new(Notes::new(arrival.id, arrival.at, arrival.peer, door), pipeline.recorder.clone());
             trail.note().ending = Some(Ending::Refused(refusal.clone()));
             Some(trail)
         }
@@ -51,7 +51,7 @@ pub async fn overloaded<B: Arriving>(
         tokio::join!(kept, let_run_out(body));
     }
     match trail {
-        Some(trail) => there(refuse(refusal, trail, arrival, &parts.method)).await,
+        Some(trail) => refuse(refusal, trail, arrival, &parts.method).there().await,
         None => whole(reply::refusal(&refusal, arrival.id)).map(Said::from),
     }
 }

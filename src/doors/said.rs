@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::BoxFuture;
 use http::Response;
 use http_body::{Frame, SizeHint};
 use http_body_util::Full;
@@ -36,35 +36,21 @@ pin_project! {
     }
 }
 
-/// The body of an answer that is made.
-#[expect(clippy::large_enum_variant, reason = "the large one is what nearly every call has, and goes on at once")]
-pub enum Begun {
-    Now(Said),
-    /// Nothing is left of it to hold back until its record is kept, so all of it waits.
-    Later(BoxFuture<'static, Said>),
+/// An answer that is made.
+pub struct Begun {
+    pub response: Response<Said>,
+    /// Nothing is left of its body to hold back until its record is kept, so all of it waits for this.
+    pub until: Option<BoxFuture<'static, ()>>,
 }
 
-impl<B> From<Result<Recorded<B>, BoxFuture<'static, Recorded<B>>>> for Begun
-where
-    B: http_body::Body<Data: Send, Error: Send> + Send + 'static,
-    Recorded<B>: Into<Said>,
-{
-    fn from(begun: Result<Recorded<B>, BoxFuture<'static, Recorded<B>>>) -> Self {
-        match begun {
-            Ok(body) => Self::Now(body.into()),
-            Err(later) => Self::Later(later.map(Into::into).boxed()),
+impl Begun {
+    /// The answer once it may go out.
+    pub async fn there(self) -> Response<Said> {
+        if let Some(until) = self.until {
+            until.await;
         }
+        self.response
     }
-}
-
-/// The answer once it may go out.
-pub async fn there(response: Response<Begun>) -> Response<Said> {
-    let (parts, body) = response.into_parts();
-    let body = match body {
-        Begun::Now(body) => body,
-        Begun::Later(later) => later.await,
-    };
-    Response::from_parts(parts, body)
 }
 
 impl Said {

@@ -99,8 +99,8 @@ fn verdict(judged: Result<Authenticated, AuthFault>, head: &Head) -> Verdict<Aut
 
 /// Whether a good key lets the source in that the caller says it is.
 fn listed(key: &Arc<Key>, head: &Head, policy: &Policy) -> Result<Authenticated, AuthFault> {
-    let claimed = head.credentials.eliza_source.as_deref().ok_or(AuthFault::SourceMissing)?;
-    let name = SourceName::parse(claimed).ok_or(AuthFault::UnknownSource)?;
+    let claimed = head.credentials.eliza_source.as_ref().ok_or(AuthFault::SourceMissing)?;
+    let name = SourceName::of(claimed).ok_or(AuthFault::UnknownSource)?;
     let source = policy.sources.find(&name).ok_or(AuthFault::UnknownSource)?;
     if !key.scope.covers_source(&name) {
         return Err(AuthFault::SourceNotOfKey);
@@ -132,8 +132,8 @@ fn known_by(certificate: &PeerCertificate, head: &Head, policy: &Policy) -> Resu
     if !sources.know(certificate) {
         return Err(AuthFault::CertificateUnknown);
     }
-    let name = match head.credentials.eliza_source.as_deref() {
-        Some(claimed) => SourceName::parse(claimed).ok_or(AuthFault::UnknownSource)?,
+    let name = match &head.credentials.eliza_source {
+        Some(claimed) => SourceName::of(claimed).ok_or(AuthFault::UnknownSource)?,
         None => sources.only_one_of(certificate).cloned().ok_or(AuthFault::SourceMissing)?,
     };
     let source = sources.find(&name).ok_or(AuthFault::UnknownSource)?;
@@ -148,7 +148,7 @@ fn known_by(certificate: &PeerCertificate, head: &Head, policy: &Policy) -> Resu
 /// Whoever shows one source's certificate and another's name is not believed, whatever else it shows.
 fn undisputed(head: &Head, policy: &Policy) -> Result<(), AuthFault> {
     let (Some(certificate), Some(claimed)) = (&head.certificate, &head.credentials.eliza_source) else { return Ok(()) };
-    let named = SourceName::parse(claimed).and_then(|name| policy.sources.find(&name).cloned());
+    let named = SourceName::of(claimed).and_then(|name| policy.sources.find(&name).cloned());
     let is_its_own = named.is_some_and(|source| source.known_by(certificate).is_some());
     if is_its_own || !policy.sources.know(certificate) { Ok(()) } else { Err(AuthFault::CertificateOfAnother) }
 }

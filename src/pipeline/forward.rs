@@ -12,15 +12,15 @@ use crate::upstream::{Order, Outgoing, Settled, Towards, settle, shape};
 use crate::verdict::Refusal;
 
 impl Pipeline {
-    pub(super) async fn forward(
-        &self,
-        admitted: Admitted<'_>,
-        head: &Head,
-        headers: &HeaderMap,
-        trail: &mut Trail,
-    ) -> Result<Settled, Refusal> {
+    pub(super) fn forward<'a>(
+        &'a self,
+        admitted: Admitted<'a>,
+        head: &'a Head,
+        headers: &'a HeaderMap,
+        trail: &'a mut Trail,
+    ) -> impl Future<Output = Result<Settled, Refusal>> + Send {
+        // What has shown that the call may pass is let go of here: the future would hold, and move, all of it to the end.
         let Admitted { caller, target, onward: Onward { form, memory }, .. } = admitted;
-        let (towards, timeout) = (self.towards(&caller), target.timeout);
         let (method, rest, body, action) = match form {
             Sent::Shaped(envelope) => {
                 let action = shape::executed_action(&target, &envelope).cloned();
@@ -28,18 +28,22 @@ impl Pipeline {
             }
             Sent::AsItCame { method, rest, body } => (method.clone(), rest, body, None),
         };
-        let is_shaped = matches!(body, Outgoing::Shaped(_));
-        let (caller, action) = (Some(caller.caller().recorded_as()), action.as_ref().map(Action::as_str));
-        let order = Order { head, target: &target, method, rest, headers, body, towards, caller, action, timeout };
-        let began = self.clock.monotonic_nanos();
-        let settled = match self.upstream.forward_noting(order, &mut trail.note().passage).await {
-            Ok(answer) if is_shaped => Ok(settle(answer, &target, head.id).await),
-            Ok(answer) => Ok(Settled::AsIs(answer)),
-            Err(failure) => Err(failure.into()),
-        };
-        trail.note().upstream = Some(self.since(began));
-        drop(memory);
-        settled
+        async move {
+            let (towards, timeout) = (self.towards(&caller), target.timeout);
+            let is_shaped = matches!(body, Outgoing::Shaped(_));
+            let (caller, action) = (Some(caller.caller().recorded_as()), action.as_ref().map(Action::as_str));
+            let order = Order { head, target: &target, method, rest, headers, body, towards, caller, action, timeout };
+            let began = self.clock.monotonic_nanos();
+            let settled = match self.upstream.forward_noting(order, &mut trail.note().passage).await {
+                // Apart: few answers are errors, and all would hold room for reading one.
+                Ok(answer) if is_shaped && answer.is_error() => Ok(Box::pin(settle(answer, &target, head.id)).await),
+                Ok(answer) => Ok(Settled::AsIs(answer)),
+                Err(failure) => Err(failure.into()),
+            };
+            trail.note().upstream = Some(self.since(began));
+            drop(memory);
+            settled
+        }
     }
 
     /// Whose credentials a target is shown on this caller's behalf.

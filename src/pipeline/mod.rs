@@ -266,11 +266,15 @@ impl Pipeline {
         snapshot: &Snapshot,
         trail: &mut Trail,
     ) -> Result<SqlJudged, Refusal> {
-        let length = route.content.sql().iter().map(|sql| sql.text.len()).sum();
-        let (caller, content, policy) = (caller.caller().clone(), route.content.clone(), Arc::clone(&snapshot.policy));
-        let (target, at) = (route.target.name.clone(), trail.notes().at);
-        let verdict = self.apart_if_long(length, move || sql_filter(&caller, &target, content.sql(), &policy.sql, at)).await?;
-        trail.note().excepted = verdict.proof().excepted().to_vec();
+        let at = trail.notes().at;
+        let verdict = if is_long(route.content.sql().iter().map(|sql| sql.text.len()).sum()) {
+            let (caller, content, policy) = (caller.caller().clone(), route.content.clone(), Arc::clone(&snapshot.policy));
+            let target = route.target.name.clone();
+            self.apart(move || sql_filter(&caller, &target, content.sql(), &policy.sql, at)).await?
+        } else {
+            sql_filter(caller.caller(), &route.target.name, route.content.sql(), &snapshot.policy.sql, at)
+        };
+        trail.note().excepted.extend_from_slice(verdict.proof().excepted());
         // Rules that only observe leave their mark and nothing else.
         for finding in verdict.proof().observed() {
             trail.would_deny(GateName::SqlFilter, &Denial::DangerousSql(Box::new(finding.clone())));
@@ -278,12 +282,7 @@ impl Pipeline {
         weigh(snapshot, trail, GateName::SqlFilter, verdict)
     }
 
-    /// Does work on `size` bytes of a caller's here, or, where that would keep other calls waiting, on a thread for long work: one for
-    /// each core, so that such calls wait for each other and for nobody else.
-    async fn apart_if_long<T: Send + 'static>(&self, size: usize, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-        if size <= LONG { Ok(work()) } else { self.apart(work).await }
-    }
-
+    /// Does long work on a thread for that: one for each core, so that such calls wait for each other and for nobody else.
     async fn apart<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
         let turn = Arc::clone(&self.long_work).acquire_owned().await.map_err(|_| Failure::Internal)?;
         let done = tokio::task::spawn_blocking(move || {
@@ -297,6 +296,11 @@ impl Pipeline {
     fn since(&self, began: u64) -> Duration {
         Duration::from_nanos(self.clock.monotonic_nanos().saturating_sub(began))
     }
+}
+
+/// Whether work on so many bytes of a caller's would keep other calls waiting, were it not done [apart](Pipeline::apart).
+const fn is_long(size: usize) -> bool {
+    size > LONG
 }
 
 /// What to call the certificate of somebody who is not known by it.

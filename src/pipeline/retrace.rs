@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn steps(notes: &Notes, ending: &Ending) -> Vec<Step> {
-        retrace(&serde_json::from_str(compose(notes, ending, Duration::ZERO).record().metadata).unwrap(), None)
+        retrace(&serde_json::from_str(&compose(notes, ending, Duration::ZERO, &mut String::new()).metadata).unwrap(), None)
     }
 
     fn decisions(steps: &[Step]) -> Vec<Decision> {

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::Pipeline;
+use super::{Pipeline, is_long};
 use crate::call::{Address, Brought, Content, Contents, Envelope, Traffic};
 use crate::gates::authenticate::Authenticated;
 use crate::identity::{Action, Endpoint};
@@ -127,9 +127,11 @@ impl Pipeline {
     ) -> Result<(Route<'a>, Onward<'a>), Refusal> {
         let policy = &call.snapshot.policy;
         let Taken { bytes, memory, .. } = self.read(call.headers, call.body.as_mut(), policy, trail).await?;
-        let envelope = {
+        let envelope = if is_long(bytes.len() / PARSED_FASTER) {
             let policy = Arc::clone(policy);
-            self.apart_if_long(bytes.len() / PARSED_FASTER, move || Envelope::parse(bytes, &policy.sql.fields)).await??
+            self.apart(move || Envelope::parse(bytes, &policy.sql.fields)).await??
+        } else {
+            Envelope::parse(bytes, &policy.sql.fields)?
         };
         trail.note().action.clone_from(&envelope.action);
         let target = find_target(&envelope.target, &call, trail)?;
@@ -196,7 +198,7 @@ impl Pipeline {
         }
         let trailers = taken.trailers;
         let bare = |taken: Taken| Taken { trailers, ..taken };
-        if taken.bytes.len() <= super::LONG {
+        if !is_long(taken.bytes.len()) {
             // What becomes of few bytes is mostly short, too; where it is not, that shows only now.
             let bound = max_bytes.min(UNFOLDED);
             match encodings.take_off(taken.bytes.clone(), bound, &self.body_memory) {
@@ -222,7 +224,7 @@ impl Pipeline {
             let brought = Brought { body: &body, is_form, query: query.as_deref() };
             Contents::read(brought, &target, &policy.sql.fields)
         };
-        self.apart_if_long(size / PARSED_FASTER, read).await?
+        if is_long(size / PARSED_FASTER) { self.apart(read).await? } else { read() }
     }
 }
 

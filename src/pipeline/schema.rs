@@ -43,7 +43,8 @@ impl Pipeline {
         }
 
         let began = self.clock.monotonic_nanos();
-        let opinion = self.ask_validator(&question, &call, snapshot).await;
+        // Apart: few calls ask, and all would hold room for the asking.
+        let opinion = Box::pin(self.ask_validator(&question, &call, snapshot)).await;
         trail.note().asking = Some(self.since(began));
         trail.note().schema = Some(match &opinion {
             Opinion::Valid => SchemaNote::Valid,

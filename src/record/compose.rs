@@ -2,6 +2,7 @@
 //!
 //! Nothing secret can get here: notes hold no body, no header, no key; a judged statement comes with its literals blanked.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::Method;
@@ -12,11 +13,10 @@ use super::class::ErrorClass;
 use super::columns::{CallerContext, Metadata, Request};
 use super::details::{Details, Excepted, WouldHaveDenied};
 use super::notes::{Ending, Notes, SchemaNote, WouldDeny};
-use super::page::{CallRef, StatsRef};
 use crate::call::{CacheUse, legible};
 use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Caller, KeyId, NAME_LIMIT, Network, Place, TargetName, UNAUTHENTICATED};
-use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, StatsKey, StatsOutcome};
+use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, Record, StatsKey, StatsOutcome};
 use crate::verdict::{Denial, Failure, GateName, Refusal};
 use crate::wording::words;
 
@@ -26,38 +26,8 @@ const NO_ACTION: &str = "undefined";
 /// Enough of a fingerprint to tell policies apart.
 pub const FINGERPRINT_SHOWN: usize = 16;
 
-/// More than the texts of most records take, and less than what an allocator gives away with more ado.
-const TEXTS: usize = 1000;
-
-/// A record with its texts: one after the other, each up to where the next begins.
-#[derive(Debug)]
-pub struct Composed<'a> {
-    texts: String,
-    title: usize,
-    description: usize,
-    metadata: usize,
-    request: usize,
-    error_message: Option<String>,
-    /// All but the texts.
-    rest: CallRef<'a>,
-}
-
-impl Composed<'_> {
-    pub fn record(&self) -> CallRef<'_> {
-        let text = |from: usize, to: usize| self.texts.get(from..to).unwrap_or_default();
-        CallRef {
-            title: text(0, self.title),
-            description: text(self.title, self.description),
-            metadata: text(self.description, self.metadata),
-            request: text(self.metadata, self.request),
-            caller_context: text(self.request, self.texts.len()),
-            error_message: self.error_message.as_deref(),
-            ..self.rest
-        }
-    }
-}
-
-pub fn compose<'a>(notes: &'a Notes, ending: &Ending, took: Duration) -> Composed<'a> {
+/// The record of a call that ended like this. Its texts are written into `texts`, one after the other.
+pub fn compose<'a>(notes: &'a Notes, ending: &Ending, took: Duration, texts: &'a mut String) -> Record<'a> {
     let source = notes.caller.as_ref().map_or(UNAUTHENTICATED, Caller::recorded_as);
     let kind = classify(ending);
     let action = notes.action.as_ref().map(Action::as_str);
@@ -68,7 +38,7 @@ pub fn compose<'a>(notes: &'a Notes, ending: &Ending, took: Duration) -> Compose
     let error = error_message.as_deref();
     let millis = i32::try_from(took.as_millis()).unwrap_or(i32::MAX);
 
-    let mut texts = String::with_capacity(TEXTS);
+    texts.clear();
     let (title, description) = headline(ending, kind.activity, source, target.unwrap_or("?"), action.unwrap_or(NO_ACTION), error);
     let mut put = |parts: &[&str]| {
         parts.iter().for_each(|part| texts.push_str(part));
@@ -76,38 +46,41 @@ pub fn compose<'a>(notes: &'a Notes, ending: &Ending, took: Duration) -> Compose
     };
     let (title, description) = (put(&title), put(&description));
     let request = Request { source, target, action };
-    let begun = metadata(notes, ending, &kind, request, millis, error).write(&mut texts);
+    let begun = metadata(notes, ending, &kind, request, millis, error).write(texts);
     let metadata = texts.len();
     texts.extend_from_within(description..begun);
     texts.push('}');
     let request = texts.len();
     let authenticated = matches!(notes.caller, Some(Caller::Source { .. } | Caller::ServiceRole { .. }));
-    CallerContext { source, authenticated }.write(&mut texts);
+    CallerContext { source, authenticated }.write(texts);
 
-    let rest = CallRef {
+    let texts: &'a str = texts;
+    let text = |from: usize, to: usize| Cow::Borrowed(texts.get(from..to).unwrap_or_default());
+    Record {
         id: notes.id.0,
+        // The journal gives it its number.
+        origin: None,
         at: notes.at,
         activity_type: kind.activity,
         activity_status: kind.status,
-        title: "",
-        description: "",
-        metadata: "",
+        title: text(0, title),
+        description: text(title, description),
+        metadata: text(description, metadata),
         api_status: kind.api,
-        error_message: None,
-        request: "",
-        caller_context: "",
+        error_message,
+        request: text(metadata, request),
+        caller_context: text(request, texts.len()),
         execution_ms: millis,
         times: 1,
-        stats: StatsRef {
+        stats: StatsKey {
             // Sources beyond what the limiter tells apart share their pattern's name, so made-up names do not fill the table.
-            source: notes.counted.as_ref().map_or(source, |count| &count.identifier),
-            target: known.unwrap_or_default(),
+            source: notes.counted.as_ref().map_or(source, |count| &count.identifier).into(),
+            target: known.unwrap_or_default().into(),
             outcome: kind.stats,
         },
-        counted: notes.counted.as_ref(),
+        counted: notes.counted.clone(),
         audit: audit_class(notes, kind.activity),
-    };
-    Composed { texts, title, description, metadata, request, error_message, rest }
+    }
 }
 
 fn metadata<'a>(
@@ -287,14 +260,14 @@ fn classify(ending: &Ending) -> Kind {
     }
 }
 
-fn error_message(notes: &Notes, ending: &Ending) -> Option<String> {
+fn error_message(notes: &Notes, ending: &Ending) -> Option<Cow<'static, str>> {
     let target = notes.target.as_ref().map_or("target", |target| target.as_str());
     match ending {
         Ending::Answered { status } if *status < 400 => None,
-        Ending::Answered { status } => Some(format!("{target} answered {status}")),
-        Ending::AnswerBroken { .. } => Some(format!("the answer of {target} broke off")),
+        Ending::Answered { status } => Some(format!("{target} answered {status}").into()),
+        Ending::AnswerBroken { .. } => Some(format!("the answer of {target} broke off").into()),
         Ending::Abandoned { .. } => Some("the caller went away".into()),
-        Ending::Refused(refusal) => Some(words(refusal).message),
+        Ending::Refused(refusal) => Some(words(refusal).message.into()),
     }
 }
 
@@ -344,7 +317,7 @@ mod tests {
     }
 
     fn metadata(notes: &Notes, ending: &Ending) -> Value {
-        serde_json::from_str(compose(notes, ending, Duration::from_micros(9_500)).record().metadata).unwrap()
+        serde_json::from_str(&compose(notes, ending, Duration::from_micros(9_500), &mut String::new()).metadata).unwrap()
     }
 
     fn dangerous() -> Denial {
@@ -366,25 +339,23 @@ mod tests {
     #[test]
     fn every_text_of_a_record_is_in_its_column() {
         let call = notes();
-        let composed = compose(&call, &Ending::Answered { status: 200 }, Duration::ZERO);
-        let record = composed.record();
-        assert_eq!((record.title, record.description), ("\u{1f6e1}\u{fe0f} gemini-chat \u{2192} brain", "Action: think"));
+        let mut texts = String::new();
+        let record = compose(&call, &Ending::Answered { status: 200 }, Duration::ZERO, &mut texts);
+        assert_eq!((&*record.title, &*record.description), ("\u{1f6e1}\u{fe0f} gemini-chat \u{2192} brain", "Action: think"));
         assert!(record.metadata.starts_with('{') && record.metadata.ends_with('}'), "{}", record.metadata);
         assert_eq!(record.request, r#"{"source":"gemini-chat","target":"brain","action":"think"}"#);
         assert_eq!(record.caller_context, r#"{"source":"gemini-chat","authenticated":true}"#);
-        assert_eq!((record.error_message, record.stats.source, record.stats.target), (None, "gemini-chat", "brain"));
+        assert_eq!((record.error_message.as_deref(), &*record.stats.source, &*record.stats.target), (None, "gemini-chat", "brain"));
 
         let unknown = Notes { target: None, asked_target: Some("a\"b".into()), action: None, ..notes() };
-        let composed = compose(&unknown, &Ending::Refused(Failure::UnknownTarget { name: "a\"b".into() }.into()), Duration::ZERO);
-        let record = composed.record();
-        assert_eq!((record.title, Some(record.description)), ("\u{26d4} gemini-chat \u{2192} a\"b", record.error_message));
+        let record = compose(&unknown, &Ending::Refused(Failure::UnknownTarget { name: "a\"b".into() }.into()), Duration::ZERO, &mut texts);
+        assert_eq!((&*record.title, Some(record.description)), ("\u{26d4} gemini-chat \u{2192} a\"b", record.error_message));
         assert_eq!(record.request, r#"{"source":"gemini-chat","target":"a\"b","action":null}"#);
         assert_eq!(record.stats.target, "");
 
-        let composed = compose(&call, &Ending::Refused(dangerous().into()), Duration::ZERO);
-        let record = composed.record();
+        let record = compose(&call, &Ending::Refused(dangerous().into()), Duration::ZERO, &mut texts);
         let headline = ("\u{1f6ab} Dangerous Operation Blocked", "Blocked /DROP/ from gemini-chat");
-        assert_eq!((record.title, record.description), headline);
+        assert_eq!((&*record.title, &*record.description), headline);
     }
 
     #[test]
@@ -436,7 +407,7 @@ mod tests {
 
     #[test]
     fn what_sql_did_or_would_have_done_is_audited() {
-        let class = |notes: &Notes, ending: &Ending| compose(notes, ending, Duration::ZERO).record().audit;
+        let class = |notes: &Notes, ending: &Ending| compose(notes, ending, Duration::ZERO, &mut String::new()).audit;
         let would =
             |enforced| Notes { would_deny: vec![WouldDeny { gate: GateName::SqlFilter, denial: dangerous() }], enforced, ..notes() };
         let (answered, too_slow) =

@@ -20,8 +20,8 @@ use std::sync::Arc;
 pub use notes::{Ending, Notes, SchemaNote, WouldDeny};
 pub use trail::{Recorded, Trail};
 
-use self::page::CallRef;
 use crate::journal::{Class, Durable, Journal, Refused};
+use crate::store::Record;
 use crate::store::control::ActivityEntry;
 use crate::telemetry::metrics::Metrics;
 
@@ -29,26 +29,29 @@ use crate::telemetry::metrics::Metrics;
 const DROPS_A_LINE: u64 = 1000;
 
 /// The way into the journal. Never waits; what finds no room there is counted, and a gap in the numbers.
+/// Every trail has a clone, so that is one count to raise and lower.
 #[derive(Debug, Clone)]
-pub struct Recorder {
+pub struct Recorder(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     journal: Journal,
     metrics: Arc<Metrics>,
 }
 
 impl Recorder {
     pub fn new(journal: Journal, metrics: Arc<Metrics>) -> Self {
-        Self { journal, metrics }
+        Self(Arc::new(Parts { journal, metrics }))
     }
 
     /// When the record is as durable as policy promises; none if it is lost.
-    pub fn record<'r>(&self, class: Class, record: impl Into<CallRef<'r>>) -> Option<Durable> {
-        let record = record.into();
+    pub fn record(&self, class: Class, record: &Record<'_>) -> Option<Durable> {
         self.append(class, &page::of_call(record), record.times)
     }
 
     /// The same of a call that never began: it gets none of the room that is kept for those which did.
-    pub fn record_turned_away(&self, class: Class, record: CallRef<'_>) -> Option<Durable> {
-        if self.journal.is_full(class, self.under_way()) {
+    pub fn record_turned_away(&self, class: Class, record: &Record<'_>) -> Option<Durable> {
+        if self.0.journal.is_full(class, self.under_way()) {
             self.drop_record(Refused::Full, record.times);
             return None;
         }
@@ -62,7 +65,7 @@ impl Recorder {
     }
 
     fn append(&self, class: Class, page: &[u8], times: u32) -> Option<Durable> {
-        match self.journal.append(class, page) {
+        match self.0.journal.append(class, page) {
             Ok(ticket) => Some(ticket.durable),
             Err(why) => {
                 self.drop_record(why, times);
@@ -72,9 +75,9 @@ impl Recorder {
     }
 
     fn drop_record(&self, why: Refused, times: u32) {
-        let number = self.journal.lose();
+        let number = self.0.journal.lose();
         // One line for many: when this happens it happens to every call.
-        let before = self.metrics.records_dropped.inc_by(u64::from(times));
+        let before = self.0.metrics.records_dropped.inc_by(u64::from(times));
         let after = before + u64::from(times);
         if before == 0 || before / DROPS_A_LINE != after / DROPS_A_LINE {
             tracing::error!(%why, number, dropped = after, "calls are not recorded");
@@ -83,19 +86,19 @@ impl Recorder {
 
     /// Whether a call that begins now will find room for its record.
     pub fn has_room(&self, class: Class) -> bool {
-        self.journal.has_room(class, self.under_way())
+        self.0.journal.has_room(class, self.under_way())
     }
 
     fn under_way(&self) -> u64 {
-        u64::try_from(self.metrics.in_flight.get()).unwrap_or(0)
+        u64::try_from(self.0.metrics.in_flight.get()).unwrap_or(0)
     }
 
     pub fn journal(&self) -> &Journal {
-        &self.journal
+        &self.0.journal
     }
 
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.0.metrics
     }
 }
 

@@ -6,12 +6,10 @@
 
 use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use crate::clock::Timestamp;
 use crate::identity::Origin;
+use crate::store::Record;
 use crate::store::control::ActivityEntry;
-use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, Counted, Record, StatsKey, StatsOutcome};
 
 /// A new one raises the journal's `VERSION`, as is said above.
 const FORM: u8 = 1;
@@ -28,63 +26,8 @@ pub enum Page<'a> {
 
 #[derive(Serialize)]
 enum PageRef<'a> {
-    Call(CallRef<'a>),
+    Call(&'a Record<'a>),
     Entry(&'a ActivityEntry),
-}
-
-/// A [`Record`] whose texts are somebody else's: what is written is all that most records are made for. Member by member as there.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct CallRef<'a> {
-    pub id: Uuid,
-    pub at: Timestamp,
-    pub activity_type: ActivityType,
-    pub activity_status: ActivityStatus,
-    pub title: &'a str,
-    pub description: &'a str,
-    pub metadata: &'a str,
-    pub api_status: ApiStatus,
-    pub error_message: Option<&'a str>,
-    pub request: &'a str,
-    pub caller_context: &'a str,
-    pub execution_ms: i32,
-    pub times: u32,
-    pub stats: StatsRef<'a>,
-    pub counted: Option<&'a Counted>,
-    pub audit: AuditClass,
-}
-
-/// A [`StatsKey`].
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct StatsRef<'a> {
-    pub source: &'a str,
-    pub target: &'a str,
-    pub outcome: StatsOutcome,
-}
-
-impl<'a> From<&'a Record<'_>> for CallRef<'a> {
-    fn from(record: &'a Record<'_>) -> Self {
-        // Its number is given by the journal.
-        let Record { origin: _, title, description, metadata, request, caller_context, .. } = record;
-        let StatsKey { source, target, outcome } = &record.stats;
-        Self {
-            id: record.id,
-            at: record.at,
-            activity_type: record.activity_type,
-            activity_status: record.activity_status,
-            title,
-            description,
-            metadata,
-            api_status: record.api_status,
-            error_message: record.error_message.as_deref(),
-            request,
-            caller_context,
-            execution_ms: record.execution_ms,
-            times: record.times,
-            stats: StatsRef { source, target, outcome: *outcome },
-            counted: record.counted.as_ref(),
-            audit: record.audit,
-        }
-    }
 }
 
 /// A page that nobody can read here.
@@ -92,8 +35,7 @@ impl<'a> From<&'a Record<'_>> for CallRef<'a> {
 #[error("it is of a form that this gatekeeper does not know")]
 pub struct Unknown;
 
-pub fn of_call<'a>(record: impl Into<CallRef<'a>>) -> Vec<u8> {
-    let record = record.into();
+pub fn of_call(record: &Record<'_>) -> Vec<u8> {
     encode(&PageRef::Call(record), record.metadata.len() + ROOM)
 }
 
@@ -151,9 +93,12 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    use uuid::Uuid;
+
     use super::*;
-    use crate::store::CallRecord;
+    use crate::clock::Timestamp;
     use crate::store::control::{EntryKind, EntryStatus};
+    use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, Counted, StatsKey, StatsOutcome};
 
     const ORIGIN: Origin = Origin { instance: Uuid::from_u128(0x0192_f0c1_2345_7abc_8def_0123_4567_89ab), seq: 7 };
     const ACTIVITY_STATUSES: [ActivityStatus; 3] = [ActivityStatus::Completed, ActivityStatus::Error, ActivityStatus::Blocked];

@@ -27,10 +27,13 @@ use crate::verdict::{Denial, Failure, GateName, Refusal, SqlFinding};
 /// How long an answer waits for the disk at most.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// More than the texts of most records take, and less than what an allocator gives away with more ado.
+const TEXTS: usize = 1000;
+
+/// In a box from the beginning: it is moved from hand to hand all the way.
 #[derive(Debug)]
 pub struct Trail {
-    /// Apart, because a trail is moved from hand to hand all the way, and these are most of it.
-    notes: Box<Notes>,
+    notes: Notes,
     recorder: Recorder,
     started: Instant,
     keep: Keep,
@@ -49,14 +52,14 @@ enum Keep {
 }
 
 impl Trail {
-    pub fn new(notes: Notes, recorder: Recorder) -> Self {
+    pub fn new(notes: Notes, recorder: Recorder) -> Box<Self> {
         recorder.metrics().in_flight.inc();
-        Self { notes: Box::new(notes), recorder, started: Instant::now(), keep: Keep::Record, place: None, traffic: None }
+        Box::new(Self { notes, recorder, started: Instant::now(), keep: Keep::Record, place: None, traffic: None })
     }
 
     /// Of a call that is not made: takes notes, and leaves neither record nor metric.
-    pub fn of_nothing(notes: Notes, recorder: Recorder) -> Self {
-        Self { notes: Box::new(notes), recorder, started: Instant::now(), keep: Keep::Done, place: None, traffic: None }
+    pub fn of_nothing(notes: Notes, recorder: Recorder) -> Box<Self> {
+        Box::new(Self { notes, recorder, started: Instant::now(), keep: Keep::Done, place: None, traffic: None })
     }
 
     pub fn notes(&self) -> &Notes {
@@ -86,9 +89,9 @@ impl Trail {
 
     /// The answer can go out. Returns what of the call's time was the gatekeeper's own.
     pub fn answer_begins(&mut self) -> Duration {
-        let Notes { asking, upstream, reading, .. } = *self.notes;
-        *self.notes.overhead.get_or_insert_with(|| {
-            let others = asking.unwrap_or_default() + upstream.unwrap_or_default() + reading;
+        let Notes { asking, upstream, reading, overhead, .. } = &mut self.notes;
+        *overhead.get_or_insert_with(|| {
+            let others = asking.unwrap_or_default() + upstream.unwrap_or_default() + *reading;
             self.started.elapsed().saturating_sub(others)
         })
     }
@@ -129,11 +132,12 @@ impl Trail {
         }
         let durable = match keep {
             Keep::Record => {
-                let composed = compose(&self.notes, &ending, took);
+                let mut texts = String::with_capacity(TEXTS);
+                let record = compose(&self.notes, &ending, took, &mut texts);
                 let class = self.class_after(&ending);
                 match &self.place {
-                    Some(_) => self.recorder.record(class, composed.record()),
-                    None => self.recorder.record_turned_away(class, composed.record()),
+                    Some(_) => self.recorder.record(class, &record),
+                    None => self.recorder.record_turned_away(class, &record),
                 }
             }
             Keep::Folded | Keep::Done => None,
@@ -196,7 +200,8 @@ pin_project! {
         body: B,
         trail: Box<Trail>,
         status: u16,
-        held: Option<Held<B>>,
+        // In a box: most never hold anything back, and all of them are moved about.
+        held: Option<Box<Held<B>>>,
     }
 }
 
@@ -210,8 +215,8 @@ impl<B> Recorded<B>
 where
     B: Body<Data: Send, Error: Send> + Send + 'static,
 {
-    /// To be waited for where the answer has no body to hold back.
-    pub fn begin(body: B, mut trail: Box<Trail>, status: u16) -> Result<Self, BoxFuture<'static, Self>> {
+    /// With what the answer waits for, if it has no body to hold back.
+    pub fn begin(body: B, mut trail: Box<Trail>, status: u16) -> (Self, Option<BoxFuture<'static, ()>>) {
         trail.answer_begins();
         let empty = body.is_end_stream();
         if trail.notes.ending.is_none() {
@@ -220,10 +225,8 @@ where
         }
         // An empty body is never asked for.
         let durable = if empty { trail.finish() } else { None };
-        let recorded = Self { body, trail, status, held: None };
-        let Some(durable) = durable else { return Ok(recorded) };
-        let until = confirmed(durable, Arc::clone(&recorded.trail.recorder.metrics));
-        Err(Box::pin(until.map(|()| recorded)))
+        let until = durable.map(|durable| confirmed(durable, Arc::clone(trail.recorder.metrics())).boxed());
+        (Self { body, trail, status, held: None }, until)
     }
 }
 
@@ -269,8 +272,8 @@ where
                 notes.ending = Some(Ending::Answered { status: *this.status });
             }
             if let Some(durable) = this.trail.finish() {
-                let until = confirmed(durable, Arc::clone(&this.trail.recorder.metrics));
-                let held = this.held.insert(Held { last: frame, until: Box::pin(until) });
+                let until = confirmed(durable, Arc::clone(this.trail.recorder.metrics()));
+                let held = this.held.insert(Box::new(Held { last: frame, until: until.boxed() }));
                 ready!(held.until.as_mut().poll(cx));
                 return Poll::Ready(this.held.take().and_then(|held| held.last));
             }
@@ -316,11 +319,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (journal, _reader) = Journal::open(directory.path(), Limits::default(), Syncing::Always, Clock::system()).unwrap();
         let recorder = Recorder::new(journal.clone(), Arc::default());
-        let trail = || Box::new(Trail::new(notes(), recorder.clone()));
+        let trail = || Trail::new(notes(), recorder.clone());
         let [one, two] = ["one", "two"].map(Bytes::from);
-        let mut whole = Recorded::begin(Full::new(one.clone()), trail(), 200).ok().unwrap();
+        let mut whole = Recorded::begin(Full::new(one.clone()), trail(), 200).0;
         let frames = [one.clone(), two.clone()].map(|bytes| Ok::<_, Infallible>(Frame::data(bytes)));
-        let mut stream = Recorded::begin(StreamBody::new(iter(frames)), trail(), 200).ok().unwrap();
+        let mut stream = Recorded::begin(StreamBody::new(iter(frames)), trail(), 200).0;
         {
             let _held = journal.hold_syncs();
             assert_eq!(poll(&mut whole), Poll::Pending);
@@ -338,7 +341,7 @@ mod tests {
     fn a_call_whose_body_was_read_counts_in_the_sizes_of_bodies() {
         let directory = tempfile::tempdir().unwrap();
         let recorder = Recorder::within(directory.path());
-        let metrics = Arc::clone(&recorder.metrics);
+        let metrics = Arc::clone(recorder.metrics());
         for request_bytes in [0, 496] {
             drop(Trail::new(Notes { request_bytes, ..notes() }, recorder.clone()));
         }

@@ -28,7 +28,7 @@ pub enum Settled {
 }
 
 pub async fn settle(answer: Answer, target: &Target, call: CallId) -> Settled {
-    if !(answer.status.is_client_error() || answer.status.is_server_error()) {
+    if !answer.is_error() {
         return Settled::AsIs(answer);
     }
     let Answer { status, headers, body, .. } = answer;

@@ -36,6 +36,12 @@ pub struct Answer {
     pub upgrade: Option<Box<Upgrade>>,
 }
 
+impl Answer {
+    pub fn is_error(&self) -> bool {
+        self.status.is_client_error() || self.status.is_server_error()
+    }
+}
+
 /// What becomes of a connection behind its last answer.
 #[derive(Debug)]
 pub struct Upgrade {
