@@ -63,7 +63,7 @@ pub struct Metadata<'a> {
     /// Where the rule that refused the call is written down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_line: Option<&'a str>,
-    /// The beginning of the fingerprint of the policy that the call was judged by, in hex.
+    /// The beginning of the fingerprint of the policy that the call was judged by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,7 +155,7 @@ impl Metadata<'_> {
             json::text(into, next!("policy_line"), policy_line);
         }
         if let Some(policy) = self.policy {
-            json::plain(into, next!("policy"), policy);
+            json::text(into, next!("policy"), policy);
         }
         if let Some(error) = self.error {
             json::text(into, next!("error"), error);
@@ -313,7 +313,7 @@ mod tests {
             schema_check_fault: said.may[7].clone(),
             details: details(said),
             policy_line: may(8),
-            policy: may(9).map(|_| "0123456789abcdef"),
+            policy: may(9),
             error: may(10),
             enforced: said.truths.1,
             would_deny: (0..said.findings).map(|_| would()).collect(),
