@@ -28,6 +28,5 @@ create table api_call_logs_archive (
     response_data     text,
     caller_context    text,
     created_at        text not null,
-    primary key (id, created_at)
+    primary key (created_at, id)
 );
-create index api_call_logs_archive_created_at on api_call_logs_archive (created_at desc);

@@ -104,7 +104,7 @@ pub fn compose<'a>(notes: &'a Notes, ending: &Ending, took: Duration) -> Compose
             target: known.unwrap_or_default(),
             outcome: kind.stats,
         },
-        counted: notes.counted.as_ref(),
+        counted: notes.counted.as_ref().map(Into::into),
         audit: audit_class(notes, kind.activity),
     };
     Composed { texts, title, description, metadata, request, error_message, rest }

@@ -8,6 +8,7 @@ use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::call::Count;
 use crate::clock::Timestamp;
 use crate::identity::Origin;
 use crate::store::control::ActivityEntry;
@@ -20,9 +21,10 @@ const ROOM: usize = 512;
 
 /// What is recorded.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are calls, and go where they stay at once")]
 pub enum Page<'a> {
     /// Its texts are those of the page.
-    Call(#[serde(borrow)] Box<Record<'a>>),
+    Call(#[serde(borrow)] Record<'a>),
     Entry(Box<ActivityEntry>),
 }
 
@@ -49,7 +51,7 @@ pub struct CallRef<'a> {
     pub execution_ms: i32,
     pub times: u32,
     pub stats: StatsRef<'a>,
-    pub counted: Option<&'a Counted>,
+    pub counted: Option<CountedRef<'a>>,
     pub audit: AuditClass,
 }
 
@@ -59,6 +61,26 @@ pub struct StatsRef<'a> {
     pub source: &'a str,
     pub target: &'a str,
     pub outcome: StatsOutcome,
+}
+
+/// A [`Counted`].
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct CountedRef<'a> {
+    pub identifier: &'a str,
+    pub endpoint: &'a str,
+    pub minute: Timestamp,
+}
+
+impl<'a> From<&'a Count> for CountedRef<'a> {
+    fn from(Count { identifier, endpoint, minute }: &'a Count) -> Self {
+        Self { identifier, endpoint, minute: *minute }
+    }
+}
+
+impl<'a> From<&'a Counted<'_>> for CountedRef<'a> {
+    fn from(Counted { identifier, endpoint, minute }: &'a Counted<'_>) -> Self {
+        Self { identifier, endpoint, minute: *minute }
+    }
 }
 
 impl<'a> From<&'a Record<'_>> for CallRef<'a> {
@@ -81,7 +103,7 @@ impl<'a> From<&'a Record<'_>> for CallRef<'a> {
             execution_ms: record.execution_ms,
             times: record.times,
             stats: StatsRef { source, target, outcome: *outcome },
-            counted: record.counted.as_ref(),
+            counted: record.counted.as_ref().map(Into::into),
             audit: record.audit,
         }
     }
@@ -214,7 +236,7 @@ mod tests {
     fn what_lies_in_journals_goes_on_being_read() {
         assert_eq!((hex(&of_call(&call())), hex(&of_entry(&entry()))), (CALL.into(), ENTRY.into()));
         let expected = CallRecord { origin: Some(ORIGIN), ..call() };
-        assert_eq!(read(&bytes(CALL), ORIGIN), Ok(Page::Call(Box::new(expected))));
+        assert_eq!(read(&bytes(CALL), ORIGIN), Ok(Page::Call(expected)));
         let expected = ActivityEntry { origin: Some(ORIGIN), ..entry() };
         assert_eq!(read(&bytes(ENTRY), ORIGIN), Ok(Page::Entry(Box::new(expected))));
     }
@@ -306,7 +328,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(call in any_call(), entry in any_entry()) {
             let page = of_call(&call);
-            prop_assert_eq!(read(&page, ORIGIN), Ok(Page::Call(Box::new(call))));
+            prop_assert_eq!(read(&page, ORIGIN), Ok(Page::Call(call)));
             let page = of_entry(&entry);
             prop_assert_eq!(read(&page, ORIGIN), Ok(Page::Entry(Box::new(entry))));
         }

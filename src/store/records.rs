@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Counted;
 use crate::clock::Timestamp;
 use crate::identity::Origin;
 
@@ -45,8 +44,19 @@ pub struct Record<'a> {
     pub times: u32,
     #[serde(borrow)]
     pub stats: StatsKey<'a>,
-    pub counted: Option<Counted>,
+    #[serde(borrow)]
+    pub counted: Option<Counted<'a>>,
     pub audit: AuditClass,
+}
+
+/// The row of `rate_limits` in which the call counts: a [`Count`](crate::call::Count), as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Counted<'a> {
+    #[serde(borrow)]
+    pub identifier: Cow<'a, str>,
+    #[serde(borrow)]
+    pub endpoint: Cow<'a, str>,
+    pub minute: Timestamp,
 }
 
 /// Whether a call is kept for good, sealed, beside its rows in the logs.

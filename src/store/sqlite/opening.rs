@@ -23,6 +23,8 @@ impl Sqlite {
         let connect: SqliteConnectOptions = url.parse().map_err(|error| StoreError::Refused(format!("DATABASE_URL: {error}")))?;
         let connect = connect
             .create_if_missing(true)
+            // Of a file that is made now. Rows come by the hundred: of pages twice as large half as many are asked of the system.
+            .page_size(8192)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)

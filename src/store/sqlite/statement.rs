@@ -23,31 +23,51 @@ pub(super) fn in_lengths<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// `head (row), (row), … tail`, and what is bound to the rows.
+/// `head (row), (row), … tail`, for as many rows as come.
+pub(super) struct Text {
+    head: &'static str,
+    row: String,
+    tail: &'static str,
+    /// As it was last: those of a batch are mostly of one length.
+    rows: usize,
+    sql: Arc<str>,
+}
+
+impl Text {
+    /// A row's text has a `?` for each of its arguments: SQLite finds numbered ones one by one, which takes long where there are many. It is
+    /// no caller's to choose.
+    pub(super) fn new(head: &'static str, row: String, tail: &'static str) -> Self {
+        Self { head, row, tail, rows: 0, sql: Arc::default() }
+    }
+
+    pub(super) fn of(&mut self, rows: usize) -> Statement {
+        if self.rows != rows {
+            self.rows = rows;
+            self.sql = [self.head, &vec![self.row.as_str(); rows].join(", "), self.tail].concat().into();
+        }
+        let mut arguments = SqliteArguments::default();
+        arguments.reserve(rows * self.row.matches('?').count(), 0);
+        Statement { sql: Arc::clone(&self.sql), arguments, fault: None }
+    }
+}
+
+/// Such a text, and what is bound to its rows.
 pub(super) struct Statement {
-    sql: String,
+    sql: Arc<str>,
     arguments: SqliteArguments,
     fault: Option<BoxDynError>,
 }
 
 impl Statement {
-    /// A row's text has a `?` for each of its arguments: SQLite finds numbered ones one by one, which takes long where there are many. It is
-    /// no caller's to choose.
-    pub(super) fn new(head: &str, row: &str, rows: usize, tail: &str) -> Self {
-        let mut sql = String::with_capacity(head.len() + rows * (row.len() + 2) + tail.len() + RETURNING);
-        sql.push_str(head);
-        for n in 0..rows {
-            sql.push_str(if n == 0 { "" } else { ", " });
-            sql.push_str(row);
-        }
-        sql.push_str(tail);
-        let mut arguments = SqliteArguments::default();
-        arguments.reserve(rows * row.matches('?').count(), 0);
-        Self { sql, arguments, fault: None }
+    /// One that is made once a batch.
+    pub(super) fn new(head: &'static str, row: &str, rows: usize, tail: &'static str) -> Self {
+        Text::new(head, row.to_owned(), tail).of(rows)
     }
 
     pub(super) fn bind<'v>(&mut self, value: impl Encode<'v, Sqlite> + Type<Sqlite>) -> &mut Self {
-        self.fault = self.fault.take().or(self.arguments.add(value).err());
+        if let Err(fault) = self.arguments.add(value) {
+            self.fault.get_or_insert(fault);
+        }
         self
     }
 
@@ -66,8 +86,7 @@ impl Statement {
     where
         R: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow> + Send + Unpin,
     {
-        self.sql.push_str(" returning ");
-        self.sql.push_str(columns);
+        self.sql = format!("{} returning {columns}", self.sql).into();
         let rows = self.query()?.fetch_all(connection).await?;
         rows.iter().map(R::from_row).collect()
     }
@@ -79,6 +98,3 @@ impl Statement {
         }
     }
 }
-
-/// More than ` returning …` takes.
-const RETURNING: usize = 64;

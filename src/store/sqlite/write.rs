@@ -1,7 +1,6 @@
 //! Records in: many rows a statement, one transaction a batch.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use sqlx::{SqliteConnection, SqlitePool};
 use uuid::Uuid;
@@ -36,9 +35,9 @@ pub(super) async fn write<'a>(writer: &SqlitePool, sealer: Option<&Sealer>, batc
 /// Rows of both logs. False, and only some of them written, if not all of the records are new.
 async fn add_new(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> sqlx::Result<bool> {
     let mut moments = Texts::default();
-    for (form, records) in logs::runs(records) {
+    for (mut form, records) in logs::runs(records) {
         for records in in_lengths(&records) {
-            let (activity, api_calls) = logs::rows(&form, records, &mut moments);
+            let (activity, api_calls) = logs::rows(&mut form, records, &mut moments);
             if usize::try_from(activity.execute(connection).await?) != Ok(records.len()) {
                 return Ok(false);
             }
@@ -51,9 +50,9 @@ async fn add_new(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> 
 /// Rows of both logs for those of the records that were not there yet, which it tells.
 async fn add_unknown<'a>(connection: &mut SqliteConnection, mut records: Vec<&'a Record<'a>>) -> Result<Vec<&'a Record<'a>>, StoreError> {
     let (mut moments, mut fresh) = (Texts::default(), HashSet::<RecordKey>::with_capacity(records.len()));
-    for (form, records) in logs::runs(&records) {
+    for (mut form, records) in logs::runs(&records) {
         for records in in_lengths(&records) {
-            let (activity, _) = logs::rows(&form, records, &mut moments);
+            let (activity, _) = logs::rows(&mut form, records, &mut moments);
             let added: Vec<(String, String)> = activity.returning("id, created_at", connection).await.map_err(fault::of_records)?;
             for (id, at) in added {
                 let id = Uuid::try_parse(&id).map_err(|_| StoreError::Refused(format!("{id:?} is no UUID")))?;
@@ -62,9 +61,9 @@ async fn add_unknown<'a>(connection: &mut SqliteConnection, mut records: Vec<&'a
         }
     }
     records.retain(|record| fresh.contains(&(record.id, record.at)));
-    for (form, records) in logs::runs(&records) {
+    for (mut form, records) in logs::runs(&records) {
         for records in in_lengths(&records) {
-            let (_, api_calls) = logs::rows(&form, records, &mut moments);
+            let (_, api_calls) = logs::rows(&mut form, records, &mut moments);
             api_calls.execute(connection).await.map_err(fault::of_records)?;
         }
     }
@@ -145,7 +144,7 @@ async fn add_durations(connection: &mut SqliteConnection, sums: &[DurationSum<'_
     Ok(())
 }
 
-async fn add_counts(connection: &mut SqliteConnection, sums: &[(&Counted, i64)]) -> sqlx::Result<()> {
+async fn add_counts(connection: &mut SqliteConnection, sums: &[(&Counted<'_>, i64)]) -> sqlx::Result<()> {
     let mut insert = Statement::new(
         "insert into rate_limits (identifier, endpoint, window_start, request_count) values ",
         "(?, ?, ?, ?)",
@@ -155,7 +154,7 @@ async fn add_counts(connection: &mut SqliteConnection, sums: &[(&Counted, i64)])
     );
     let mut minutes = Texts::default();
     for (counted, count) in sums {
-        insert.bind(Arc::clone(&counted.identifier)).bind(Arc::clone(&counted.endpoint)).text(minutes.of(counted.minute)).bind(*count);
+        insert.text(&counted.identifier).text(&counted.endpoint).text(minutes.of(counted.minute)).bind(*count);
     }
     insert.execute(connection).await?;
     Ok(())
