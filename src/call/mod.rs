@@ -172,7 +172,7 @@ pub struct SqlText {
 }
 
 /// One authenticated call as `rate_limits` counts it, refused or not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Count {
     /// The source, or the pattern whose sources share one count, or the service role.
     pub identifier: Arc<str>,

@@ -2,7 +2,7 @@
 //! copied once more; rows come in the order of their keys, so that indexes grow at their end; and what the rows of a statement share stands
 //! in its text, for each text that is bound is copied twice on its way.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
@@ -68,19 +68,43 @@ impl Word {
     }
 }
 
-/// The records as they are written together: of each form in the order of their ids, which is that of time.
-pub(super) fn runs<'a>(records: &[&'a Record<'a>]) -> Vec<(Form, Vec<&'a Record<'a>>)> {
-    let mut sorted = records.to_vec();
-    sorted.sort_unstable_by_key(|record| record.id.as_u128());
-    let mut runs: Vec<(Form, Vec<_>)> = Vec::new();
-    for record in sorted {
-        let alike = Alike::of(record);
-        match runs.iter_mut().find(|(form, _)| form.alike == alike) {
-            Some((_, records)) => records.push(record),
-            None => runs.push((Form::of(alike), vec![record])),
+/// Forms that there were, with their texts. There is one for each instance whose journal is carried over, so they are no more than a few.
+#[derive(Default)]
+pub(super) struct Forms(Mutex<Vec<Form>>);
+
+/// More than one process's own.
+const FORMS: usize = 4;
+
+impl Forms {
+    /// The records as they are written together: of each form in the order of their ids, which is that of time.
+    pub(super) fn runs<'a>(&self, records: &[&'a Record<'a>]) -> Vec<(Form, Vec<&'a Record<'a>>)> {
+        let mut sorted = records.to_vec();
+        sorted.sort_unstable_by_key(|record| record.id.as_u128());
+        let mut runs: Vec<(Form, Vec<_>)> = Vec::new();
+        for record in sorted {
+            let alike = Alike::of(record);
+            match runs.iter_mut().find(|(form, _)| form.alike == alike) {
+                Some((_, records)) => records.push(record),
+                None => runs.push((self.take(alike), vec![record])),
+            }
         }
+        runs
     }
-    runs
+
+    fn take(&self, alike: Alike) -> Form {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = known.iter().position(|form| form.alike == alike);
+        place.map_or_else(|| Form::of(alike), |place| known.swap_remove(place))
+    }
+
+    /// For the next batch.
+    pub(super) fn put_back(&self, form: Form) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= FORMS {
+            known.remove(0);
+        }
+        known.push(form);
+    }
 }
 
 /// The rows of such records in the one log and in the other.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::Sqlite;
+use super::logs::Forms;
 use super::statement::LENGTHS;
 use crate::seal::Sealer;
 use crate::store::fault::{ANSWER, CONNECT};
@@ -38,7 +39,7 @@ impl Sqlite {
         // A writer waits for its turn as long as a question may take; its turn does come.
         // What is written is on the disk: the journal forgets it then, and a machine that loses its power loses no record.
         let writer = pool(1).acquire_timeout(ANSWER).connect_lazy_with(connect.clone().synchronous(SqliteSynchronous::Full));
-        Ok(Self { readers: pool(most).connect_lazy_with(connect), writer, pool_size: options.pool_size, sealer })
+        Ok(Self { readers: pool(most).connect_lazy_with(connect), writer, pool_size: options.pool_size, sealer, forms: Forms::default() })
     }
 }
 

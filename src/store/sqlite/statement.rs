@@ -10,8 +10,8 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, SqliteConnection, Type};
 
 /// Rows in one statement. Each length is prepared once and kept (`opening` says how many are); beyond the greatest it gets slower, for want of room where
-/// SQLite has memory at hand.
-pub(super) const LENGTHS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+/// SQLite has memory at hand. Two or three make up any number.
+pub(super) const LENGTHS: [usize; 12] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
 /// The rows in as few statements as these lengths allow.
 pub(super) fn in_lengths<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
@@ -28,27 +28,31 @@ pub(super) struct Text {
     head: &'static str,
     row: String,
     tail: &'static str,
-    /// As it was last: those of a batch are mostly of one length.
-    rows: usize,
-    sql: Arc<str>,
+    /// Of the lengths that there were: putting one together costs as much as binding some rows.
+    known: [Option<Arc<str>>; LENGTHS.len()],
 }
 
 impl Text {
     /// A row's text has a `?` for each of its arguments: SQLite finds numbered ones one by one, which takes long where there are many. It is
     /// no caller's to choose.
     pub(super) fn new(head: &'static str, row: String, tail: &'static str) -> Self {
-        Self { head, row, tail, rows: 0, sql: Arc::default() }
+        Self { head, row, tail, known: Default::default() }
     }
 
     pub(super) fn of(&mut self, rows: usize) -> Statement {
-        if self.rows != rows {
-            self.rows = rows;
-            self.sql = [self.head, &vec![self.row.as_str(); rows].join(", "), self.tail].concat().into();
-        }
+        let known = LENGTHS.iter().position(|length| *length == rows).and_then(|place| self.known.get_mut(place));
+        let sql = match known {
+            Some(known) => Arc::clone(known.get_or_insert_with(|| text(self.head, &self.row, rows, self.tail))),
+            None => text(self.head, &self.row, rows, self.tail),
+        };
         let mut arguments = SqliteArguments::default();
         arguments.reserve(rows * self.row.matches('?').count(), 0);
-        Statement { sql: Arc::clone(&self.sql), arguments, fault: None }
+        Statement { sql, arguments, fault: None }
     }
+}
+
+fn text(head: &str, row: &str, rows: usize, tail: &str) -> Arc<str> {
+    [head, &vec![row; rows].join(", "), tail].concat().into()
 }
 
 /// Such a text, and what is bound to its rows.

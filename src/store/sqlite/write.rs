@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use sqlx::{SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
+use super::logs::Forms;
 use super::moment::{Texts, day, parse};
 use super::statement::{Statement, in_lengths};
 use super::{audit, audit_log, begin, ledger, logs};
@@ -15,17 +16,22 @@ use crate::store::ledger::Batch;
 use crate::store::{Counted, Record, StoreError, fault};
 
 /// Those of the records that were not there yet.
-pub(super) async fn write<'a>(writer: &SqlitePool, sealer: Option<&Sealer>, batch: Batch<'a>) -> Result<Vec<&'a Record<'a>>, StoreError> {
+pub(super) async fn write<'a>(
+    writer: &SqlitePool,
+    forms: &Forms,
+    sealer: Option<&Sealer>,
+    batch: Batch<'a>,
+) -> Result<Vec<&'a Record<'a>>, StoreError> {
     if batch.is_empty() {
         return Ok(Vec::new());
     }
     let mut records: Vec<_> = batch.calls.iter().collect();
     let mut tx = begin(writer).await.map_err(fault::of_records)?;
-    if !add_new(&mut tx, &records).await.map_err(fault::of_records)? {
+    if !add_new(&mut tx, forms, &records).await.map_err(fault::of_records)? {
         // Some were there already. Which ones is asked only then, and of all: an answer for every row costs more than the row.
         tx.rollback().await.map_err(fault::of_records)?;
         tx = begin(writer).await.map_err(fault::of_records)?;
-        records = add_unknown(&mut tx, batch::distinct(batch.calls)).await?;
+        records = add_unknown(&mut tx, forms, batch::distinct(batch.calls)).await?;
     }
     add_the_rest(&mut tx, batch, &records).await.map_err(fault::of_records)?;
     audit_log::commit(tx, sealer, of_calls(&records)).await.map_err(fault::of_records)?;
@@ -33,9 +39,9 @@ pub(super) async fn write<'a>(writer: &SqlitePool, sealer: Option<&Sealer>, batc
 }
 
 /// Rows of both logs. False, and only some of them written, if not all of the records are new.
-async fn add_new(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> sqlx::Result<bool> {
+async fn add_new(connection: &mut SqliteConnection, forms: &Forms, records: &[&Record<'_>]) -> sqlx::Result<bool> {
     let mut moments = Texts::default();
-    for (mut form, records) in logs::runs(records) {
+    for (mut form, records) in forms.runs(records) {
         for records in in_lengths(&records) {
             let (activity, api_calls) = logs::rows(&mut form, records, &mut moments);
             if usize::try_from(activity.execute(connection).await?) != Ok(records.len()) {
@@ -43,14 +49,19 @@ async fn add_new(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> 
             }
             api_calls.execute(connection).await?;
         }
+        forms.put_back(form);
     }
     Ok(true)
 }
 
 /// Rows of both logs for those of the records that were not there yet, which it tells.
-async fn add_unknown<'a>(connection: &mut SqliteConnection, mut records: Vec<&'a Record<'a>>) -> Result<Vec<&'a Record<'a>>, StoreError> {
+async fn add_unknown<'a>(
+    connection: &mut SqliteConnection,
+    forms: &Forms,
+    mut records: Vec<&'a Record<'a>>,
+) -> Result<Vec<&'a Record<'a>>, StoreError> {
     let (mut moments, mut fresh) = (Texts::default(), HashSet::<RecordKey>::with_capacity(records.len()));
-    for (mut form, records) in logs::runs(&records) {
+    for (mut form, records) in forms.runs(&records) {
         for records in in_lengths(&records) {
             let (activity, _) = logs::rows(&mut form, records, &mut moments);
             let added: Vec<(String, String)> = activity.returning("id, created_at", connection).await.map_err(fault::of_records)?;
@@ -61,7 +72,7 @@ async fn add_unknown<'a>(connection: &mut SqliteConnection, mut records: Vec<&'a
         }
     }
     records.retain(|record| fresh.contains(&(record.id, record.at)));
-    for (mut form, records) in logs::runs(&records) {
+    for (mut form, records) in forms.runs(&records) {
         for records in in_lengths(&records) {
             let (_, api_calls) = logs::rows(&mut form, records, &mut moments);
             api_calls.execute(connection).await.map_err(fault::of_records)?;
