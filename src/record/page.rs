@@ -21,7 +21,7 @@ const ROOM: usize = 512;
 
 /// What is recorded.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-#[allow(clippy::large_enum_variant, reason = "nearly all are calls, and go where they stay at once")]
+#[expect(clippy::large_enum_variant, reason = "nearly all are calls, and each goes at once where it stays")]
 pub enum Page<'a> {
     /// Its texts are those of the page.
     Call(#[serde(borrow)] Record<'a>),
@@ -29,6 +29,7 @@ pub enum Page<'a> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, where it is written")]
 enum PageRef<'a> {
     Call(CallRef<'a>),
     Entry(&'a ActivityEntry),
