@@ -11,8 +11,6 @@ mod passage;
 mod traffic;
 mod wrapped;
 
-use serde::{Deserialize, Deserializer, Serialize};
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -174,23 +172,14 @@ pub struct SqlText {
 }
 
 /// One authenticated call as `rate_limits` counts it, refused or not.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Count {
     /// The source, or the pattern whose sources share one count, or the service role.
-    #[serde(deserialize_with = "shared")]
     pub identifier: Arc<str>,
     /// An [`Endpoint`](crate::identity::Endpoint), or one of its two labels.
-    #[serde(deserialize_with = "shared")]
     pub endpoint: Arc<str>,
     /// The start of the clock minute of the call's arrival.
     pub minute: Timestamp,
-}
-
-/// Serde's own way makes a text of its own first.
-fn shared<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    Ok(Text::deserialize(from)?.0.into())
 }
 
 /// Marks what was cut off a caller's words.

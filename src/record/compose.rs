@@ -78,7 +78,7 @@ pub fn compose<'a>(notes: &'a Notes, ending: &Ending, took: Duration, texts: &'a
             target: known.unwrap_or_default().into(),
             outcome: kind.stats,
         },
-        counted: notes.counted.clone(),
+        counted: notes.counted.as_ref().map(Into::into),
         audit: audit_class(notes, kind.activity),
     }
 }

@@ -18,7 +18,7 @@ use crate::store::{Record, Store, StoreError, StoreFuture};
 use crate::telemetry::metrics::Metrics;
 
 /// Records in one transaction, and what of them is in memory at once.
-pub(super) const BATCH: usize = 2048;
+pub(super) const BATCH: usize = 1024;
 pub(super) const BATCH_BYTES: usize = 4 << 20;
 /// Between two transactions that are not full: a few large ones cost the database less than many small ones.
 const GATHER: Duration = Duration::from_millis(100);
@@ -81,7 +81,7 @@ impl Writer {
         let mut pages = Pages { calls: Vec::with_capacity(batch.entries.len()), ..Pages::default() };
         for entry in &batch.entries {
             match page::read(&entry.payload, Origin { instance, seq: entry.number }) {
-                Ok(Page::Call(record)) => pages.calls.push(*record),
+                Ok(Page::Call(record)) => pages.calls.push(record),
                 Ok(Page::Entry(entry)) => pages.entries.push(*entry),
                 Err(why) => {
                     tracing::error!(%instance, number = entry.number, %why, "a record is lost");

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
+use memchr::memchr;
 use uuid::Uuid;
 
 use super::{Counted, Record, StatsOutcome};
@@ -44,7 +45,7 @@ pub(super) struct Sums<'a> {
     pub actions: Vec<(&'a str, StatsSum<'a>)>,
     pub durations: Vec<DurationSum<'a>>,
     /// For `rate_limits`.
-    pub counts: Vec<(&'a Counted, i64)>,
+    pub counts: Vec<(&'a Counted<'a>, i64)>,
 }
 
 /// Calls that every sum takes for alike, but for how long they took. They are few where calls are many, so each call is looked up once,
@@ -57,14 +58,18 @@ struct Alike<'a> {
 }
 
 pub(super) fn sum<'a>(records: &[&'a Record<'a>]) -> Sums<'a> {
-    let mut alike = BTreeMap::new();
+    let (mut kinds, mut places, mut last) = (Vec::new(), BTreeMap::new(), 0);
     for record in records {
         let (source, target): (&str, &str) = (&record.stats.source, &record.stats.target);
-        let of = alike.entry((record.at.floor(60), source, target, record.counted.as_ref())).or_insert_with(|| Alike {
-            calls: 0,
-            sum: StatsSum::none(record),
-            steps: [0; STEPS.len() + 1],
-        });
+        let kind = (record.at.floor(60), source, target, record.counted.as_ref());
+        // Calls that are alike come one behind the other, often.
+        if kinds.get(last).is_none_or(|(known, _)| *known != kind) {
+            last = *places.entry(kind).or_insert(kinds.len());
+        }
+        if last == kinds.len() {
+            kinds.push((kind, Alike { calls: 0, sum: StatsSum::none(record), steps: [0; STEPS.len() + 1] }));
+        }
+        let Some((_, of)) = kinds.get_mut(last) else { continue };
         of.calls += i64::from(record.times);
         of.sum.take(record);
         // Denials take no time worth knowing, and are in none of them.
@@ -76,7 +81,7 @@ pub(super) fn sum<'a>(records: &[&'a Record<'a>]) -> Sums<'a> {
         }
     }
     let (mut stats, mut actions, mut durations, mut counts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for ((minute, source, target, counted), Alike { calls, sum, steps }) in alike {
+    for ((minute, source, target, counted), Alike { calls, sum, steps }) in kinds {
         if let Some(counted) = counted {
             *counts.entry(counted).or_insert(0) += calls;
         }
@@ -166,12 +171,13 @@ pub(super) struct DurationSum<'a> {
 
 /// The text as both databases can hold it. Postgres knows no NUL, and a caller who sends one must not keep a record from being written.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
+    if memchr(0, text.as_bytes()).is_some() { Cow::Owned(text.replace('\0', "\u{fffd}")) } else { Cow::Borrowed(text) }
 }
 
 /// The same for JSON, where a NUL comes as an escape.
 pub(super) fn plain_json(json: &str) -> Cow<'_, str> {
-    if !json.contains("\\u0000") {
+    // Few have any escape at all, and a byte is found sooner than six.
+    if memchr(b'\\', json.as_bytes()).is_none() || !json.contains("\\u0000") {
         return Cow::Borrowed(json);
     }
     let mut clean = String::with_capacity(json.len());

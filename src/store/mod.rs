@@ -22,7 +22,6 @@ use futures_util::future::{BoxFuture, FutureExt, TryFutureExt};
 use uuid::Uuid;
 
 use crate::audit::AuditEntry;
-pub use crate::call::Count as Counted;
 use crate::clock::Timestamp;
 use crate::enforcement::Ruling;
 use crate::identity::{KeyHash, KeyId};
@@ -33,7 +32,7 @@ use audit_log::AuditLog;
 use control::{ActivityEntry, EntryKind, FlagChange, Review, StoredBlock};
 use ledger::{Batch, Gap, Loss};
 pub use maintain::{Maintained, Retained, TableAge};
-pub use records::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, Record, StatsKey, StatsOutcome};
+pub use records::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, Counted, Record, StatsKey, StatsOutcome};
 
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Counted;
+use crate::call::Count;
 use crate::clock::Timestamp;
 use crate::identity::Origin;
 
@@ -45,8 +45,25 @@ pub struct Record<'a> {
     pub times: u32,
     #[serde(borrow)]
     pub stats: StatsKey<'a>,
-    pub counted: Option<Counted>,
+    #[serde(borrow)]
+    pub counted: Option<Counted<'a>>,
     pub audit: AuditClass,
+}
+
+/// The row of `rate_limits` in which the call counts: a [`Count`], as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Counted<'a> {
+    #[serde(borrow)]
+    pub identifier: Cow<'a, str>,
+    #[serde(borrow)]
+    pub endpoint: Cow<'a, str>,
+    pub minute: Timestamp,
+}
+
+impl<'a> From<&'a Count> for Counted<'a> {
+    fn from(Count { identifier, endpoint, minute }: &'a Count) -> Self {
+        Self { identifier: (&**identifier).into(), endpoint: (&**endpoint).into(), minute: *minute }
+    }
 }
 
 /// Whether a call is kept for good, sealed, beside its rows in the logs.

@@ -347,6 +347,33 @@ impl Waits {
 /// Whoever had to wait for retention itself would wait longer, however busy the machine is that runs the tests.
 const KEPT_WAITING: Duration = Duration::from_secs(5);
 
+#[tokio::test]
+async fn on_sqlite_no_question_reads_a_whole_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("gatekeeper.db").display());
+    open(&url, OPTIONS).await.unwrap().migrate().await.unwrap();
+    let client = SqlitePool::connect(&url).await.unwrap();
+    for question in [
+        "select * from eliza_activity_log where id = 'a'",
+        "select * from api_call_logs where id = 'a'",
+        "select * from eliza_activity_log join api_call_logs using (id, created_at) where id = 'a'",
+        "select count(*) from eliza_activity_log where created_at > datetime('now', '-1 hour')",
+        "select * from eliza_activity_log where activity_type in ('gatekeeper_error', 'schema_protection') order by created_at desc limit 20",
+        "select * from eliza_activity_log order by created_at desc, id desc limit 20",
+        "select error_message, count(*) from api_call_logs where status = 'error' and created_at > datetime('now', '-1 day') group by 1",
+        "select * from api_call_logs order by created_at desc limit 20",
+        "select min(created_at) from api_call_logs where created_at < datetime('now', '-30 days')",
+        "select * from eliza_activity_log_archive join api_call_logs_archive using (id) where id = 'a'",
+        "select * from api_call_logs_archive where created_at > datetime('now', '-60 days') order by created_at desc",
+    ] {
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(AssertSqlSafe(format!("explain query plan {question}"))).fetch_all(&client).await.unwrap();
+        let steps: Vec<_> = plan.iter().map(|(.., step)| step.as_str()).collect();
+        let by_index = |step: &&str| !step.starts_with("SCAN") || step.contains("INDEX");
+        assert!(steps.iter().any(|step| step.contains("INDEX")) && steps.iter().all(by_index), "{question}: {steps:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn on_sqlite_old_rows_go_between_two_batches() {
     let scale = scale();

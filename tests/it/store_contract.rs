@@ -206,8 +206,8 @@ pub fn dropped(done: &Maintained) -> u32 {
     done.tables.iter().map(|retained| retained.partitions_dropped).sum()
 }
 
-pub fn counted(at: Timestamp, identifier: &str, endpoint: &str) -> Counted {
-    Counted { identifier: identifier.into(), endpoint: endpoint.into(), minute: at.floor(60) }
+pub fn counted(at: Timestamp, identifier: &str, endpoint: &str) -> Counted<'static> {
+    Counted { identifier: identifier.to_owned().into(), endpoint: endpoint.to_owned().into(), minute: at.floor(60) }
 }
 
 /// An entry about whatever is changed.

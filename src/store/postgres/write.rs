@@ -247,7 +247,7 @@ async fn add_durations(connection: &mut PgConnection, sums: &[DurationSum<'_>]) 
     Ok(())
 }
 
-async fn add_counts(connection: &mut PgConnection, sums: &[(&Counted, i64)]) -> sqlx::Result<()> {
+async fn add_counts(connection: &mut PgConnection, sums: &[(&Counted<'_>, i64)]) -> sqlx::Result<()> {
     if sums.is_empty() {
         return Ok(());
     }

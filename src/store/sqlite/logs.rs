@@ -2,13 +2,13 @@
 //! copied once more; rows come in the order of their keys, so that indexes grow at their end; and what the rows of a statement share stands
 //! in its text, for each text that is bound is copied twice on its way.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::moment::Texts;
-use super::statement::Statement;
+use super::statement::{Statement, Text};
 use crate::store::batch::{FUNCTION, plain, plain_json};
 use crate::store::ledger::number;
 use crate::store::{ActivityStatus, ActivityType, ApiStatus, Record};
@@ -41,30 +41,76 @@ impl Alike {
 /// How the rows of such records are written.
 pub(super) struct Form {
     alike: Alike,
-    activity: String,
-    api_calls: String,
+    activity: Text,
+    api_calls: Text,
+    said: Said,
 }
 
-/// The records as they are written together: of each form in the order of their ids, which is that of time.
-pub(super) fn runs<'a>(records: &[&'a Record<'a>]) -> Vec<(Form, Vec<&'a Record<'a>>)> {
-    let mut sorted = records.to_vec();
-    sorted.sort_unstable_by_key(|record| record.id);
-    let mut runs: Vec<(Form, Vec<_>)> = Vec::new();
-    for record in sorted {
-        let alike = Alike::of(record);
-        match runs.iter_mut().find(|(form, _)| form.alike == alike) {
-            Some((_, records)) => records.push(record),
-            None => runs.push((Form::of(alike), vec![record])),
+/// What the last record said in words that the next is likely to say, too.
+#[derive(Default)]
+struct Said {
+    title: Word,
+    description: Word,
+    request: Word,
+    caller_context: Word,
+}
+
+#[derive(Default)]
+struct Word(Arc<str>);
+
+impl Word {
+    /// The text as it was said last, where that is the same: looking is less than another copy, which SQLite's thread has to let go.
+    fn of(&mut self, text: &str) -> Arc<str> {
+        if *self.0 != *text {
+            self.0 = Arc::from(text);
         }
+        Arc::clone(&self.0)
     }
-    runs
+}
+
+/// Forms that there were, with their texts. There is one for each instance whose journal is carried over, so they are no more than a few.
+#[derive(Default)]
+pub(super) struct Forms(Mutex<Vec<Form>>);
+
+/// More than one process's own.
+const FORMS: usize = 4;
+
+impl Forms {
+    /// The records as they are written together: of each form in the order of their ids, which is that of time.
+    pub(super) fn runs<'a>(&self, records: &[&'a Record<'a>]) -> Vec<(Form, Vec<&'a Record<'a>>)> {
+        let mut sorted = records.to_vec();
+        sorted.sort_unstable_by_key(|record| record.id.as_u128());
+        let mut runs: Vec<(Form, Vec<_>)> = Vec::new();
+        for record in sorted {
+            let alike = Alike::of(record);
+            match runs.iter_mut().find(|(form, _)| form.alike == alike) {
+                Some((_, records)) => records.push(record),
+                None => runs.push((self.take(alike), vec![record])),
+            }
+        }
+        runs
+    }
+
+    fn take(&self, alike: Alike) -> Form {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = known.iter().position(|form| form.alike == alike);
+        place.map_or_else(|| Form::of(alike), |place| known.swap_remove(place))
+    }
+
+    /// For the next batch.
+    pub(super) fn put_back(&self, form: Form) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= FORMS {
+            known.remove(0);
+        }
+        known.push(form);
+    }
 }
 
 /// The rows of such records in the one log and in the other.
-pub(super) fn rows(form: &Form, records: &[&Record<'_>], moments: &mut Texts) -> (Statement, Statement) {
-    let Form { alike, activity, api_calls } = form;
-    let mut activity = Statement::new(ACTIVITY, activity, records.len(), IF_NEW);
-    let mut api_calls = Statement::new(API_CALLS, api_calls, records.len(), IF_NEW);
+pub(super) fn rows(form: &mut Form, records: &[&Record<'_>], moments: &mut Texts) -> (Statement, Statement) {
+    let Form { alike, activity, api_calls, said } = form;
+    let (mut activity, mut api_calls) = (activity.of(records.len()), api_calls.of(records.len()));
     let mut id = [0; Hyphenated::LENGTH];
     for record in records {
         let id: Arc<str> = Arc::from(&*record.id.hyphenated().encode_lower(&mut id));
@@ -73,7 +119,8 @@ pub(super) fn rows(form: &Form, records: &[&Record<'_>], moments: &mut Texts) ->
         if !alike.is_good {
             activity.text(record.activity_type.as_str());
         }
-        activity.text(&plain(&record.title)).text(&plain(&record.description)).text(&plain_json(&record.metadata));
+        activity.bind(said.title.of(&plain(&record.title))).bind(said.description.of(&plain(&record.description)));
+        activity.text(&plain_json(&record.metadata));
         if !alike.is_good {
             activity.text(record.activity_status.as_str());
         }
@@ -85,7 +132,8 @@ pub(super) fn rows(form: &Form, records: &[&Record<'_>], moments: &mut Texts) ->
         if !alike.is_good {
             api_calls.text(record.api_status.as_str()).bind(record.error_message.as_deref().map(|message| plain(message).into_owned()));
         }
-        api_calls.text(&plain_json(&record.request)).text(&plain_json(&record.caller_context)).bind(at);
+        api_calls.bind(said.request.of(&plain_json(&record.request)));
+        api_calls.bind(said.caller_context.of(&plain_json(&record.caller_context))).bind(at);
     }
     (activity, api_calls)
 }
@@ -103,8 +151,9 @@ impl Form {
         let origin = alike.instance.map_or_else(|| "null, null".into(), |instance| format!("'{instance}', ?"));
         Self {
             alike,
-            activity: format!("(?, {activity_type}, ?, ?, ?, {status}, false, ?, ?, {origin})"),
-            api_calls: format!("(?, '{FUNCTION}', ?, ?, {api_status}, {error}, ?, null, ?, ?)"),
+            activity: Text::new(ACTIVITY, format!("(?, {activity_type}, ?, ?, ?, {status}, false, ?, ?, {origin})"), IF_NEW),
+            api_calls: Text::new(API_CALLS, format!("(?, '{FUNCTION}', ?, ?, {api_status}, {error}, ?, null, ?, ?)"), IF_NEW),
+            said: Said::default(),
         }
     }
 }

@@ -23,6 +23,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{Sqlite as Driver, SqlitePool, Transaction};
 use uuid::Uuid;
 
+use self::logs::Forms;
 use super::fault::{ANSWER, CONNECT, GOODBYE, HOUSEWORK, within};
 use super::{
     CallQuery, CallRow, EndpointCount, Keep, LimitRow, Maintained, Migration, PoolState, Record, Signal, SignalCursor, Store, StoreError,
@@ -45,6 +46,7 @@ pub(super) struct Sqlite {
     writer: SqlitePool,
     pool_size: u32,
     sealer: Option<Arc<Sealer>>,
+    forms: Forms,
 }
 
 /// A transaction that is a writer's from its first word: one that becomes a writer half-way cannot wait for another, only fail.
@@ -145,7 +147,7 @@ impl Store for Sqlite {
     }
 
     fn write_batch<'a>(&'a self, batch: Batch<'a>) -> StoreFuture<'a, Vec<&'a Record<'a>>> {
-        Box::pin(within(ANSWER, write::write(&self.writer, self.sealer(), batch)))
+        Box::pin(within(ANSWER, write::write(&self.writer, &self.forms, self.sealer(), batch)))
     }
 
     fn announce(&self, instance: Uuid, started_at: Timestamp) -> StoreFuture<'_, ()> {

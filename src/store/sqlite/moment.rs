@@ -34,19 +34,17 @@ impl Texts {
             return &self.text;
         }
         self.text.truncate(self.text.len() - DIGITS);
-        let mut rest = at.as_micros().rem_euclid(1_000_000);
-        let mut unit = 100_000;
-        for _ in 0..DIGITS {
-            self.text.extend(u32::try_from(rest / unit).ok().and_then(|digit| char::from_digit(digit, 10)));
-            rest %= unit;
-            unit /= 10;
-        }
+        // A digit more, that those at the front are written though they be zeros.
+        let digits = SECOND + at.as_micros().rem_euclid(SECOND);
+        self.text.extend(itoa::Buffer::new().format(digits).get(1..));
         &self.text
     }
 }
 
 /// Behind the second.
 const DIGITS: usize = 6;
+/// In microseconds.
+const SECOND: i64 = 1_000_000;
 
 /// `YYYY-MM-DD`.
 pub(super) fn day(at: Timestamp) -> String {

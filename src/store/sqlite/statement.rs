@@ -10,8 +10,8 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, SqliteConnection, Type};
 
 /// Rows in one statement. Each length is prepared once and kept (`opening` says how many are); beyond the greatest it gets slower, for want of room where
-/// SQLite has memory at hand.
-pub(super) const LENGTHS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+/// SQLite has memory at hand. Two or three make up any number.
+pub(super) const LENGTHS: [usize; 12] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
 /// The rows in as few statements as these lengths allow.
 pub(super) fn in_lengths<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
@@ -23,31 +23,55 @@ pub(super) fn in_lengths<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// `head (row), (row), … tail`, and what is bound to the rows.
+/// `head (row), (row), … tail`, for as many rows as come.
+pub(super) struct Text {
+    head: &'static str,
+    row: String,
+    tail: &'static str,
+    /// Of the lengths that there were: putting one together costs as much as binding some rows.
+    known: [Option<Arc<str>>; LENGTHS.len()],
+}
+
+impl Text {
+    /// A row's text has a `?` for each of its arguments: SQLite finds numbered ones one by one, which takes long where there are many. It is
+    /// no caller's to choose.
+    pub(super) fn new(head: &'static str, row: String, tail: &'static str) -> Self {
+        Self { head, row, tail, known: Default::default() }
+    }
+
+    pub(super) fn of(&mut self, rows: usize) -> Statement {
+        let known = LENGTHS.iter().position(|length| *length == rows).and_then(|place| self.known.get_mut(place));
+        let sql = match known {
+            Some(known) => Arc::clone(known.get_or_insert_with(|| text(self.head, &self.row, rows, self.tail))),
+            None => text(self.head, &self.row, rows, self.tail),
+        };
+        let mut arguments = SqliteArguments::default();
+        arguments.reserve(rows * self.row.matches('?').count(), 0);
+        Statement { sql, arguments, fault: None }
+    }
+}
+
+fn text(head: &str, row: &str, rows: usize, tail: &str) -> Arc<str> {
+    [head, &vec![row; rows].join(", "), tail].concat().into()
+}
+
+/// Such a text, and what is bound to its rows.
 pub(super) struct Statement {
-    sql: String,
+    sql: Arc<str>,
     arguments: SqliteArguments,
     fault: Option<BoxDynError>,
 }
 
 impl Statement {
-    /// A row's text has a `?` for each of its arguments: SQLite finds numbered ones one by one, which takes long where there are many. It is
-    /// no caller's to choose.
-    pub(super) fn new(head: &str, row: &str, rows: usize, tail: &str) -> Self {
-        let mut sql = String::with_capacity(head.len() + rows * (row.len() + 2) + tail.len() + RETURNING);
-        sql.push_str(head);
-        for n in 0..rows {
-            sql.push_str(if n == 0 { "" } else { ", " });
-            sql.push_str(row);
-        }
-        sql.push_str(tail);
-        let mut arguments = SqliteArguments::default();
-        arguments.reserve(rows * row.matches('?').count(), 0);
-        Self { sql, arguments, fault: None }
+    /// One that is made once a batch.
+    pub(super) fn new(head: &'static str, row: &str, rows: usize, tail: &'static str) -> Self {
+        Text::new(head, row.to_owned(), tail).of(rows)
     }
 
     pub(super) fn bind<'v>(&mut self, value: impl Encode<'v, Sqlite> + Type<Sqlite>) -> &mut Self {
-        self.fault = self.fault.take().or(self.arguments.add(value).err());
+        if let Err(fault) = self.arguments.add(value) {
+            self.fault.get_or_insert(fault);
+        }
         self
     }
 
@@ -66,8 +90,7 @@ impl Statement {
     where
         R: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow> + Send + Unpin,
     {
-        self.sql.push_str(" returning ");
-        self.sql.push_str(columns);
+        self.sql = format!("{} returning {columns}", self.sql).into();
         let rows = self.query()?.fetch_all(connection).await?;
         rows.iter().map(R::from_row).collect()
     }
@@ -79,6 +102,3 @@ impl Statement {
         }
     }
 }
-
-/// More than ` returning …` takes.
-const RETURNING: usize = 64;

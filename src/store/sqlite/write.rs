@@ -1,11 +1,11 @@
 //! Records in: many rows a statement, one transaction a batch.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use sqlx::{SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
+use super::logs::Forms;
 use super::moment::{Texts, day, parse};
 use super::statement::{Statement, in_lengths};
 use super::{audit, audit_log, begin, ledger, logs};
@@ -16,17 +16,22 @@ use crate::store::ledger::Batch;
 use crate::store::{Counted, Record, StoreError, fault};
 
 /// Those of the records that were not there yet.
-pub(super) async fn write<'a>(writer: &SqlitePool, sealer: Option<&Sealer>, batch: Batch<'a>) -> Result<Vec<&'a Record<'a>>, StoreError> {
+pub(super) async fn write<'a>(
+    writer: &SqlitePool,
+    forms: &Forms,
+    sealer: Option<&Sealer>,
+    batch: Batch<'a>,
+) -> Result<Vec<&'a Record<'a>>, StoreError> {
     if batch.is_empty() {
         return Ok(Vec::new());
     }
     let mut records: Vec<_> = batch.calls.iter().collect();
     let mut tx = begin(writer).await.map_err(fault::of_records)?;
-    if !add_new(&mut tx, &records).await.map_err(fault::of_records)? {
+    if !add_new(&mut tx, forms, &records).await.map_err(fault::of_records)? {
         // Some were there already. Which ones is asked only then, and of all: an answer for every row costs more than the row.
         tx.rollback().await.map_err(fault::of_records)?;
         tx = begin(writer).await.map_err(fault::of_records)?;
-        records = add_unknown(&mut tx, batch::distinct(batch.calls)).await?;
+        records = add_unknown(&mut tx, forms, batch::distinct(batch.calls)).await?;
     }
     add_the_rest(&mut tx, batch, &records).await.map_err(fault::of_records)?;
     audit_log::commit(tx, sealer, of_calls(&records)).await.map_err(fault::of_records)?;
@@ -34,26 +39,31 @@ pub(super) async fn write<'a>(writer: &SqlitePool, sealer: Option<&Sealer>, batc
 }
 
 /// Rows of both logs. False, and only some of them written, if not all of the records are new.
-async fn add_new(connection: &mut SqliteConnection, records: &[&Record<'_>]) -> sqlx::Result<bool> {
+async fn add_new(connection: &mut SqliteConnection, forms: &Forms, records: &[&Record<'_>]) -> sqlx::Result<bool> {
     let mut moments = Texts::default();
-    for (form, records) in logs::runs(records) {
+    for (mut form, records) in forms.runs(records) {
         for records in in_lengths(&records) {
-            let (activity, api_calls) = logs::rows(&form, records, &mut moments);
+            let (activity, api_calls) = logs::rows(&mut form, records, &mut moments);
             if usize::try_from(activity.execute(connection).await?) != Ok(records.len()) {
                 return Ok(false);
             }
             api_calls.execute(connection).await?;
         }
+        forms.put_back(form);
     }
     Ok(true)
 }
 
 /// Rows of both logs for those of the records that were not there yet, which it tells.
-async fn add_unknown<'a>(connection: &mut SqliteConnection, mut records: Vec<&'a Record<'a>>) -> Result<Vec<&'a Record<'a>>, StoreError> {
+async fn add_unknown<'a>(
+    connection: &mut SqliteConnection,
+    forms: &Forms,
+    mut records: Vec<&'a Record<'a>>,
+) -> Result<Vec<&'a Record<'a>>, StoreError> {
     let (mut moments, mut fresh) = (Texts::default(), HashSet::<RecordKey>::with_capacity(records.len()));
-    for (form, records) in logs::runs(&records) {
+    for (mut form, records) in forms.runs(&records) {
         for records in in_lengths(&records) {
-            let (activity, _) = logs::rows(&form, records, &mut moments);
+            let (activity, _) = logs::rows(&mut form, records, &mut moments);
             let added: Vec<(String, String)> = activity.returning("id, created_at", connection).await.map_err(fault::of_records)?;
             for (id, at) in added {
                 let id = Uuid::try_parse(&id).map_err(|_| StoreError::Refused(format!("{id:?} is no UUID")))?;
@@ -62,9 +72,9 @@ async fn add_unknown<'a>(connection: &mut SqliteConnection, mut records: Vec<&'a
         }
     }
     records.retain(|record| fresh.contains(&(record.id, record.at)));
-    for (form, records) in logs::runs(&records) {
+    for (mut form, records) in forms.runs(&records) {
         for records in in_lengths(&records) {
-            let (_, api_calls) = logs::rows(&form, records, &mut moments);
+            let (_, api_calls) = logs::rows(&mut form, records, &mut moments);
             api_calls.execute(connection).await.map_err(fault::of_records)?;
         }
     }
@@ -145,7 +155,7 @@ async fn add_durations(connection: &mut SqliteConnection, sums: &[DurationSum<'_
     Ok(())
 }
 
-async fn add_counts(connection: &mut SqliteConnection, sums: &[(&Counted, i64)]) -> sqlx::Result<()> {
+async fn add_counts(connection: &mut SqliteConnection, sums: &[(&Counted<'_>, i64)]) -> sqlx::Result<()> {
     let mut insert = Statement::new(
         "insert into rate_limits (identifier, endpoint, window_start, request_count) values ",
         "(?, ?, ?, ?)",
@@ -155,7 +165,7 @@ async fn add_counts(connection: &mut SqliteConnection, sums: &[(&Counted, i64)])
     );
     let mut minutes = Texts::default();
     for (counted, count) in sums {
-        insert.bind(Arc::clone(&counted.identifier)).bind(Arc::clone(&counted.endpoint)).text(minutes.of(counted.minute)).bind(*count);
+        insert.text(&counted.identifier).text(&counted.endpoint).text(minutes.of(counted.minute)).bind(*count);
     }
     insert.execute(connection).await?;
     Ok(())
