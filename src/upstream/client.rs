@@ -71,7 +71,7 @@ impl Upstream {
         }
         let known = self.known.of(target, &self.clients);
         let keeping = match &known.cache {
-            Some(cache) => Keeping::of(cache, &order)?,
+            Some(cache) => Keeping::of(cache, &order, &known.phrases)?,
             None => None,
         };
         if let Some(keeping) = &keeping {

@@ -12,6 +12,7 @@ use super::cache::Cache;
 use super::clients::Clients;
 use super::crowd::Crowded;
 use super::order::Approach;
+use super::phrases::Phrases;
 use super::site::SiteState;
 use super::sites::Sites;
 use super::views::TargetView;
@@ -27,6 +28,7 @@ pub struct Known {
     pub budget: Arc<Budget>,
     pub crowded: Arc<Crowded>,
     pub cache: Option<Arc<Cache>>,
+    pub phrases: Phrases,
 }
 
 pub struct KnownTargets {
@@ -122,6 +124,7 @@ impl KnownTargets {
             budget: before.map(|before| Arc::clone(&before.budget)).unwrap_or_default(),
             crowded: before.map(|before| Arc::clone(&before.crowded)).unwrap_or_default(),
             cache: kept.or_else(cache),
+            phrases: Phrases::showing(&target.credentials),
         }
     }
 }
@@ -130,7 +133,8 @@ impl Listed {
     /// Whether all that is known is of this target, too. Of a call under the policy in force that shows at a glance.
     fn is(&self, target: &Target) -> bool {
         let same = |a: &Target, b: &Target| {
-            a.sites == b.sites && a.terms.cache == b.terms.cache && a.link == b.link && a.terms.connect_timeout == b.terms.connect_timeout
+            let same_way = a.link == b.link && a.terms.connect_timeout == b.terms.connect_timeout;
+            a.sites == b.sites && a.terms.cache == b.terms.cache && same_way && a.credentials == b.credentials
         };
         std::ptr::eq(&raw const *self.target, target) || same(&self.target, target)
     }

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::task::AtomicWaker;
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use tokio::task::unconstrained;
 use tokio::time::Sleep;
@@ -63,6 +64,18 @@ pub(super) enum Carried {
     TooSlow,
 }
 
+impl Carried {
+    fn of(answered: Result<Response<Incoming>, TrySendError<Request<RequestBody>>>) -> Self {
+        match answered {
+            Ok(response) => Self::Answered(response),
+            Err(mut error) => match error.take_message() {
+                Some(request) => Self::Back(Box::new(request), error.into_error()),
+                None => Self::Lost(error.into_error()),
+            },
+        }
+    }
+}
+
 impl Link {
     pub async fn open(connector: Connector, origin: Uri) -> Result<Self, SendError> {
         let wire = connector.oneshot(origin).await.map_err(SendError::Connect)?;
@@ -83,30 +96,23 @@ impl Link {
         Ok(link)
     }
 
-    pub async fn carry(&mut self, request: Request<RequestBody>, patience: &Patience) -> Carried {
+    pub async fn carry(&mut self, request: Box<Request<RequestBody>>, patience: &Patience) -> Carried {
         // It becomes ready while the connection is driven, here and nowhere else, so it has nobody to wake; and it must not be kept from
         // being seen by a budget that is used up.
-        let mut answered = pin!(unconstrained(self.sender.try_send_request(request)));
+        let mut answered = pin!(unconstrained(self.sender.try_send_request(*request)));
         self.ring();
         let mut timer = self.timer.take();
-        let answered = {
+        let carried = {
             // Driving may use the task's budget up each time, and the time is to be up all the same.
             let mut over = pin!(unconstrained(patience.over(&mut timer)));
-            poll_fn(|cx| match self.drive(cx, |_, _| answered.as_mut().poll(&mut nobody())) {
-                Poll::Ready(answered) => Poll::Ready(Some(answered)),
-                Poll::Pending => over.as_mut().poll(cx).map(|()| None),
+            poll_fn(|cx| match self.drive(cx, |_, _| answered.as_mut().poll(&mut nobody()).map(Carried::of)) {
+                Poll::Ready(carried) => Poll::Ready(carried),
+                Poll::Pending => over.as_mut().poll(cx).map(|()| Carried::TooSlow),
             })
             .await
         };
         self.timer = timer;
-        match answered {
-            Some(Ok(response)) => Carried::Answered(response),
-            Some(Err(mut error)) => match error.take_message() {
-                Some(request) => Carried::Back(Box::new(request), error.into_error()),
-                None => Carried::Lost(error.into_error()),
-            },
-            None => Carried::TooSlow,
-        }
+        carried
     }
 
     /// Until its call has nothing more to do with it: whether it can carry another.

@@ -59,9 +59,10 @@ impl Links {
     }
 
     /// Sends a request, whose address is a path, and waits until its answer begins.
-    pub async fn send(self: &Arc<Self>, mut request: Request<RequestBody>, patience: &Patience) -> Result<Response<Incoming>, Lost> {
+    pub async fn send(self: &Arc<Self>, mut request: Box<Request<RequestBody>>, patience: &Patience) -> Result<Response<Incoming>, Lost> {
+        // A caller's own says how it called us, and does not go on.
         if let Some(host) = &self.host {
-            request.headers_mut().insert(HOST, host.clone());
+            request.headers_mut().append(HOST, host.clone());
         }
         loop {
             let (mut link, was_used) = match self.take() {
@@ -75,7 +76,7 @@ impl Links {
                     return Ok(response);
                 }
                 // No byte of it was written: the connection was dead before.
-                Carried::Back(unsent, _) if was_used => request = *unsent,
+                Carried::Back(unsent, _) if was_used => request = unsent,
                 Carried::Back(_, error) => return Err(SendError::Unstarted(error).into()),
                 Carried::Lost(error) => return Err(SendError::Broken(error).into()),
                 Carried::TooSlow => return Err(Lost::no_answer_in_time()),

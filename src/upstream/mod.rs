@@ -20,6 +20,7 @@ mod link;
 mod links;
 mod loss;
 pub mod order;
+mod phrases;
 mod probe;
 pub mod shape;
 mod site;

@@ -52,7 +52,7 @@ impl Upstream {
             let chosen = chosen.and_then(|(nth, on_site)| Some((nth, on_site, known.approaches.get(nth.at())?)));
             let (nth, mut on_site, approach) = chosen.ok_or_else(|| Failure::TargetNotConfigured { target: target.name.clone() })?;
             let again = body.again();
-            let request = request(&order, approach, &on_site.site.url, body)?;
+            let request = request(&order, &known.phrases, approach, &on_site.site.url, body)?;
             if pass.is_none() {
                 let admitted = known.breaker.admit(target.breaker, now);
                 pass = Some(admitted.map_err(|retry_after| Failure::BreakerOpen { target: target.name.clone(), retry_after })?);
@@ -121,7 +121,7 @@ impl Upstream {
 async fn share(
     client: &SharedClient,
     target: &Target,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     patience: &Patience,
 ) -> Result<Response<Incoming>, Lost> {
     let connection = capture_connection(&mut request);
@@ -134,7 +134,7 @@ async fn share(
     let mut timer = None;
     tokio::select! {
         biased;
-        answered = client.request(request) => answered.map_err(|error| SendError::Shared(error).into()),
+        answered = client.request(*request) => answered.map_err(|error| SendError::Shared(error).into()),
         () = unconnected => Err(Lost::too_slow(Sent::Never, "no connection in time")),
         () = patience.over(&mut timer) => Err(Lost::no_answer_in_time()),
     }

@@ -272,11 +272,14 @@ impl Patience {
 
 async fn at(moment: Option<Instant>, timer: &mut Option<Pin<Box<Sleep>>>) {
     let Some(moment) = moment else { return std::future::pending().await };
-    match timer {
-        Some(timer) => timer.as_mut().reset(moment),
-        None => *timer = Some(Box::pin(sleep_until(moment))),
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(moment)));
+    if timer.deadline() > moment {
+        timer.as_mut().reset(moment);
     }
-    if let Some(timer) = timer {
+    timer.as_mut().await;
+    // One of a call before, which is put off only where it has run out: most calls are over by then.
+    while timer.deadline() < moment {
+        timer.as_mut().reset(moment);
         timer.as_mut().await;
     }
 }

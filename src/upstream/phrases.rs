@@ -1,0 +1,96 @@
+//! What many calls to a target say alike, written once: the credentials it is shown, and the way that the calls of one caller come. What
+//! was written counts only for what it was written from, which is compared each time.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
+
+use super::forwarded::Way;
+use crate::call::Hop;
+use crate::identity::Secret;
+use crate::policy::Credentials;
+
+/// Callers of a target whose way is remembered. Of those that share a place, the one that called last has it.
+const PLACES: usize = 16;
+
+/// A credential of policy that no header can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnfitCredential;
+
+pub struct Phrases {
+    credentials: Credentials,
+    shown: Result<Shown, UnfitCredential>,
+    ways: [Mutex<Option<(Way, Told)>>; PLACES],
+}
+
+/// Credentials as headers carry them.
+#[derive(Clone, Default)]
+pub(super) struct Shown {
+    pub authorization: Option<HeaderValue>,
+    pub apikey: Option<HeaderValue>,
+}
+
+/// The headers that tell of a way.
+#[derive(Clone)]
+pub(super) struct Told {
+    pub x_forwarded_for: HeaderValue,
+    pub x_forwarded_host: Option<HeaderValue>,
+    pub forwarded: HeaderValue,
+}
+
+impl Phrases {
+    pub fn showing(credentials: &Credentials) -> Self {
+        Self { credentials: credentials.clone(), shown: Shown::of(credentials), ways: Default::default() }
+    }
+
+    /// `credentials`: of the policy that the call is under.
+    pub(super) fn shown(&self, credentials: &Credentials) -> Result<Shown, UnfitCredential> {
+        if self.credentials == *credentials { self.shown.clone() } else { Shown::of(credentials) }
+    }
+
+    /// Of a call that came by no proxy. `None` where headers cannot tell of it, and there is no such way.
+    pub(super) fn told(&self, peer: IpAddr, hop: &Hop) -> Option<Told> {
+        let mut place = self.ways.get(place(peer))?.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*place {
+            Some((way, told)) if way.is_of(peer, hop) => Some(told.clone()),
+            _ => {
+                let way = Way::of(peer, hop);
+                let told = way.told().ok()?;
+                *place = Some((way, told.clone()));
+                Some(told)
+            }
+        }
+    }
+}
+
+/// Neighbours have different ones.
+fn place(peer: IpAddr) -> usize {
+    let last = match peer {
+        IpAddr::V4(v4) => v4.octets()[3],
+        IpAddr::V6(v6) => v6.octets()[15],
+    };
+    usize::from(last) % PLACES
+}
+
+impl Shown {
+    fn of(credentials: &Credentials) -> Result<Self, UnfitCredential> {
+        Ok(match credentials {
+            Credentials::None => Self::default(),
+            Credentials::Bearer(token) => Self { authorization: Some(bearer(token)?), apikey: None },
+            Credentials::ServiceRole(key) => Self { authorization: Some(bearer(key)?), apikey: Some(secret(key.reveal())?) },
+        })
+    }
+}
+
+fn bearer(token: &Secret) -> Result<HeaderValue, UnfitCredential> {
+    secret(&format!("Bearer {}", token.reveal()))
+}
+
+/// Marked so that it prints as `Sensitive`, and so that no header compression table keeps it.
+fn secret(text: &str) -> Result<HeaderValue, UnfitCredential> {
+    let mut value = HeaderValue::from_str(text).map_err(|_: InvalidHeaderValue| UnfitCredential)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
