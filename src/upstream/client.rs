@@ -85,7 +85,7 @@ impl Upstream {
         let in_crowd = known.crowded.enter(order.caller, target.terms.crowd);
         let in_crowd = in_crowd.map_err(|whose| Failure::TargetBusy { target: target.name.clone(), whose })?;
         let all_until = target.terms.total_timeout.map(|total| Instant::now() + total);
-        let Begun { mut response, on_site } = self.begin(order, &known, all_until, passage).await?;
+        let Begun { mut response, arriving, on_site } = self.begin(order, &known, all_until, passage).await?;
 
         let on_upgrade = (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| hyper::upgrade::on(&mut response));
         let (mut parts, incoming) = response.into_parts();
@@ -101,7 +101,7 @@ impl Upstream {
         if keeping.is_some() {
             mark(&mut parts.headers, CacheUse::Miss);
         }
-        let while_it_lasts = WhileItLasts { _under_way: Some((on_site, in_crowd)), until: all_until, copying };
+        let while_it_lasts = WhileItLasts { _under_way: Some((on_site, in_crowd)), until: all_until, copying, _arriving: arriving };
         let body = AnswerBody::new(incoming, call, target, while_it_lasts);
         Ok(Answer { status: parts.status, headers: parts.headers, body, upgrade: None })
     }

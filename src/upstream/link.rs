@@ -34,6 +34,8 @@ pub(super) struct Link {
     waker: Waker,
     /// For the time that its call has. It stays with the connection, for to put off a timer that runs costs next to nothing.
     timer: Option<Pin<Box<Sleep>>>,
+    /// How often it was driven on.
+    driven: u64,
 }
 
 /// What a connection calls whoever drives it with. It is the same for all calls that it carries, so nothing has to be told of a new one,
@@ -80,10 +82,10 @@ impl Link {
     pub async fn open(connector: Connector, origin: Uri) -> Result<Self, SendError> {
         let wire = connector.oneshot(origin).await.map_err(SendError::Connect)?;
         let handshake = http1::Builder::new().max_buf_size(READ_BUFFER).handshake(wire).await;
-        let (sender, connection) = handshake.map_err(SendError::Broken)?;
+        let (sender, connection) = handshake.map_err(SendError::Opening)?;
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(Arc::clone(&bell));
-        let mut link = Self { sender, connection: Some(Box::pin(connection.with_upgrades())), bell, waker, timer: None };
+        let mut link = Self { sender, connection: Some(Box::pin(connection.with_upgrades())), bell, waker, timer: None, driven: 0 };
         link.ring();
         // Whoever speaks before it is asked does not speak HTTP.
         let ready = poll_fn(|cx| {
@@ -92,7 +94,7 @@ impl Link {
                 Poll::Ready(Ok(())) | Poll::Pending => link.sender.poll_ready(&mut nobody()),
             })
         });
-        ready.await.map_err(SendError::Broken)?;
+        ready.await.map_err(SendError::Opening)?;
         Ok(link)
     }
 
@@ -126,6 +128,11 @@ impl Link {
             })
         })
         .await
+    }
+
+    /// Grows with whatever happens on it, and once each time that somebody begins to look after it.
+    pub fn driven(&self) -> u64 {
+        self.driven
     }
 
     pub fn has_ended(&self) -> bool {
@@ -183,6 +190,7 @@ impl Link {
     fn poll(&mut self) -> Poll<hyper::Result<()>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
         self.bell.rung.swap(false, Ordering::AcqRel);
+        self.driven = self.driven.wrapping_add(1);
         let polled = connection.as_mut().poll(&mut Context::from_waker(&self.waker));
         if polled.is_ready() {
             // With it goes what it still owes, so that nobody waits for that.
