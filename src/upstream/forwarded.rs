@@ -55,11 +55,7 @@ impl Told {
         forwarded.put_slice(scheme.as_str().as_bytes());
         let mut forwarded_for = Vec::new();
         list(&mut forwarded_for, way(), write_address);
-        Ok(Self {
-            x_forwarded_for: forwarded_for.try_into()?,
-            x_forwarded_host: host.cloned(),
-            forwarded: forwarded.try_into()?,
-        })
+        Ok(Self { x_forwarded_for: forwarded_for.try_into()?, x_forwarded_host: host.cloned(), forwarded: forwarded.try_into()? })
     }
 }
 

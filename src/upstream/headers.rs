@@ -72,11 +72,10 @@ pub(super) fn towards_known(
     form: Form,
     phrases: &Phrases,
 ) -> Result<HeaderMap, UnfitCredential> {
-    let named = named_by_connection(caller);
     let mut out = HeaderMap::with_capacity(caller.len().saturating_add(OURS));
     let (mut cookies, mut reads_trailers, mut came, mut brings_state) = (0_usize, false, None, false);
     let is_shaped = form == Form::Shaped;
-    let (mut says_type, mut says_encoding) = (false, false);
+    let (mut says_type, mut says_encoding, mut names_some) = (false, false, false);
     for (name, value) in caller {
         let about = about(name);
         match about {
@@ -84,9 +83,10 @@ pub(super) fn towards_known(
             About::Coding => reads_trailers |= takes_trailers(value),
             About::Cookie => cookies = cookies.saturating_add(1),
             About::TraceState => brings_state = true,
+            About::Connection => names_some = true,
             _ => {}
         }
-        if !passes(name, about, target, towards) || named.contains(name) {
+        if !passes(name, about, target, towards) {
             continue;
         }
         match about {
@@ -95,6 +95,13 @@ pub(super) fn towards_known(
             About::ContentType | About::AcceptEncoding if is_shaped => {}
             _ => drop(out.append(name, value.clone())),
         }
+    }
+    // Few requests say anything there.
+    if names_some {
+        for named in listed(caller, &CONNECTION) {
+            out.remove(named);
+        }
+        (says_type, says_encoding) = (out.contains_key(CONTENT_TYPE), out.contains_key(ACCEPT_ENCODING));
     }
     // HTTP/2 may bring a cookie in crumbs.
     if cookies > 1 {
@@ -133,12 +140,12 @@ pub(super) fn towards_known(
         out.append(CALL_ID, id);
     }
     forwarded::say(&mut out, caller, head, phrases);
-    let trace = head.trace.traceparent();
+    let trace = head.trace.written();
     if brings_state && !came.is_some_and(|came| continues(came, &trace)) {
         // It belongs to a trace that ends here.
         out.remove(TRACESTATE);
     }
-    if let Ok(trace) = HeaderValue::try_from(trace) {
+    if let Ok(trace) = HeaderValue::from_bytes(&trace) {
         out.append(TRACEPARENT, trace);
     }
     out.insert(ELIZA_HOPS, hops(head.hops));
@@ -172,10 +179,9 @@ fn put_cookie_together(out: &mut HeaderMap) {
 }
 
 /// Whether the trace that goes on is the one that came.
-fn continues(came: &HeaderValue, traceparent: &str) -> bool {
-    let trace_id = |text: &str| text.split('-').nth(1).map(str::to_owned);
-    let came = came.to_str().ok().and_then(trace_id);
-    came.is_some() && came == trace_id(traceparent)
+fn continues(came: &HeaderValue, traceparent: &[u8]) -> bool {
+    let trace_id = |text| <[u8]>::split(text, |byte| *byte == b'-').nth(1);
+    trace_id(came.as_bytes()).is_some_and(|came| trace_id(traceparent) == Some(came))
 }
 
 /// Takes out of an answer's headers what concerned only our connection to the target, and what the gatekeeper says in its own name.
@@ -208,7 +214,7 @@ pub fn towards_caller(answer: &mut HeaderMap, version: Version) {
     }
     if let Some(says_nothing) = connection {
         if keeps_alive || !says_nothing {
-            going.splice(..0, named_by_connection(answer));
+            going.splice(..0, listed(answer, &CONNECTION).collect::<Vec<_>>());
         }
         answer.remove(CONNECTION);
     }
@@ -286,11 +292,6 @@ fn passes(name: &HeaderName, about: About, target: &Target, towards: Towards) ->
         About::ThisHop | About::Trace | About::CallId => false,
     };
     may && !name.as_str().contains('_')
-}
-
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    // Few requests say anything there.
-    if headers.contains_key(CONNECTION) { listed(headers, &CONNECTION).collect() } else { Vec::new() }
 }
 
 /// The names that a header lists.

@@ -13,6 +13,7 @@ pub mod client;
 mod clients;
 mod crowd;
 pub mod dial;
+mod ear;
 mod forwarded;
 pub mod headers;
 mod known;

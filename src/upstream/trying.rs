@@ -36,7 +36,7 @@ impl Upstream {
     /// Tries until an answer begins, or no further try is worth it or safe. The target's breaker hears of the outcome alone.
     pub(super) async fn begin(
         &self,
-        mut order: Order<'_>,
+        order: &mut Order<'_>,
         known: &Known,
         all_until: Option<Instant>,
         passage: &mut Passage,
@@ -44,7 +44,7 @@ impl Upstream {
         let target = order.target;
         let twice = Twice::of(&order.method, target.terms.retry);
         let mut body = order.take_body();
-        let patience = Patience::of(&order, &body, all_until);
+        let patience = Patience::of(order, &body, all_until);
         let may_upgrade = matches!(body, Outgoing::Upgrade(_));
         let mut pass: Option<Pass<'_>> = None;
         let mut tried: Vec<Nth> = Vec::new();
@@ -57,7 +57,7 @@ impl Upstream {
             let chosen = chosen.and_then(|(nth, on_site)| Some((nth, on_site, known.approaches.get(nth.at())?)));
             let (nth, mut on_site, approach) = chosen.ok_or_else(|| Failure::TargetNotConfigured { target: target.name.clone() })?;
             let again = body.again();
-            let request = request(&order, &known.phrases, approach, &on_site.site.url, body)?;
+            let request = request(order, &known.phrases, approach, &on_site.site.url, body)?;
             if pass.is_none() {
                 let admitted = known.breaker.admit(target.breaker, now);
                 pass = Some(admitted.map_err(|retry_after| Failure::BreakerOpen { target: target.name.clone(), retry_after })?);
@@ -123,12 +123,7 @@ impl Upstream {
 
 /// One try on a connection that other calls may be on. Getting there has a time of its own, for an address that swallows everything must
 /// not use up the time of the others.
-async fn share(
-    client: &SharedClient,
-    target: &Target,
-    mut request: Box<Request<RequestBody>>,
-    patience: &Patience,
-) -> Outcome {
+async fn share(client: &SharedClient, target: &Target, mut request: Box<Request<RequestBody>>, patience: &Patience) -> Outcome {
     let connection = capture_connection(&mut request);
     let unconnected = async {
         sleep(target.terms.connect_timeout).await;
