@@ -64,7 +64,7 @@ pub fn towards_target(
 }
 
 /// `phrases`: of calls to this target.
-pub(super) fn towards_known(
+pub fn towards_known(
     caller: &HeaderMap,
     head: &Head,
     target: &Target,

@@ -17,7 +17,6 @@ use tokio::time::Sleep;
 use tower::ServiceExt;
 
 use super::dial::Connector;
-use super::ear::Listening;
 use super::loss::SendError;
 use super::upload::{Patience, RequestBody};
 
@@ -82,7 +81,7 @@ impl Carried {
 impl Link {
     pub async fn open(connector: Connector, origin: Uri) -> Result<Self, SendError> {
         let wire = connector.oneshot(origin).await.map_err(SendError::Connect)?;
-        let handshake = http1::Builder::new().max_buf_size(READ_BUFFER).handshake(Listening::to(wire)).await;
+        let handshake = http1::Builder::new().max_buf_size(READ_BUFFER).handshake(wire).await;
         let (sender, connection) = handshake.map_err(SendError::Opening)?;
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(Arc::clone(&bell));

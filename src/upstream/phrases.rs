@@ -94,3 +94,47 @@ fn secret(text: &str) -> Result<HeaderValue, UnfitCredential> {
     value.set_sensitive(true);
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::Scheme;
+
+    fn hop(scheme: Scheme, host: &str) -> Hop {
+        Hop { scheme, host: Some(HeaderValue::from_str(host).unwrap()), ..Hop::default() }
+    }
+
+    /// Callers that share a place, and calls of one caller that came otherwise, never get what was written for another.
+    #[test]
+    fn what_is_told_of_a_way_is_of_that_way() {
+        let phrases = Phrases::showing(&Credentials::None);
+        let long = "a".repeat(HOST + 1);
+        for _twice in 0..2 {
+            for peer in ["192.0.2.1", "192.0.2.17", "198.51.100.1", "2001:db8::1"] {
+                for host in ["gate.example", "other.example:81", &long, "not \"plain\""] {
+                    for scheme in [Scheme::Http, Scheme::Https] {
+                        let (peer, hop) = (peer.parse().unwrap(), hop(scheme, host));
+                        for _again in 0..2 {
+                            let told = phrases.told(peer, &hop).unwrap();
+                            let expected = Way::of(peer, &hop).told().unwrap();
+                            assert_eq!(told.x_forwarded_for, peer.to_string());
+                            assert_eq!(told.x_forwarded_host, expected.x_forwarded_host);
+                            assert_eq!(told.forwarded, expected.forwarded);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn credentials_are_those_of_the_policy_that_a_call_is_under() {
+        let of = |key: &str| Credentials::Bearer(Secret::new(key));
+        let phrases = Phrases::showing(&of("then"));
+        for (now, expected) in [("then", "Bearer then"), ("now", "Bearer now")] {
+            let shown = phrases.shown(&of(now)).unwrap();
+            assert_eq!(shown.authorization.unwrap(), expected);
+        }
+        assert!(phrases.shown(&of("two\r\nlines")).is_err());
+    }
+}
