@@ -24,8 +24,10 @@ pub(super) struct Way {
 }
 
 impl Way {
+    /// For longer than its call: what the head came in is let go.
     pub fn of(peer: IpAddr, hop: &Hop) -> Self {
-        Self { peer, scheme: hop.scheme, host: hop.host.clone() }
+        let host = hop.host.as_ref().and_then(|host| HeaderValue::from_bytes(host.as_bytes()).ok());
+        Self { peer, scheme: hop.scheme, host }
     }
 
     pub fn is_of(&self, peer: IpAddr, hop: &Hop) -> bool {

@@ -15,6 +15,9 @@ use crate::policy::Credentials;
 /// Callers of a target whose way is remembered. Of those that share a place, the one that called last has it.
 const PLACES: usize = 16;
 
+/// What a caller may have called us to be remembered: as long as a name can be, and a port.
+const HOST: usize = 253 + 6;
+
 /// A credential of policy that no header can carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnfitCredential;
@@ -58,7 +61,9 @@ impl Phrases {
             _ => {
                 let way = Way::of(peer, hop);
                 let told = way.told().ok()?;
-                *place = Some((way, told.clone()));
+                if hop.host.as_ref().is_none_or(|host| host.len() <= HOST) {
+                    *place = Some((way, told.clone()));
+                }
                 Some(told)
             }
         }
