@@ -25,8 +25,8 @@ use eliza_gatekeeper::record::compose::compose;
 use eliza_gatekeeper::record::{Ending, Notes, Recorder, Trail};
 use eliza_gatekeeper::reply;
 use eliza_gatekeeper::telemetry::metrics::Metrics;
-use eliza_gatekeeper::upstream::headers::{Form, towards_target};
-use eliza_gatekeeper::upstream::{Towards, shape};
+use eliza_gatekeeper::upstream::headers::{Form, towards_known};
+use eliza_gatekeeper::upstream::{Phrases, Towards, shape};
 use eliza_gatekeeper::verdict::{AuthFault, Denial, Failure, LimitRule, LimitScope, Limited, Refusal, SqlFinding, Verdict};
 use futures_util::{FutureExt, stream};
 use http::Version;
@@ -137,7 +137,8 @@ fn shape_body(bencher: Bencher<'_, '_>, target: &str) {
 fn headers_towards_target(bencher: Bencher<'_, '_>) {
     let (policy, head, headers) = (support::policy(), head(), support::headers(KEY, "agent", SMALL));
     let target = policy.targets.find("brain").unwrap();
-    bencher.bench_local(|| towards_target(black_box(&headers), &head, target, Towards::Injected, Form::Shaped).unwrap());
+    let phrases = Phrases::showing(&target.credentials);
+    bencher.bench_local(|| towards_known(black_box(&headers), &head, target, Towards::Injected, Form::Shaped, &phrases).unwrap());
 }
 
 #[divan::bench(name = "11 refusal", args = [401, 403, 404, 429])]

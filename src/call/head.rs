@@ -180,15 +180,19 @@ impl TraceContext {
 
     /// The header that carries this trace on, with our span as the parent.
     pub fn traceparent(&self) -> String {
-        // Every call says this, and a UUID is the quickest to write its digits down.
+        String::from_utf8_lossy(&self.written()).into_owned()
+    }
+
+    /// The same, as every call says it.
+    pub fn written(&self) -> [u8; 55] {
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        // A UUID is the quickest to write digits down.
         let (mut trace_id, mut rest) = ([0; 32], [0; 32]);
-        let trace_id = Uuid::from_u128(self.trace_id).simple().encode_lower(&mut trace_id);
-        let rest = Uuid::from_u64_pair(self.span_id, u64::from(self.flags) << 56).simple().encode_lower(&mut rest);
-        let (span_id, flags) = rest.split_at(16);
-        let mut text = String::with_capacity(55);
-        for part in ["00-", trace_id, "-", span_id, "-", flags.get(..2).unwrap_or_default()] {
-            text.push_str(part);
-        }
+        Uuid::from_u128(self.trace_id).simple().encode_lower(&mut trace_id);
+        Uuid::from_u64_pair(self.span_id, u64::from(self.flags) << 56).simple().encode_lower(&mut rest);
+        text[3..35].copy_from_slice(&trace_id);
+        text[36..52].copy_from_slice(&rest[..16]);
+        text[53..].copy_from_slice(&rest[16..18]);
         text
     }
 }

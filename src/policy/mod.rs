@@ -263,7 +263,7 @@ pub enum BodyShape {
 }
 
 /// What the gatekeeper adds so that the target knows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     None,
     /// As bearer token and as `apikey`, the way the platform's own client sends it.

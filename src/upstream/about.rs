@@ -17,6 +17,8 @@ pub(super) enum About {
     CallId,
     Authorization,
     Apikey,
+    ContentType,
+    AcceptEncoding,
     /// A proxy's word on who called it (RFC 9440), and nobody's here.
     ProxysWord,
     ElizaKey,
@@ -56,6 +58,8 @@ pub(super) fn about(name: &HeaderName) -> About {
         (10, "connection") => About::Connection,
         (10, "tracestate") => About::TraceState,
         (11, "traceparent") => About::Trace,
+        (12, "content-type") => About::ContentType,
+        (15, "accept-encoding") => About::AcceptEncoding,
         (11, "client-cert") | (17, "client-cert-chain") => About::ProxysWord,
         (11, "x-eliza-key") => About::ElizaKey,
         (13, "authorization") => About::Authorization,

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 use super::cache::Copying;
 use super::crowd::InCrowd;
 use super::headers::fit_for_trailers;
+use super::links::Arriving;
 use super::loss::chain;
 use super::site::OnSite;
 use crate::identity::{CallId, TargetName};
@@ -67,6 +68,7 @@ pub(super) struct WhileItLasts {
     /// When the whole call must be over.
     pub until: Option<Instant>,
     pub copying: Option<Box<Copying>>,
+    pub _arriving: Option<Arriving>,
 }
 
 impl WhileItLasts {

@@ -70,14 +70,14 @@ impl Upstream {
     }
 
     /// Notes on the way how the call fares.
-    pub async fn forward_noting(&self, order: Order<'_>, passage: &mut Passage) -> Result<Answer, Failure> {
+    pub async fn forward_noting(&self, mut order: Order<'_>, passage: &mut Passage) -> Result<Answer, Failure> {
         let (target, call) = (order.target, order.head.id);
         if target.sites.is_empty() {
             return Err(Failure::TargetNotConfigured { target: target.name.clone() });
         }
         let known = self.known.of(target, &self.clients);
         let keeping = match &known.cache {
-            Some(cache) => Keeping::of(cache, &order)?,
+            Some(cache) => Keeping::of(cache, &order, &known.phrases)?,
             None => None,
         };
         if let Some(keeping) = &keeping {
@@ -91,7 +91,7 @@ impl Upstream {
         let in_crowd = known.crowded.enter(order.caller, target.terms.crowd);
         let in_crowd = in_crowd.map_err(|whose| Failure::TargetBusy { target: target.name.clone(), whose })?;
         let all_until = target.terms.total_timeout.map(|total| Instant::now() + total);
-        let Begun { mut response, on_site } = self.begin(order, &known, all_until, passage).await?;
+        let Begun { mut response, arriving, on_site } = self.begin(&mut order, &known, all_until, passage).await?;
 
         let on_upgrade = (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| hyper::upgrade::on(&mut response));
         let (mut parts, incoming) = response.into_parts();
@@ -107,7 +107,7 @@ impl Upstream {
         if keeping.is_some() {
             mark(&mut parts.headers, CacheUse::Miss);
         }
-        let while_it_lasts = WhileItLasts { _under_way: Some((on_site, in_crowd)), until: all_until, copying };
+        let while_it_lasts = WhileItLasts { _under_way: Some((on_site, in_crowd)), until: all_until, copying, _arriving: arriving };
         let body = AnswerBody::new(incoming, call, target, while_it_lasts);
         Ok(Answer { status: parts.status, headers: parts.headers, body, upgrade: None })
     }

@@ -1,54 +1,98 @@
 //! What a target is told of the way a call came: the standard headers, in the words of RFC 7239 and RFC 9110 and in the older ones that
 //! most servers read. What stood there before counts only if a trusted proxy said it.
 
-use std::fmt::Write;
+use std::io::Write;
 use std::net::IpAddr;
 
-use bytes::{BufMut, BytesMut};
-use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, VIA};
+use bytes::BufMut;
+use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue, VIA};
 use http::{HeaderMap as Headers, Version};
 
-use super::headers::Words;
+use super::phrases::{Phrases, Told};
 use crate::call::{Head, Hop, Scheme, hop_address};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// `caller`: the headers as they came; `out`: those that go on, with nothing of all this in it yet.
-pub fn say(out: &mut HeaderMap, caller: &Headers, head: &Head, words: &mut Words) {
-    let Hop { version, scheme, host, proxy } = &head.hop;
-    let theirs = |name: &HeaderName| proxy.and_then(|_| joined(caller, name));
-    let (peer, proxy) = (head.peer.to_canonical(), proxy.map(|proxy| proxy.to_canonical()));
-    let behind = theirs(&FORWARDED_FOR).map(|said| behind(peer, &said)).unwrap_or_default();
-    let way = || [peer].into_iter().chain(behind.iter().copied()).chain(proxy.filter(|proxy| *proxy != peer));
+/// The way of a call that came by no proxy: of all calls of a connection the same.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub peer: IpAddr,
+    scheme: Scheme,
+    host: Option<HeaderValue>,
+}
 
-    words.say(out, FORWARDED_FOR, |text| list(text, way(), write_address));
-    match theirs(&FORWARDED_PROTO) {
-        Some(theirs) => words.say(out, FORWARDED_PROTO, |text| text.put_slice(theirs.as_bytes())),
-        None => drop(out.insert(FORWARDED_PROTO, spelled(*scheme))),
+impl Way {
+    /// For longer than its call: what the head came in is let go.
+    pub fn of(peer: IpAddr, hop: &Hop) -> Self {
+        let host = hop.host.as_ref().and_then(|host| HeaderValue::from_bytes(host.as_bytes()).ok());
+        Self { peer, scheme: hop.scheme, host }
     }
-    let host = host.as_ref().filter(|host| is_plain(host));
-    match (theirs(&FORWARDED_HOST), host) {
-        (Some(theirs), _) => words.say(out, FORWARDED_HOST, |text| text.put_slice(theirs.as_bytes())),
-        (None, Some(host)) => drop(out.insert(FORWARDED_HOST, host.clone())),
-        (None, None) => {}
+
+    pub fn is_of(&self, peer: IpAddr, hop: &Hop) -> bool {
+        self.peer == peer && self.scheme == hop.scheme && self.host == hop.host
     }
-    // Proxies that write the older headers let this one through as the caller wrote it.
-    words.say(out, FORWARDED, |text| {
-        list(text, way(), |text, address| {
+
+    pub fn told(&self) -> Result<Told, InvalidHeaderValue> {
+        Told::of(|| std::iter::once(self.peer), self.scheme, self.host.as_ref())
+    }
+}
+
+impl Told {
+    /// Text of ours is always fit for a header.
+    fn of<W: Iterator<Item = IpAddr>>(way: impl Fn() -> W, scheme: Scheme, host: Option<&HeaderValue>) -> Result<Self, InvalidHeaderValue> {
+        let host = host.filter(|host| is_plain(host));
+        let mut forwarded = Vec::new();
+        list(&mut forwarded, way(), |text, address| {
             text.put_slice(b"for=");
             write_node(text, address);
         });
         if let Some(host) = host {
-            text.put_slice(b";host=\"");
-            text.put_slice(host.as_bytes());
-            text.put_slice(b"\"");
+            forwarded.put_slice(b";host=\"");
+            forwarded.put_slice(host.as_bytes());
+            forwarded.put_slice(b"\"");
         }
-        text.put_slice(b";proto=");
-        text.put_slice(scheme.as_str().as_bytes());
+        forwarded.put_slice(b";proto=");
+        forwarded.put_slice(scheme.as_str().as_bytes());
+        let mut forwarded_for = Vec::new();
+        list(&mut forwarded_for, way(), write_address);
+        Ok(Self { x_forwarded_for: forwarded_for.try_into()?, x_forwarded_host: host.cloned(), forwarded: forwarded.try_into()? })
+    }
+}
+
+/// `caller`: the headers as they came; `out`: those that go on, with nothing of all this in it yet.
+pub(super) fn say(out: &mut HeaderMap, caller: &Headers, head: &Head, phrases: &Phrases) {
+    let peer = head.peer.to_canonical();
+    let (told, proto) = match head.hop.proxy {
+        None => (phrases.told(peer, &head.hop), None),
+        Some(proxy) => by_proxy(caller, peer, proxy.to_canonical(), &head.hop),
+    };
+    if let Some(Told { x_forwarded_for, x_forwarded_host, forwarded }) = told {
+        out.append(FORWARDED_FOR, x_forwarded_for);
+        out.append(FORWARDED_PROTO, proto.unwrap_or_else(|| spelled(head.hop.scheme)));
+        if let Some(host) = x_forwarded_host {
+            out.append(FORWARDED_HOST, host);
+        }
+        out.append(FORWARDED, forwarded);
+    }
+    via(out, head.hop.version);
+}
+
+/// Of a call that came by a trusted proxy, which may say more: and what it was spoken in.
+fn by_proxy(caller: &Headers, peer: IpAddr, proxy: IpAddr, hop: &Hop) -> (Option<Told>, Option<HeaderValue>) {
+    let behind = joined(caller, &FORWARDED_FOR).map(|said| behind(peer, &said)).unwrap_or_default();
+    let way = || [peer].into_iter().chain(behind.iter().copied()).chain(Some(proxy).filter(|proxy| *proxy != peer));
+    // `Forwarded` is written anew: proxies that write the older headers let it through as the caller wrote it.
+    let told = Told::of(way, hop.scheme, hop.host.as_ref()).ok().map(|told| {
+        let theirs = theirs(caller, &FORWARDED_HOST);
+        Told { x_forwarded_host: theirs.or(told.x_forwarded_host), ..told }
     });
-    via(out, *version);
+    (told, theirs(caller, &FORWARDED_PROTO))
+}
+
+fn theirs(caller: &Headers, name: &HeaderName) -> Option<HeaderValue> {
+    joined(caller, name)?.try_into().ok()
 }
 
 fn spelled(scheme: Scheme) -> HeaderValue {
@@ -67,7 +111,7 @@ fn behind(caller: IpAddr, said: &str) -> Vec<IpAddr> {
     }
 }
 
-fn list(text: &mut BytesMut, way: impl Iterator<Item = IpAddr>, word: impl Fn(&mut BytesMut, IpAddr)) {
+fn list(text: &mut Vec<u8>, way: impl Iterator<Item = IpAddr>, word: impl Fn(&mut Vec<u8>, IpAddr)) {
     for (nth, address) in way.enumerate() {
         if nth > 0 {
             text.put_slice(b", ");
@@ -104,7 +148,7 @@ fn is_plain(host: &HeaderValue) -> bool {
 }
 
 /// RFC 7239, section 6.
-fn write_node(text: &mut BytesMut, address: IpAddr) {
+fn write_node(text: &mut Vec<u8>, address: IpAddr) {
     match address {
         IpAddr::V4(_) => write_address(text, address),
         IpAddr::V6(_) => {
@@ -115,9 +159,9 @@ fn write_node(text: &mut BytesMut, address: IpAddr) {
     }
 }
 
-fn write_address(text: &mut BytesMut, address: IpAddr) {
+fn write_address(text: &mut Vec<u8>, address: IpAddr) {
     match address {
-        // Most calls write one twice; what formats anything takes ten times as long for it.
+        // Every call that comes by a proxy writes some twice; what formats anything takes ten times as long for one.
         IpAddr::V4(v4) => {
             for (nth, octet) in v4.octets().into_iter().enumerate() {
                 if nth > 0 {
@@ -137,6 +181,7 @@ mod tests {
     use crate::call::{Shown, TraceContext};
     use crate::clock::Timestamp;
     use crate::identity::CallId;
+    use crate::policy::Credentials;
 
     fn said(peer: &str, proxy: Option<&str>, headers: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
         let hop = Hop {
@@ -160,7 +205,7 @@ mod tests {
             caller.append(*name, HeaderValue::from_static(value));
         }
         let mut out = HeaderMap::new();
-        say(&mut out, &caller, &head, &mut Words::new());
+        say(&mut out, &caller, &head, &Phrases::showing(&Credentials::None));
         out.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect()
     }
 
@@ -171,9 +216,9 @@ mod tests {
     #[test]
     fn addresses_are_written_as_they_print() {
         for address in ["0.0.0.0", "9.10.99.100", "101.200.249.255", "::", "2001:db8::1", "::ffff:1.2.3.4"] {
-            let mut text = BytesMut::new();
+            let mut text = Vec::new();
             write_address(&mut text, address.parse().unwrap());
-            assert_eq!(text, address);
+            assert_eq!(text, address.as_bytes());
         }
     }
 

@@ -1,18 +1,19 @@
 //! Which headers travel. Towards a target: what the caller says about its request, never what it showed us to be let in, and our own
 //! words about who calls. Back: what the target says, except where the gatekeeper speaks for itself.
 
-use bytes::{BufMut, BytesMut};
 use http::Version;
 use http::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
-    InvalidHeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 use super::about::{About, about};
 use super::forwarded;
+use super::phrases::{Phrases, Shown};
 use crate::call::Head;
-use crate::identity::Secret;
-use crate::policy::{Credentials, Target};
+use crate::policy::Target;
+
+pub use super::phrases::UnfitCredential;
 
 const APIKEY: HeaderName = HeaderName::from_static("apikey");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -24,8 +25,6 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// Headers of ours: those below, those of [`forwarded`], and what HTTP itself adds.
 const OURS: usize = 14;
-/// What we say of most calls, in bytes.
-const WORDS: usize = 320;
 
 /// Whose credentials a target is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +53,6 @@ pub enum Form {
     Upgrade(HeaderValue),
 }
 
-/// A credential of policy that no header can carry.
-#[derive(Debug, PartialEq, Eq)]
-pub struct UnfitCredential;
-
 pub fn towards_target(
     caller: &HeaderMap,
     head: &Head,
@@ -65,9 +60,22 @@ pub fn towards_target(
     towards: Towards,
     form: Form,
 ) -> Result<HeaderMap, UnfitCredential> {
-    let named = named_by_connection(caller);
+    towards_known(caller, head, target, towards, form, &Phrases::showing(&target.credentials))
+}
+
+/// `phrases`: of calls to this target.
+pub fn towards_known(
+    caller: &HeaderMap,
+    head: &Head,
+    target: &Target,
+    towards: Towards,
+    form: Form,
+    phrases: &Phrases,
+) -> Result<HeaderMap, UnfitCredential> {
     let mut out = HeaderMap::with_capacity(caller.len().saturating_add(OURS));
     let (mut cookies, mut reads_trailers, mut came, mut brings_state) = (0_usize, false, None, false);
+    let is_shaped = form == Form::Shaped;
+    let (mut says_type, mut says_encoding, mut names_some) = (false, false, false);
     for (name, value) in caller {
         let about = about(name);
         match about {
@@ -75,11 +83,25 @@ pub fn towards_target(
             About::Coding => reads_trailers |= takes_trailers(value),
             About::Cookie => cookies = cookies.saturating_add(1),
             About::TraceState => brings_state = true,
+            About::Connection => names_some = true,
             _ => {}
         }
-        if passes(name, about, target, towards) && !named.contains(name) {
-            out.append(name, value.clone());
+        if !passes(name, about, target, towards) {
+            continue;
         }
+        match about {
+            About::ContentType if is_shaped && !says_type => (_, says_type) = (out.append(name, JSON), true),
+            About::AcceptEncoding if is_shaped && !says_encoding => (_, says_encoding) = (out.append(name, IDENTITY), true),
+            About::ContentType | About::AcceptEncoding if is_shaped => {}
+            _ => drop(out.append(name, value.clone())),
+        }
+    }
+    // Few requests say anything there.
+    if names_some {
+        for named in listed(caller, &CONNECTION) {
+            out.remove(named);
+        }
+        (says_type, says_encoding) = (out.contains_key(CONTENT_TYPE), out.contains_key(ACCEPT_ENCODING));
     }
     // HTTP/2 may bring a cookie in crumbs.
     if cookies > 1 {
@@ -91,9 +113,13 @@ pub fn towards_target(
     }
     match form {
         Form::Shaped => {
-            out.insert(CONTENT_TYPE, JSON);
+            if !says_type {
+                out.append(CONTENT_TYPE, JSON);
+            }
             // The envelope door reads error bodies, and it reads them plain.
-            out.insert(ACCEPT_ENCODING, IDENTITY);
+            if !says_encoding {
+                out.append(ACCEPT_ENCODING, IDENTITY);
+            }
         }
         Form::AsSent => {}
         Form::WithTrailers => announce_trailers(caller, &mut out),
@@ -109,18 +135,24 @@ pub fn towards_target(
             out.insert(UPGRADE, protocol);
         }
     }
-    let mut words = Words::new();
-    words.say(&mut out, CALL_ID, |text| text.put_slice(head.id.0.hyphenated().encode_lower(&mut [0; 36]).as_bytes()));
-    forwarded::say(&mut out, caller, head, &mut words);
-    let trace = head.trace.traceparent();
+    // What is ours to say and nobody else's is not there yet, so there is nothing to look for.
+    if let Ok(id) = HeaderValue::from_str(head.id.0.hyphenated().encode_lower(&mut [0; 36])) {
+        out.append(CALL_ID, id);
+    }
+    forwarded::say(&mut out, caller, head, phrases);
+    let trace = head.trace.written();
     if brings_state && !came.is_some_and(|came| continues(came, &trace)) {
         // It belongs to a trace that ends here.
         out.remove(TRACESTATE);
     }
-    words.say(&mut out, TRACEPARENT, |text| text.put_slice(trace.as_bytes()));
+    if let Ok(trace) = HeaderValue::from_bytes(&trace) {
+        out.append(TRACEPARENT, trace);
+    }
     out.insert(ELIZA_HOPS, hops(head.hops));
     if matches!(towards, Towards::Injected | Towards::InjectedAlone) && !target.pass_authorization {
-        inject(&mut out, &target.credentials, &mut words)?;
+        let Shown { authorization, apikey } = phrases.shown(&target.credentials)?;
+        authorization.and_then(|shown| out.insert(AUTHORIZATION, shown));
+        apikey.and_then(|shown| out.insert(APIKEY, shown));
     }
     Ok(out)
 }
@@ -147,33 +179,44 @@ fn put_cookie_together(out: &mut HeaderMap) {
 }
 
 /// Whether the trace that goes on is the one that came.
-fn continues(came: &HeaderValue, traceparent: &str) -> bool {
-    let trace_id = |text: &str| text.split('-').nth(1).map(str::to_owned);
-    let came = came.to_str().ok().and_then(trace_id);
-    came.is_some() && came == trace_id(traceparent)
+fn continues(came: &HeaderValue, traceparent: &[u8]) -> bool {
+    let trace_id = |text| <[u8]>::split(text, |byte| *byte == b'-').nth(1);
+    trace_id(came.as_bytes()).is_some_and(|came| trace_id(traceparent) == Some(came))
 }
 
 /// Takes out of an answer's headers what concerned only our connection to the target, and what the gatekeeper says in its own name.
 /// `version`: that the answer came in.
 pub fn towards_caller(answer: &mut HeaderMap, version: Version) {
-    // A length beside a transfer encoding is not the body's; read again further on, it would cut the answer or stretch it into the next.
-    if answer.contains_key(TRANSFER_ENCODING) {
-        answer.remove(CONTENT_LENGTH);
-    }
     let mut going = Vec::new();
-    let (mut announced, mut connection, mut keeps_alive) = (false, false, false);
-    for name in answer.keys() {
+    let (mut announced, mut connection, mut keeps_alive, mut is_coded) = (false, None, false, false);
+    for (name, value) in &*answer {
         let about = about(name);
-        announced |= about == About::Trailers;
-        connection |= about == About::Connection;
-        keeps_alive |= about == About::KeepAlive;
-        if about.is_hop_by_hop() || about.is_ours_to_say() {
+        match about {
+            // Nearly all answers have this one and no other that goes, so it goes without a list.
+            About::Connection => {
+                // That it names `keep-alive` says nothing where there is no header of that name.
+                let says_nothing = connection.is_none() && value == "keep-alive";
+                connection = Some(says_nothing);
+                continue;
+            }
+            About::KeepAlive => keeps_alive = true,
+            About::Trailers => announced = true,
+            About::Hop => is_coded |= name == TRANSFER_ENCODING,
+            _ => {}
+        }
+        if (about.is_hop_by_hop() || about.is_ours_to_say()) && going.last() != Some(name) {
             going.push(name.clone());
         }
     }
-    // That it names `keep-alive` says nothing where there is no header of that name, and that is how nearly all answers come.
-    if connection && (keeps_alive || answer.get(CONNECTION).is_none_or(|named| named != "keep-alive") || repeats(answer, &CONNECTION)) {
-        going.splice(..0, named_by_connection(answer));
+    // A length beside a transfer encoding is not the body's; read again further on, it would cut the answer or stretch it into the next.
+    if is_coded {
+        answer.remove(CONTENT_LENGTH);
+    }
+    if let Some(says_nothing) = connection {
+        if keeps_alive || !says_nothing {
+            going.splice(..0, listed(answer, &CONNECTION).collect::<Vec<_>>());
+        }
+        answer.remove(CONNECTION);
     }
     let announced = if announced { announced_trailers(answer) } else { None };
     for name in going {
@@ -184,10 +227,6 @@ pub fn towards_caller(answer: &mut HeaderMap, version: Version) {
         answer.insert(TRAILER, announced);
     }
     forwarded::via(answer, version);
-}
-
-fn repeats(headers: &HeaderMap, name: &HeaderName) -> bool {
-    headers.get_all(name).iter().nth(1).is_some()
 }
 
 /// Whether whoever says that it takes these codings reads what comes behind a body.
@@ -248,68 +287,15 @@ fn passes(name: &HeaderName, about: About, target: &Target, towards: Towards) ->
         About::Authorization => own_credentials() || towards == Towards::OwnAuthorizationOnly,
         About::ProxysWord | About::ElizaKey => false,
         About::Apikey | About::Eliza => own_credentials(),
-        About::Cookie | About::TraceState | About::Cors | About::Anything => true,
+        About::Cookie | About::TraceState | About::Cors | About::ContentType | About::AcceptEncoding | About::Anything => true,
         About::Connection | About::KeepAlive | About::Coding | About::Trailers | About::Hop => false,
         About::ThisHop | About::Trace | About::CallId => false,
     };
     may && !name.as_str().contains('_')
 }
 
-fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    // Few requests say anything there.
-    if headers.contains_key(CONNECTION) { listed(headers, &CONNECTION).collect() } else { Vec::new() }
-}
-
 /// The names that a header lists.
 fn listed(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = HeaderName> {
     let tokens = headers.get_all(name).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     tokens.filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-}
-
-fn inject(out: &mut HeaderMap, credentials: &Credentials, words: &mut Words) -> Result<(), UnfitCredential> {
-    let mut bearer = |token: &Secret| {
-        words.secret(|text| {
-            text.put_slice(b"Bearer ");
-            text.put_slice(token.reveal().as_bytes());
-        })
-    };
-    match credentials {
-        Credentials::None => {}
-        Credentials::Bearer(token) => {
-            out.insert(AUTHORIZATION, bearer(token)?);
-        }
-        Credentials::ServiceRole(key) => {
-            out.insert(AUTHORIZATION, bearer(key)?);
-            out.insert(APIKEY, words.secret(|text| text.put_slice(key.reveal().as_bytes()))?);
-        }
-    }
-    Ok(())
-}
-
-/// What we say of one call, in one piece of memory.
-pub(super) struct Words(BytesMut);
-
-impl Words {
-    pub fn new() -> Self {
-        Self(BytesMut::with_capacity(WORDS))
-    }
-
-    /// For text of ours, which is always fit for a header.
-    pub fn say(&mut self, out: &mut HeaderMap, name: HeaderName, write: impl FnOnce(&mut BytesMut)) {
-        if let Ok(value) = self.value(write) {
-            out.insert(name, value);
-        }
-    }
-
-    /// Marked so that it prints as `Sensitive`, and so that no header compression table keeps it.
-    fn secret(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<HeaderValue, UnfitCredential> {
-        let mut value = self.value(write).map_err(|_| UnfitCredential)?;
-        value.set_sensitive(true);
-        Ok(value)
-    }
-
-    fn value(&mut self, write: impl FnOnce(&mut BytesMut)) -> Result<HeaderValue, InvalidHeaderValue> {
-        write(&mut self.0);
-        HeaderValue::from_maybe_shared(self.0.split().freeze())
-    }
 }

@@ -2,7 +2,7 @@
 //! them, what was kept of their answers. A new policy changes none of it for the addresses that stay.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use http::Uri;
 
@@ -12,6 +12,7 @@ use super::cache::Cache;
 use super::clients::Clients;
 use super::crowd::Crowded;
 use super::order::Approach;
+use super::phrases::Phrases;
 use super::site::SiteState;
 use super::sites::Sites;
 use super::views::TargetView;
@@ -27,11 +28,20 @@ pub struct Known {
     pub budget: Arc<Budget>,
     pub crowded: Arc<Crowded>,
     pub cache: Option<Arc<Cache>>,
+    pub phrases: Phrases,
 }
 
 pub struct KnownTargets {
     clock: Clock,
-    by_target: RwLock<HashMap<TargetName, Listed>>,
+    in_force: RwLock<InForce>,
+}
+
+/// The targets of the policy in force.
+#[derive(Default)]
+struct InForce {
+    by_name: HashMap<TargetName, Listed>,
+    /// The same, in the order in which they lie in memory: nearly every call is under the policy in force, and its target found so.
+    by_place: Vec<Listed>,
 }
 
 /// A target that is in the policy in force.
@@ -43,26 +53,29 @@ struct Listed {
 
 impl KnownTargets {
     pub fn new(clock: Clock) -> Self {
-        Self { clock, by_target: RwLock::default() }
+        Self { clock, in_force: RwLock::default() }
     }
 
     /// What is known of a target. A call that set out under a former policy, whose target was elsewhere, finds the addresses that are
     /// left of it, and brings none back.
     pub fn of(&self, target: &Target, clients: &Clients) -> Arc<Known> {
-        let by_target = self.by_target.read().unwrap_or_else(PoisonError::into_inner);
-        let listed = match by_target.get(&target.name) {
+        let in_force = self.read();
+        if let Some(listed) = in_force.at(target) {
+            return Arc::clone(&listed.known);
+        }
+        let listed = match in_force.by_name.get(&target.name) {
             Some(listed) if listed.is(target) => return Arc::clone(&listed.known),
             listed => listed.cloned(),
         };
-        drop(by_target);
+        drop(in_force);
         Arc::new(self.learn(target, listed.as_ref(), clients))
     }
 
     /// A new policy comes into force.
     pub fn follow(&self, targets: &Targets, clients: &Clients) {
-        let mut by_target = self.by_target.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::take(&mut *by_target);
-        *by_target = targets
+        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut in_force.by_name);
+        in_force.by_name = targets
             .by_name
             .values()
             .map(|target| {
@@ -79,6 +92,8 @@ impl KnownTargets {
                 (target.name.clone(), Listed { target: Arc::clone(target), known })
             })
             .collect();
+        in_force.by_place = in_force.by_name.values().cloned().collect();
+        in_force.by_place.sort_by_key(Listed::place);
     }
 
     /// By name, in order.
@@ -93,15 +108,17 @@ impl KnownTargets {
 
     /// Of a target that is in the policy.
     pub fn breaker(&self, target: &TargetName) -> Option<Arc<Breaker>> {
-        let by_target = self.by_target.read().unwrap_or_else(PoisonError::into_inner);
-        by_target.get(target).map(|listed| Arc::clone(&listed.known.breaker))
+        self.read().by_name.get(target).map(|listed| Arc::clone(&listed.known.breaker))
     }
 
     fn each<V>(&self, view: impl Fn(&Known) -> V) -> Vec<(TargetName, V)> {
-        let by_target = self.by_target.read().unwrap_or_else(PoisonError::into_inner);
-        let mut views: Vec<_> = by_target.iter().map(|(name, listed)| (name.clone(), view(&listed.known))).collect();
+        let mut views: Vec<_> = self.read().by_name.iter().map(|(name, listed)| (name.clone(), view(&listed.known))).collect();
         views.sort_by(|a, b| a.0.cmp(&b.0));
         views
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, InForce> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn learn(&self, target: &Target, before: Option<&Listed>, clients: &Clients) -> Known {
@@ -122,17 +139,31 @@ impl KnownTargets {
             budget: before.map(|before| Arc::clone(&before.budget)).unwrap_or_default(),
             crowded: before.map(|before| Arc::clone(&before.crowded)).unwrap_or_default(),
             cache: kept.or_else(cache),
+            phrases: Phrases::showing(&target.credentials),
         }
     }
 }
 
+impl InForce {
+    fn at(&self, target: &Target) -> Option<&Listed> {
+        let nth = self.by_place.binary_search_by_key(&std::ptr::from_ref(target).addr(), Listed::place).ok()?;
+        self.by_place.get(nth)
+    }
+}
+
 impl Listed {
-    /// Whether all that is known is of this target, too. Of a call under the policy in force that shows at a glance.
+    /// No other target has it for as long as this one is held.
+    fn place(&self) -> usize {
+        Arc::as_ptr(&self.target).addr()
+    }
+
+    /// Whether all that is known is of this target, too.
     fn is(&self, target: &Target) -> bool {
         let same = |a: &Target, b: &Target| {
-            a.sites == b.sites && a.terms.cache == b.terms.cache && a.link == b.link && a.terms.connect_timeout == b.terms.connect_timeout
+            let same_way = a.link == b.link && a.terms.connect_timeout == b.terms.connect_timeout;
+            a.sites == b.sites && a.terms.cache == b.terms.cache && same_way && a.credentials == b.credentials
         };
-        std::ptr::eq(&raw const *self.target, target) || same(&self.target, target)
+        same(&self.target, target)
     }
 }
 

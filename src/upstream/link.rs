@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use futures_util::task::AtomicWaker;
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use tokio::task::unconstrained;
 use tokio::time::Sleep;
@@ -33,6 +34,8 @@ pub(super) struct Link {
     waker: Waker,
     /// For the time that its call has. It stays with the connection, for to put off a timer that runs costs next to nothing.
     timer: Option<Pin<Box<Sleep>>>,
+    /// How often it was driven on.
+    driven: u64,
 }
 
 /// What a connection calls whoever drives it with. It is the same for all calls that it carries, so nothing has to be told of a new one,
@@ -63,14 +66,26 @@ pub(super) enum Carried {
     TooSlow,
 }
 
+impl Carried {
+    fn of(answered: Result<Response<Incoming>, TrySendError<Request<RequestBody>>>) -> Self {
+        match answered {
+            Ok(response) => Self::Answered(response),
+            Err(mut error) => match error.take_message() {
+                Some(request) => Self::Back(Box::new(request), error.into_error()),
+                None => Self::Lost(error.into_error()),
+            },
+        }
+    }
+}
+
 impl Link {
     pub async fn open(connector: Connector, origin: Uri) -> Result<Self, SendError> {
         let wire = connector.oneshot(origin).await.map_err(SendError::Connect)?;
         let handshake = http1::Builder::new().max_buf_size(READ_BUFFER).handshake(wire).await;
-        let (sender, connection) = handshake.map_err(SendError::Broken)?;
+        let (sender, connection) = handshake.map_err(SendError::Opening)?;
         let bell = Arc::new(Bell::default());
         let waker = Waker::from(Arc::clone(&bell));
-        let mut link = Self { sender, connection: Some(Box::pin(connection.with_upgrades())), bell, waker, timer: None };
+        let mut link = Self { sender, connection: Some(Box::pin(connection.with_upgrades())), bell, waker, timer: None, driven: 0 };
         link.ring();
         // Whoever speaks before it is asked does not speak HTTP.
         let ready = poll_fn(|cx| {
@@ -79,34 +94,27 @@ impl Link {
                 Poll::Ready(Ok(())) | Poll::Pending => link.sender.poll_ready(&mut nobody()),
             })
         });
-        ready.await.map_err(SendError::Broken)?;
+        ready.await.map_err(SendError::Opening)?;
         Ok(link)
     }
 
-    pub async fn carry(&mut self, request: Request<RequestBody>, patience: &Patience) -> Carried {
+    pub async fn carry(&mut self, request: Box<Request<RequestBody>>, patience: &Patience) -> Carried {
         // It becomes ready while the connection is driven, here and nowhere else, so it has nobody to wake; and it must not be kept from
         // being seen by a budget that is used up.
-        let mut answered = pin!(unconstrained(self.sender.try_send_request(request)));
+        let mut answered = pin!(unconstrained(self.sender.try_send_request(*request)));
         self.ring();
         let mut timer = self.timer.take();
-        let answered = {
+        let carried = {
             // Driving may use the task's budget up each time, and the time is to be up all the same.
             let mut over = pin!(unconstrained(patience.over(&mut timer)));
-            poll_fn(|cx| match self.drive(cx, |_, _| answered.as_mut().poll(&mut nobody())) {
-                Poll::Ready(answered) => Poll::Ready(Some(answered)),
-                Poll::Pending => over.as_mut().poll(cx).map(|()| None),
+            poll_fn(|cx| match self.drive(cx, |_, _| answered.as_mut().poll(&mut nobody()).map(Carried::of)) {
+                Poll::Ready(carried) => Poll::Ready(carried),
+                Poll::Pending => over.as_mut().poll(cx).map(|()| Carried::TooSlow),
             })
             .await
         };
         self.timer = timer;
-        match answered {
-            Some(Ok(response)) => Carried::Answered(response),
-            Some(Err(mut error)) => match error.take_message() {
-                Some(request) => Carried::Back(Box::new(request), error.into_error()),
-                None => Carried::Lost(error.into_error()),
-            },
-            None => Carried::TooSlow,
-        }
+        carried
     }
 
     /// Until its call has nothing more to do with it: whether it can carry another.
@@ -120,6 +128,11 @@ impl Link {
             })
         })
         .await
+    }
+
+    /// Grows with whatever happens on it, and once each time that somebody begins to look after it.
+    pub fn driven(&self) -> u64 {
+        self.driven
     }
 
     pub fn has_ended(&self) -> bool {
@@ -177,6 +190,7 @@ impl Link {
     fn poll(&mut self) -> Poll<hyper::Result<()>> {
         let Some(connection) = &mut self.connection else { return Poll::Ready(Ok(())) };
         self.bell.rung.swap(false, Ordering::AcqRel);
+        self.driven = self.driven.wrapping_add(1);
         let polled = connection.as_mut().poll(&mut Context::from_waker(&self.waker));
         if polled.is_ready() {
             // With it goes what it still owes, so that nobody waits for that.

@@ -11,7 +11,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::dial::Connector;
 use super::link::{Carried, Link};
@@ -22,6 +22,8 @@ use super::upload::{Patience, RequestBody};
 /// is written to it: such a call may have been read, and could not be sent again.
 pub(super) const IDLE: Duration = Duration::from_secs(4);
 pub(super) const IDLE_PER_TARGET: usize = 256;
+/// Fewer calls that have given up waiting than this are not worth taking out.
+const WAITING: usize = 16;
 /// How often kept connections are looked at: what a target has closed is not held for longer.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -39,9 +41,15 @@ struct Kept {
     idle: Vec<Idle>,
     /// Calls that have begun to open a connection, and take one that becomes free before.
     waiting: VecDeque<oneshot::Sender<Link>>,
+    /// So many of them were still there when those that had given up were last taken out.
+    still_waiting: usize,
     /// Whether a task looks after the idle ones.
     swept: bool,
 }
+
+/// An answer of which something is left. It is held by whoever reads it.
+#[derive(Debug)]
+pub(super) struct Arriving(Arc<()>);
 
 struct Idle {
     link: Link,
@@ -58,10 +66,16 @@ impl Links {
         Arc::new(Self { connector, host: host(&origin), origin, kept: Mutex::default() })
     }
 
-    /// Sends a request, whose address is a path, and waits until its answer begins.
-    pub async fn send(self: &Arc<Self>, mut request: Request<RequestBody>, patience: &Patience) -> Result<Response<Incoming>, Lost> {
+    /// Sends a request, whose address is a path, and waits until its answer begins. What comes with the answer is to be held until it is
+    /// over.
+    pub async fn send(
+        self: &Arc<Self>,
+        mut request: Box<Request<RequestBody>>,
+        patience: &Patience,
+    ) -> Result<(Response<Incoming>, Option<Arriving>), Lost> {
+        // A caller's own says how it called us, and does not go on.
         if let Some(host) = &self.host {
-            request.headers_mut().insert(HOST, host.clone());
+            request.headers_mut().append(HOST, host.clone());
         }
         loop {
             let (mut link, was_used) = match self.take() {
@@ -71,11 +85,11 @@ impl Links {
             };
             match link.carry(request, patience).await {
                 Carried::Answered(response) => {
-                    self.release(link);
-                    return Ok(response);
+                    let arriving = self.release(link, patience.of_the_rest());
+                    return Ok((response, arriving));
                 }
                 // No byte of it was written: the connection was dead before.
-                Carried::Back(unsent, _) if was_used => request = *unsent,
+                Carried::Back(unsent, _) if was_used => request = unsent,
                 Carried::Back(_, error) => return Err(SendError::Unstarted(error).into()),
                 Carried::Lost(error) => return Err(SendError::Broken(error).into()),
                 Carried::TooSlow => return Err(Lost::no_answer_in_time()),
@@ -121,28 +135,27 @@ impl Links {
     fn wait(&self) -> oneshot::Receiver<Link> {
         let (sender, receiver) = oneshot::channel();
         let mut kept = self.lock();
-        kept.waiting.retain(|waiting| !waiting.is_closed());
+        // Once as many have come as there were: each is looked at about twice, however many there are.
+        if kept.waiting.len() >= 2 * kept.still_waiting.max(WAITING) {
+            kept.waiting.retain(|waiting| !waiting.is_closed());
+            kept.still_waiting = kept.waiting.len();
+        }
         kept.waiting.push_back(sender);
         receiver
     }
 
-    /// Behind a call.
-    fn release(self: &Arc<Self>, mut link: Link) {
+    /// Behind a call, of which something may be left.
+    fn release(self: &Arc<Self>, link: Link, standing_still: Duration) -> Option<Arriving> {
         if link.has_ended() {
-            return;
+            return None;
         }
         if link.is_free() {
-            return self.put(link);
+            self.put(link);
+            return None;
         }
-        // The rest of the answer, or of the request, or another protocol; and the end of the connection, should it come to that.
-        let links = Arc::downgrade(self);
-        tokio::spawn(async move {
-            if link.is_done().await
-                && let Some(links) = links.upgrade()
-            {
-                links.put(link);
-            }
-        });
+        let arriving = Arriving(Arc::new(()));
+        tokio::spawn(see_to_the_rest(link, Arc::downgrade(self), Arc::downgrade(&arriving.0), standing_still));
+        Some(arriving)
     }
 
     /// Keeps it for the next call, or gives it to one that waits.
@@ -167,6 +180,25 @@ impl Links {
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rest of the answer, or of the request, or another protocol; and the end of the connection, should it come to that. Whoever reads
+/// the answer sees to it that it does not arrive for ever; a target that answers and then does not read what it is sent is left.
+async fn see_to_the_rest(mut link: Link, links: Weak<Links>, answer: Weak<()>, standing_still: Duration) {
+    loop {
+        let driven = link.driven();
+        match timeout(standing_still, link.is_done()).await {
+            Ok(false) => return,
+            Ok(true) => {
+                if let Some(links) = links.upgrade() {
+                    links.put(link);
+                }
+                return;
+            }
+            Err(_) if answer.strong_count() == 0 && link.driven() <= driven.wrapping_add(1) => return,
+            Err(_) => {}
+        }
     }
 }
 

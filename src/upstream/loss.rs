@@ -59,6 +59,8 @@ impl From<SendError> for Lost {
 pub(super) enum SendError {
     /// There was no connection to be had.
     Connect(Box<dyn Error + Send + Sync>),
+    /// The connection was lost before it had taken a call.
+    Opening(hyper::Error),
     /// The connection was gone before a byte was written.
     Unstarted(hyper::Error),
     Broken(hyper::Error),
@@ -71,7 +73,7 @@ impl SendError {
         match self {
             Self::Connect(_) => true,
             Self::Shared(error) => error.is_connect(),
-            Self::Unstarted(_) | Self::Broken(_) => false,
+            Self::Opening(_) | Self::Unstarted(_) | Self::Broken(_) => false,
         }
     }
 }
@@ -80,6 +82,7 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(_) => f.write_str("no connection"),
+            Self::Opening(_) => f.write_str("the connection broke as it was opened"),
             Self::Unstarted(_) => f.write_str("the connection was gone"),
             Self::Broken(_) => f.write_str("the connection broke"),
             Self::Shared(error) => error.fmt(f),
@@ -91,7 +94,7 @@ impl Error for SendError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Connect(error) => Some(&**error),
-            Self::Unstarted(error) | Self::Broken(error) => Some(error),
+            Self::Opening(error) | Self::Unstarted(error) | Self::Broken(error) => Some(error),
             Self::Shared(error) => error.source(),
         }
     }
@@ -101,7 +104,8 @@ impl Sent {
     pub(super) fn before(error: &SendError) -> Self {
         // hyper says `canceled` only of what it hands back, and that is what no byte of was written.
         let handed_back = || causes(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()).is_some_and(hyper::Error::is_canceled);
-        if error.is_connect() || handed_back() { Self::Never } else { Self::Perhaps }
+        let unasked = matches!(error, SendError::Opening(_)) || error.is_connect();
+        if unasked || handed_back() { Self::Never } else { Self::Perhaps }
     }
 }
 

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use super::address;
 use super::clients::Door;
 use super::headers::{self, Form, Towards};
+use super::phrases::Phrases;
 use super::upload::{Progress, RequestBody, Upload};
 use crate::call::Head;
 use crate::policy::Target;
@@ -78,7 +79,7 @@ impl Order<'_> {
 }
 
 /// What the target sees beside the body.
-pub(super) fn outgoing_headers(order: &Order<'_>, body: &Outgoing) -> Result<HeaderMap, Failure> {
+pub(super) fn outgoing_headers(order: &Order<'_>, body: &Outgoing, phrases: &Phrases) -> Result<HeaderMap, Failure> {
     let form = match body {
         Outgoing::Shaped(_) => Form::Shaped,
         Outgoing::AsSent(_) => Form::AsSent,
@@ -86,7 +87,7 @@ pub(super) fn outgoing_headers(order: &Order<'_>, body: &Outgoing) -> Result<Hea
         Outgoing::Streaming(_) => Form::Streaming,
         Outgoing::Upgrade(protocol) => Form::Upgrade(protocol.clone()),
     };
-    let headers = headers::towards_target(order.headers, order.head, order.target, order.towards, form);
+    let headers = headers::towards_known(order.headers, order.head, order.target, order.towards, form, phrases);
     headers.map_err(|_| Failure::TargetNotConfigured { target: order.target.name.clone() })
 }
 
@@ -113,10 +114,16 @@ impl Approach {
     }
 }
 
-/// The request at one of the target's addresses.
-pub(super) fn request(order: &Order<'_>, at: &Approach, url: &Uri, body: Outgoing) -> Result<Request<RequestBody>, Failure> {
+/// The request at one of the target's addresses. In a box, for it goes through many hands.
+pub(super) fn request(
+    order: &Order<'_>,
+    phrases: &Phrases,
+    at: &Approach,
+    url: &Uri,
+    body: Outgoing,
+) -> Result<Box<Request<RequestBody>>, Failure> {
     let uri = at.uri(url, order.rest).ok_or(Failure::BadTarget { what: "it leads out of its target" })?;
-    let headers = outgoing_headers(order, &body)?;
+    let headers = outgoing_headers(order, &body, phrases)?;
     let body = match body {
         Outgoing::Shaped(body) | Outgoing::AsSent(body) => RequestBody::whole(body),
         Outgoing::WithTrailers(body, trailers) => {
@@ -125,7 +132,7 @@ pub(super) fn request(order: &Order<'_>, at: &Approach, url: &Uri, body: Outgoin
         Outgoing::Streaming(upload) => RequestBody::Streaming(upload),
         Outgoing::Upgrade(_) => RequestBody::whole(Bytes::new()),
     };
-    let mut request = Request::new(body);
+    let mut request = Box::new(Request::new(body));
     *request.method_mut() = order.method.clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;

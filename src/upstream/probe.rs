@@ -61,7 +61,7 @@ impl Upstream {
             let mut request = Request::new(RequestBody::whole(Bytes::new()));
             *request.uri_mut() = approach.uri(address, "")?;
             match &approach.door {
-                Door::Apart(links) => links.send(request, &Patience::endless()).await.ok(),
+                Door::Apart(links) => links.send(Box::new(request), &Patience::endless()).await.ok().map(|(answer, _)| answer),
                 Door::Shared(client) => client.request(request).await.ok(),
             }
         };

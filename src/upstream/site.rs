@@ -126,9 +126,20 @@ impl SiteState {
             let Turn::Out { times, .. } = inner.turn else { return None };
             inner.turn_to(Turn::Trial { times });
         }
+        Some(self.entered(inner.era, trial, turn))
+    }
+
+    /// The same where nothing speaks against it, in one look.
+    pub(super) fn enter_if_well(self: &Arc<Self>, turns: &AtomicU64) -> Option<OnSite> {
+        let inner = self.lock();
+        let is_well = inner.turn == Turn::Taken && inner.checked.probe != Some(Probe::Down);
+        is_well.then(|| self.entered(inner.era, false, turns.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    fn entered(self: &Arc<Self>, era: u64, trial: bool, turn: u64) -> OnSite {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         self.last_turn.store(turn, Ordering::Relaxed);
-        Some(OnSite { site: Arc::clone(self), era: inner.era, trial })
+        OnSite { site: Arc::clone(self), era, trial }
     }
 
     pub(super) fn is_left_out(&self) -> bool {

@@ -48,6 +48,12 @@ impl Sites {
 
     /// The address for the next try. `None` once all were tried.
     pub fn choose(&self, tried: &[Nth], now_nanos: u64) -> Option<(Nth, OnSite)> {
+        // Most targets have one, and it is well.
+        if let ([only], []) = (&*self.all, tried)
+            && let Some(on_site) = only.enter_if_well(&self.turns)
+        {
+            return Some((Nth(0), on_site));
+        }
         // Each look that comes to nothing is one address that another call tries now.
         (0..=self.all.len()).find_map(|_| {
             let (at, site, fitness) = self.fittest(tried, now_nanos)?;
@@ -56,10 +62,6 @@ impl Sites {
     }
 
     fn fittest(&self, tried: &[Nth], now_nanos: u64) -> Option<(Nth, &Arc<SiteState>, Fitness)> {
-        // Most targets have one.
-        if let ([only], []) = (&*self.all, tried) {
-            return Some((Nth(0), only, only.fitness(now_nanos)));
-        }
         let open = self.all.iter().enumerate().map(|(at, site)| (Nth(at), site)).filter(|(at, _)| !tried.contains(at));
         let rated = open.map(|(at, site)| (at, site, site.fitness(now_nanos)));
         rated.min_by_key(|(_, site, fitness)| (rank(*fitness, tried), site.load(), site.last_turn()))

@@ -11,6 +11,7 @@ use super::breaker::{Conduct, Pass};
 use super::client::Upstream;
 use super::clients::{Door, SharedClient};
 use super::known::Known;
+use super::links::Arriving;
 use super::loss::{Loss, Lost, SendError, Sent, is_targets_failure};
 use super::order::{Order, Outgoing, request};
 use super::site::OnSite;
@@ -24,14 +25,18 @@ use crate::verdict::Failure;
 /// An answer that has begun, and where.
 pub(super) struct Begun {
     pub response: Response<Incoming>,
+    /// To be held until it is over.
+    pub arriving: Option<Arriving>,
     pub on_site: OnSite,
 }
+
+type Outcome = Result<(Response<Incoming>, Option<Arriving>), Lost>;
 
 impl Upstream {
     /// Tries until an answer begins, or no further try is worth it or safe. The target's breaker hears of the outcome alone.
     pub(super) async fn begin(
         &self,
-        mut order: Order<'_>,
+        order: &mut Order<'_>,
         known: &Known,
         all_until: Option<Instant>,
         passage: &mut Passage,
@@ -39,7 +44,7 @@ impl Upstream {
         let target = order.target;
         let twice = Twice::of(&order.method, target.terms.retry);
         let mut body = order.take_body();
-        let patience = Patience::of(&order, &body, all_until);
+        let patience = Patience::of(order, &body, all_until);
         let may_upgrade = matches!(body, Outgoing::Upgrade(_));
         let mut pass: Option<Pass<'_>> = None;
         let mut tried: Vec<Nth> = Vec::new();
@@ -52,7 +57,7 @@ impl Upstream {
             let chosen = chosen.and_then(|(nth, on_site)| Some((nth, on_site, known.approaches.get(nth.at())?)));
             let (nth, mut on_site, approach) = chosen.ok_or_else(|| Failure::TargetNotConfigured { target: target.name.clone() })?;
             let again = body.again();
-            let request = request(&order, approach, &on_site.site.url, body)?;
+            let request = request(order, &known.phrases, approach, &on_site.site.url, body)?;
             if pass.is_none() {
                 let admitted = known.breaker.admit(target.breaker, now);
                 pass = Some(admitted.map_err(|retry_after| Failure::BreakerOpen { target: target.name.clone(), retry_after })?);
@@ -63,7 +68,7 @@ impl Upstream {
                 Door::Apart(links) => links.send(request, &patience).await,
                 Door::Shared(client) => Box::pin(share(client, target, request, &patience)).await,
             };
-            let outcome = if may_upgrade { answered } else { answered.and_then(not_switching) };
+            let outcome = if may_upgrade { answered } else { not_switching(answered) };
             if let (Err(_), Some(failure)) = (&outcome, patience.callers_fault()) {
                 return Err(failure);
             }
@@ -97,7 +102,7 @@ impl Upstream {
                 pass.report(conduct);
             }
             return match outcome {
-                Ok(response) => Ok(Begun { response, on_site }),
+                Ok((response, arriving)) => Ok(Begun { response, arriving, on_site }),
                 Err(lost) => Err(lost.loss.to_failure(&target.name)),
             };
         }
@@ -118,12 +123,7 @@ impl Upstream {
 
 /// One try on a connection that other calls may be on. Getting there has a time of its own, for an address that swallows everything must
 /// not use up the time of the others.
-async fn share(
-    client: &SharedClient,
-    target: &Target,
-    mut request: Request<RequestBody>,
-    patience: &Patience,
-) -> Result<Response<Incoming>, Lost> {
+async fn share(client: &SharedClient, target: &Target, mut request: Box<Request<RequestBody>>, patience: &Patience) -> Outcome {
     let connection = capture_connection(&mut request);
     let unconnected = async {
         sleep(target.terms.connect_timeout).await;
@@ -134,23 +134,25 @@ async fn share(
     let mut timer = None;
     tokio::select! {
         biased;
-        answered = client.request(request) => answered.map_err(|error| SendError::Shared(error).into()),
+        answered = client.request(*request) => answered.map(|response| (response, None)).map_err(|error| SendError::Shared(error).into()),
         () = unconnected => Err(Lost::too_slow(Sent::Never, "no connection in time")),
         () = patience.over(&mut timer) => Err(Lost::no_answer_in_time()),
     }
 }
 
 /// Another protocol is spoken only if the caller asked for it.
-fn not_switching(response: Response<Incoming>) -> Result<Response<Incoming>, Lost> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Lost { loss: Loss::Nonsense, sent: Sent::Perhaps, error: "101 unasked".to_owned() });
+fn not_switching(outcome: Outcome) -> Outcome {
+    match outcome {
+        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Err(Lost { loss: Loss::Nonsense, sent: Sent::Perhaps, error: "101 unasked".to_owned() })
+        }
+        outcome => outcome,
     }
-    Ok(response)
 }
 
-fn went(outcome: &Result<Response<Incoming>, Lost>) -> Went {
+fn went(outcome: &Outcome) -> Went {
     match outcome {
-        Ok(response) if is_targets_failure(response.status()) => Went::Down,
+        Ok((response, _)) if is_targets_failure(response.status()) => Went::Down,
         Ok(_) => Went::Answered,
         Err(lost) => Went::Lost(lost.loss, lost.sent),
     }

@@ -16,6 +16,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::headers::fit_for_trailers;
+use super::links::IDLE;
 use super::order::{Order, Outgoing};
 use crate::call::Traffic;
 use crate::verdict::Failure;
@@ -210,6 +211,8 @@ pub(super) struct Patience {
     until: Option<Instant>,
     /// Of a body that is still on its way.
     progress: Option<Arc<Progress>>,
+    /// How long what is left of a call behind its answer may stand still.
+    rest: Duration,
 }
 
 impl Patience {
@@ -223,12 +226,16 @@ impl Patience {
                 Some(all_until.map_or(until, |all| all.min(until)))
             }
         };
-        Self { timeout, until, progress }
+        Self { timeout, until, progress, rest: order.target.idle_timeout }
     }
 
     /// Of whoever has a bound of its own.
     pub const fn endless() -> Self {
-        Self { timeout: Duration::MAX, until: None, progress: None }
+        Self { timeout: Duration::MAX, until: None, progress: None, rest: IDLE }
+    }
+
+    pub fn of_the_rest(&self) -> Duration {
+        self.rest
     }
 
     /// Whether there is more than this left.
@@ -272,11 +279,14 @@ impl Patience {
 
 async fn at(moment: Option<Instant>, timer: &mut Option<Pin<Box<Sleep>>>) {
     let Some(moment) = moment else { return std::future::pending().await };
-    match timer {
-        Some(timer) => timer.as_mut().reset(moment),
-        None => *timer = Some(Box::pin(sleep_until(moment))),
+    let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(moment)));
+    if timer.deadline() > moment {
+        timer.as_mut().reset(moment);
     }
-    if let Some(timer) = timer {
+    timer.as_mut().await;
+    // One of a call before, which is put off only where it has run out: most calls are over by then.
+    while timer.deadline() < moment {
+        timer.as_mut().reset(moment);
         timer.as_mut().await;
     }
 }

@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{Again, Cache, Copying, Keepable, Key, Wish, key, wish};
 use crate::upstream::order::{Order, outgoing_headers};
+use crate::upstream::phrases::Phrases;
 use crate::verdict::Failure;
 
 pub struct Keeping {
@@ -17,12 +18,12 @@ pub struct Keeping {
 }
 
 impl Keeping {
-    pub fn of(cache: &Arc<Cache>, order: &Order<'_>) -> Result<Option<Self>, Failure> {
+    pub fn of(cache: &Arc<Cache>, order: &Order<'_>, phrases: &Phrases) -> Result<Option<Self>, Failure> {
         let wish = wish(order.headers);
         if wish == Wish::None {
             return Ok(None);
         }
-        let outgoing = outgoing_headers(order, &order.body)?;
+        let outgoing = outgoing_headers(order, &order.body, phrases)?;
         let key = key(order, &outgoing, cache.policy());
         Ok(key.map(|key| Self { cache: Arc::clone(cache), key, wish, outgoing }))
     }

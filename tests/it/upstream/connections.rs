@@ -1,6 +1,8 @@
 //! A connection to a target is kept for the next call, and for no longer than it may be of use.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use eliza_gatekeeper::clock::Clock;
@@ -10,7 +12,7 @@ use http::Uri;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::{Instant, advance, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::{body, call, target};
 use crate::support::targets::within;
@@ -148,4 +150,59 @@ async fn a_call_that_waits_for_a_connection_takes_one_that_becomes_free() {
         tokio::join!(second, first_and_second);
     };
     tokio::join!(async { said_yes(call(&target).through(&upstream).await.unwrap()).await }, serves);
+}
+
+/// Nothing was sent on it, so what must not be sent twice may go again.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_lost_while_it_is_opened_has_taken_no_call() {
+    let (opened, mut others) = unbounded_channel();
+    let dials = AtomicUsize::new(0);
+    let dial = move |_: &Uri| {
+        let (ours, theirs) = duplex(64 * 1024);
+        if dials.fetch_add(1, Ordering::Relaxed) > 0 {
+            opened.send(theirs).unwrap();
+        }
+        ours
+    };
+    let upstream = Upstream::new(Dial::Memory(Arc::new(dial)), Clock::system());
+    once(&upstream, &nowhere(), &mut others).await;
+}
+
+/// Answers as soon as it has seen the head of a request that is too large to be written at once.
+async fn answered_early(upstream: &Upstream, target: &Target, opened: &mut UnboundedReceiver<DuplexStream>) -> DuplexStream {
+    let (answer, connection) = tokio::join!(call(target).sending(vec![b' '; TOO_LARGE]).through(upstream), async {
+        let mut connection = opened.recv().await.unwrap();
+        connection.read_exact(&mut [0; 1024]).await.unwrap();
+        connection.write_all(YES.as_bytes()).await.unwrap();
+        connection
+    });
+    said_yes(answer.unwrap()).await;
+    connection
+}
+
+const TOO_LARGE: usize = 256 * 1024;
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_answers_and_then_reads_no_more_is_left() {
+    let (upstream, mut opened) = in_memory();
+    let target = nowhere();
+    let mut connection = answered_early(&upstream, &target, &mut opened).await;
+    sleep(3 * target.idle_timeout).await;
+    assert_eq!(connection.write(b"?").await.map_err(|error| error.kind()), Err(ErrorKind::BrokenPipe), "nobody is there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_answers_and_then_reads_on_gets_everything() {
+    let (upstream, mut opened) = in_memory();
+    let target = nowhere();
+    let mut connection = answered_early(&upstream, &target, &mut opened).await;
+    let mut spaces = 0;
+    // For many times as long as it may stand still.
+    while spaces < TOO_LARGE - 1024 {
+        sleep(target.idle_timeout / 2).await;
+        let mut read = [0; 8 * 1024];
+        let read = within("more of it", connection.read(&mut read)).await.unwrap();
+        assert!(read > 0, "cut after {spaces}");
+        spaces += read;
+    }
 }
