@@ -53,8 +53,8 @@ impl RateLimiter {
     /// All that can still decide something. Beyond the most that is handed over, the fullest are.
     pub fn held(&self, now: Timestamp) -> Vec<Held> {
         let mut all = Vec::new();
-        for entries in self.own.iter().chain([&self.shared]) {
-            for entry in lock(entries).values() {
+        for shard in self.own.iter().chain([&self.shared]) {
+            lock(shard).for_each(self.moments(), |entry| {
                 all.extend(entry.tallies(now).map(|(of, since, Tally { secs, start, current, previous })| Held {
                     identifier: entry.identifier.as_ref().to_owned(),
                     of,
@@ -64,7 +64,7 @@ impl RateLimiter {
                     current,
                     previous,
                 }));
-            }
+            });
         }
         if all.len() > MOST_HELD {
             all.sort_unstable_by_key(|held| Reverse(held.current));
@@ -78,7 +78,8 @@ impl RateLimiter {
     pub fn take_over(&self, sources: &Sources, limits: &Limits, held: &[Held]) {
         let tally = |held: &Held| {
             let Held { secs, start, current, previous, .. } = *held;
-            Tally { secs, start: Timestamp::from_micros(start), current, previous }
+            // Every window begins at a multiple of its length, whatever somebody else says.
+            Tally { secs, start: Timestamp::from_micros(start).floor(secs), current, previous }
         };
         let mut all: Vec<(&Held, Tally)> = held.iter().map(|held| (held, tally(held))).collect();
         // What has ended may have found room beside what still runs, but must not take it.
