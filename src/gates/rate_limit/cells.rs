@@ -93,6 +93,12 @@ impl Cells {
         None
     }
 
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        let of = |shelf: &Shelf| shelf.chunks.iter().map(|chunk| chunk.len() + size_of::<Box<[u8]>>()).sum::<usize>();
+        self.shelves.iter().map(of).sum()
+    }
+
     /// How many cells there are, free ones too.
     pub fn room(&self) -> usize {
         self.shelves.iter().map(|shelf| shelf.cells as usize).sum()

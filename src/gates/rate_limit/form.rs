@@ -102,8 +102,7 @@ impl<'a> Form<'a> {
         entry.endpoints.reserve(self.endpoints.len());
         for NamedForm { label, since, bucket } in &self.endpoints {
             if let Some(label) = texts.get(*label).map(Arc::clone) {
-                let named =
-                    Named { label: Arc::clone(&label), since: Timestamp::from_micros(*since), bucket: bucket.bucket(moments) };
+                let named = Named { label: Arc::clone(&label), since: Timestamp::from_micros(*since), bucket: bucket.bucket(moments) };
                 entry.endpoints.insert(label, named);
             }
         }
@@ -139,9 +138,7 @@ impl BucketForm {
                 None => Self::One(window),
                 Some(smoother) => Self::OneSmoothed(window, smoother),
             },
-            (counters, smoother) => {
-                Self::Any(counters.iter().map(|counter| WindowForm::of(counter, moments)).collect(), smoother)
-            }
+            (counters, smoother) => Self::Any(counters.iter().map(|counter| WindowForm::of(counter, moments)).collect(), smoother),
         }
     }
 

@@ -8,6 +8,7 @@ mod bucket;
 mod burst;
 mod cells;
 mod entry;
+mod finding;
 mod form;
 mod held;
 mod ledger;
@@ -18,7 +19,6 @@ pub mod strangers;
 mod texts;
 mod window;
 
-use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::fast::RandomState;
@@ -26,15 +26,14 @@ use foldhash::fast::RandomState;
 use crate::call::Count;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{Endpoint, SERVICE_ROLE, SourceName};
-use crate::policy::{Counted, Limits, Source};
+use crate::policy::{Limits, Source};
 use crate::verdict::{Denial, LimitScope, Limited, Standings, Verdict};
 use bucket::Refused;
 use cells::Position;
-use entry::{BASE_BUCKETS, Entry, Home, Terms};
-use form::Moments;
+use entry::{Entry, Home, Terms};
 pub use held::{EarlierCounts, Held, MOST_HELD};
 pub use ledger::Usage;
-use pool::{Pools, Slots};
+use pool::Pools;
 use shard::Shard;
 
 /// More than any machine has cores, and so many that a part of a million sources is small: what has to be done for all of a part at once,
@@ -251,106 +250,6 @@ impl RateLimiter {
 
     fn count_of(&self, identifier: Arc<str>, at: Timestamp) -> Count {
         Count { identifier, endpoint: Arc::clone(&self.labels.unreached), minute: at.floor(60) }
-    }
-
-    /// Does something with the entry that this source is counted in; makes it, if there is none.
-    fn with_entry<T>(&self, name: &SourceName, terms: Terms<'_>, act: impl FnOnce(&mut Entry) -> T) -> T {
-        self.find(&self.pools, name, terms, |found| found.or_made(act))
-    }
-
-    /// The same for somebody who is counted already, or is listed by name.
-    fn with_home<T>(&self, home: Home, identifier: &Arc<str>, act: impl FnOnce(&mut Entry) -> T) -> T {
-        self.find_home(&self.pools, home, identifier, |found| found.or_made(act))
-    }
-
-    /// Finds the entry that this source is counted in, or where it would be.
-    fn find<T>(&self, pools: &Pools, name: &SourceName, terms: Terms<'_>, act: impl FnOnce(Found<'_>) -> T) -> T {
-        if terms.source.counted == Counted::Together {
-            return self.find_home(pools, Home::Shared, &terms.source.pattern.shared(), act);
-        }
-        let name = name.shared();
-        let hash = self.hash(&name);
-        let moments = || self.moments();
-        if terms.source.pattern.is_single() {
-            return self.find_home(pools, Home::Own, &name, act);
-        }
-        if let Some(entry) = lock(self.shard(hash)).get(hash, &name, moments) {
-            return act(Found::There(entry));
-        }
-        let pattern = terms.source.pattern.shared();
-        let of_pattern = self.hash(&pattern);
-        let mut shared = lock(&self.shared);
-        // Who may have been counted in the shared entry in a window that still runs stays there until it ends: with an entry of
-        // its own it would start again from nothing.
-        if !shared.get(of_pattern, &pattern, moments).is_some_and(|entry| entry.is_live(terms.at)) {
-            let mut own = lock(self.shard(hash));
-            if let Some(entry) = own.get(hash, &name, moments) {
-                return act(Found::There(entry));
-            }
-            if let Some(slots) = pools.guests.take(BASE_BUCKETS, terms.most_buckets()) {
-                return act(Found::Missing { shard: &mut own, hash, home: Home::Own, identifier: name, slots });
-            }
-        }
-        self.find_in(&mut shared, pools, Home::Shared, &pattern, act)
-    }
-
-    fn find_home<T>(&self, pools: &Pools, home: Home, identifier: &Arc<str>, act: impl FnOnce(Found<'_>) -> T) -> T {
-        let mut shard = lock(match home {
-            Home::Own => self.shard(self.hash(identifier)),
-            Home::Shared => &self.shared,
-        });
-        self.find_in(&mut shard, pools, home, identifier, act)
-    }
-
-    fn find_in<T>(&self, shard: &mut Shard, pools: &Pools, home: Home, identifier: &Arc<str>, act: impl FnOnce(Found<'_>) -> T) -> T {
-        let hash = self.hash(identifier);
-        if let Some(entry) = shard.get(hash, identifier, || self.moments()) {
-            return act(Found::There(entry));
-        }
-        let slots = pools.listed.take_anyway(BASE_BUCKETS);
-        act(Found::Missing { shard, hash, home, identifier: Arc::clone(identifier), slots })
-    }
-
-    fn hash(&self, identifier: &str) -> u64 {
-        self.hasher.hash_one(identifier)
-    }
-
-    fn shard(&self, hash: u64) -> &Mutex<Shard> {
-        // Of other bits than those that find an entry in its shard.
-        let part = usize::try_from(hash >> 32).unwrap_or(0);
-        #[expect(clippy::indexing_slicing, reason = "a remainder is smaller than its divisor")]
-        &self.own[part % SHARDS]
-    }
-
-    fn moments(&self) -> Moments {
-        Moments { began: self.began, nanos: self.clock.monotonic_nanos() }
-    }
-}
-
-/// Where somebody is counted, or would be.
-enum Found<'e> {
-    There(&'e mut Entry),
-    Missing { shard: &'e mut Shard, hash: u64, home: Home, identifier: Arc<str>, slots: Slots },
-}
-
-impl Found<'_> {
-    fn or_made<T>(self, act: impl FnOnce(&mut Entry) -> T) -> T {
-        match self {
-            Self::There(entry) => act(entry),
-            Self::Missing { shard, hash, home, identifier, slots } => {
-                let mut entry = Entry::new(home, identifier, slots);
-                let acted = act(&mut entry);
-                shard.add(hash, entry);
-                acted
-            }
-        }
-    }
-
-    fn copy(self) -> Entry {
-        match self {
-            Self::There(entry) => entry.copy(),
-            Self::Missing { home, identifier, slots, .. } => Entry::new(home, identifier, slots),
-        }
     }
 }
 

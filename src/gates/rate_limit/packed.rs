@@ -137,3 +137,135 @@ impl Packed {
 fn hash_in(cells: &Cells, hasher: &RandomState, cell: Cell) -> u64 {
     hasher.hash_one(Form::name(cells.get(cell)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use crate::gates::rate_limit::entry::Terms;
+    use crate::identity::{Action, Endpoint, NamePattern, Place, TargetName};
+    use crate::policy::{Allowance, Burst, Counted, Limits, Source, Window};
+
+    /// The monotonic side of this clock has gone for a day.
+    const NOW: Timestamp = Timestamp::from_secs(86_400);
+    const MOMENTS: Moments = Moments { began: NOW, nanos: 86_400_000_000_000 };
+
+    struct Scene {
+        clock: Clock,
+        source: Source,
+        limits: Limits,
+        pools: Pools,
+        packed: Packed,
+    }
+
+    impl Scene {
+        fn new(burst: Option<Burst>) -> Self {
+            let place = Place::new("limits.toml:1");
+            let windows = [Window { limit: 100, secs: 60 }].into();
+            let allowance = Arc::new(Allowance { windows, burst, place: place.clone(), burst_place: place.clone() });
+            let source = Source {
+                pattern: NamePattern::parse("agent-*").unwrap(),
+                total: Arc::clone(&allowance),
+                endpoint: allowance,
+                overrides: vec![],
+                counted: Counted::Apart,
+                certificates: None,
+                place,
+            };
+            let limits = Limits { endpoints_per_source: 64, buckets: 1 << 30, stranger_records_per_minute: 1, window_lengths: vec![60] };
+            let pools = Pools::default();
+            let packed = Packed::new(Home::Own, RandomState::default(), &pools);
+            Self { clock: Clock::Manual(ManualClock::at(NOW)), source, limits, pools, packed }
+        }
+
+        fn terms(&self) -> Terms<'_> {
+            Terms { source: &self.source, limits: &self.limits, at: NOW, clock: &self.clock }
+        }
+
+        fn entry(&self, name: &str, endpoints: usize) -> Box<Entry> {
+            let slots = self.pools.guests.take(BASE_BUCKETS, usize::MAX).unwrap();
+            let mut entry = Entry::new(Home::Own, name.into(), slots);
+            entry.judge_total(self.terms());
+            for n in 0..endpoints {
+                let (target, action) = (TargetName::parse("gemini-chat").unwrap(), Action::parse(&format!("act-{n}")));
+                entry.judge_endpoint(&Endpoint::of(&target, action.as_ref()), self.terms());
+            }
+            Box::new(entry)
+        }
+
+        fn put(&mut self, name: &str, endpoints: usize) {
+            let entry = self.entry(name, endpoints);
+            self.packed.put(self.packed.hasher.hash_one(name), entry, MOMENTS).unwrap();
+        }
+    }
+
+    /// What a shard holds of a million sources.
+    const SOURCES: usize = 4_000;
+
+    #[test]
+    fn a_source_takes_few_bytes() {
+        let burst = Burst { size: NonZeroU32::new(100).unwrap(), per_second: NonZeroU32::new(20).unwrap() };
+        for (burst, most) in [(None, 42.0), (Some(burst), 60.0)] {
+            let mut scene = Scene::new(burst);
+            (0..SOURCES).for_each(|n| scene.put(&format!("agent-{}", 1_000_000 + n), 1));
+            let bytes = scene.packed.index.allocation_size() + scene.packed.cells.bytes();
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+            let each = bytes as f64 / SOURCES as f64;
+            assert!(each <= most, "{each} bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_packed_comes_out_as_it_was_whatever_it_holds() {
+        let mut scene = Scene::new(None);
+        let named = |n: usize| (format!("{}-{n}", "agent".repeat(n % 20 + 1)), n % 70);
+        (0..500).map(named).for_each(|(name, endpoints)| scene.put(&name, endpoints));
+        for (name, endpoints) in (0..500).map(named) {
+            let expected = scene.entry(&name, endpoints);
+            let hash = scene.packed.hasher.hash_one(&*name);
+            let taken = scene.packed.take(hash, &name.as_str().into(), MOMENTS).unwrap();
+            let tallies = |entry: &Entry| {
+                let mut all: Vec<_> = entry.tallies(NOW).map(|tally| format!("{tally:?}")).collect();
+                all.sort();
+                all
+            };
+            assert_eq!(tallies(&taken), tallies(&expected), "{name}");
+            assert!(scene.packed.take(hash, &name.as_str().into(), MOMENTS).is_none(), "{name}");
+        }
+        assert_eq!((scene.pools.guests.held(), scene.packed.labels.len()), (0, 0));
+    }
+
+    #[test]
+    fn room_is_given_back_when_a_crowd_has_gone() {
+        let mut scene = Scene::new(None);
+        (0..SOURCES).for_each(|n| scene.put(&format!("agent-{n}"), 2));
+        for n in (0..SOURCES).filter(|n| n % 100 != 0) {
+            let (name, hasher) = (Arc::from(format!("agent-{n}")), scene.packed.hasher.clone());
+            drop(scene.packed.take(hasher.hash_one(&*name), &name, MOMENTS));
+        }
+        let before = scene.packed.cells.bytes();
+        while scene.packed.sweep(&mut Position::default(), 10_000, NOW, MOMENTS) {}
+        scene.packed.put_together();
+        assert!(scene.packed.cells.bytes() < before / 20, "{} of {before} bytes", scene.packed.cells.bytes());
+        for n in (0..SOURCES).filter(|n| n % 100 == 0) {
+            let (name, hasher) = (Arc::from(format!("agent-{n}")), scene.packed.hasher.clone());
+            assert!(scene.packed.take(hasher.hash_one(&*name), &name, MOMENTS).is_some(), "{name}");
+        }
+        scene.packed.clear(&scene.pools);
+        assert_eq!(scene.pools.guests.held(), 0);
+    }
+
+    #[test]
+    fn a_sweep_lets_go_of_what_has_ended_a_part_at_a_time() {
+        let mut scene = Scene::new(None);
+        (0..SOURCES).for_each(|n| scene.put(&format!("agent-{n}"), 1));
+        let later = NOW.plus(std::time::Duration::from_secs(600));
+        let (mut position, mut parts) = (Position::default(), 1);
+        while scene.packed.sweep(&mut position, 1000, later, MOMENTS) {
+            parts += 1;
+        }
+        assert_eq!((parts, scene.packed.index.len(), scene.pools.guests.held()), (5, 0, 0));
+    }
+}

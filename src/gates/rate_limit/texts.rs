@@ -40,6 +40,11 @@ impl Texts {
         Some(number)
     }
 
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
     pub fn get(&self, number: u32) -> Option<&Arc<str>> {
         self.all.get(number as usize).map(|held| &held.text)
     }
