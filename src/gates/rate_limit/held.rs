@@ -49,13 +49,29 @@ impl EarlierCounts {
     }
 }
 
+impl Held {
+    /// As many as are handed over at most.
+    pub fn fullest(mut all: Vec<Self>) -> Vec<Self> {
+        if all.len() > MOST_HELD {
+            all.sort_unstable_by_key(|held| Reverse(held.current));
+            all.truncate(MOST_HELD);
+        }
+        all
+    }
+}
+
 impl RateLimiter {
     /// All that can still decide something. Beyond the most that is handed over, the fullest are.
     pub fn held(&self, now: Timestamp) -> Vec<Held> {
-        let mut all = Vec::new();
-        for shard in self.own.iter().chain([&self.shared]) {
+        Held::fullest(self.held_by_parts(now).flatten().collect())
+    }
+
+    /// The same a part at a time, so that whoever gathers it can let calls go first; [`Held::fullest`] bounds it.
+    pub fn held_by_parts(&self, now: Timestamp) -> impl Iterator<Item = Vec<Held>> {
+        self.own.iter().chain([&self.shared]).map(move |shard| {
+            let mut part = Vec::new();
             lock(shard).for_each(self.moments(), |entry| {
-                all.extend(entry.tallies(now).map(|(of, since, Tally { secs, start, current, previous })| Held {
+                part.extend(entry.tallies(now).map(|(of, since, Tally { secs, start, current, previous })| Held {
                     identifier: entry.identifier.as_ref().to_owned(),
                     of,
                     since: since.as_micros(),
@@ -65,12 +81,8 @@ impl RateLimiter {
                     previous,
                 }));
             });
-        }
-        if all.len() > MOST_HELD {
-            all.sort_unstable_by_key(|held| Reverse(held.current));
-            all.truncate(MOST_HELD);
-        }
-        all
+            part
+        })
     }
 
     /// Takes over what the process before this one held. What is known here already, from the database, is part of that: so of the two the
