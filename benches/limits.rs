@@ -191,7 +191,9 @@ fn report_a_million() {
             .collect();
         let each = (resident_mib() - empty) * 1024.0 * 1024.0 / 1e6;
         took.sort_unstable_by(|a, b| b.cmp(a));
-        slowest = [0, 10, 100].map(|n| took[n]).into_iter().zip(slowest).map(|(a, b)| a.min(b)).collect::<Vec<_>>().try_into().unwrap();
+        for (least, n) in slowest.iter_mut().zip([0, 10, 100]) {
+            *least = took.get(n).copied().unwrap().min(*least);
+        }
         let all: Duration = took.iter().sum();
         let mut longest = Duration::ZERO;
         let swept = timed(&mut || {
