@@ -26,12 +26,15 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::admin;
 use crate::doors;
 use crate::gatekeeper::Gatekeeper;
+use crate::gates::rate_limit::Held;
+use crate::pipeline::Pipeline;
 use crate::settings::Bounds;
 
 use admission::Admission;
@@ -125,12 +128,21 @@ async fn take_calls(
             successor = successor(successors, listeners) => successor,
         };
         // Nothing is accepted while it is handed over: who connects now waits in the queues, for one process or the other.
-        let pipeline = &planes.gatekeeper.pipeline;
-        match successor.hand_over(pipeline.limiter.held(pipeline.clock.now())).await {
+        match successor.hand_over(held(&planes.gatekeeper.pipeline).await).await {
             Ok(()) => return Ended::HandedOver,
             Err(why) => tracing::error!(why, "a new process did not take over: this one serves on"),
         }
     }
+}
+
+/// What was counted. Calls under way go first: there may be a million counts.
+async fn held(pipeline: &Pipeline) -> Vec<Held> {
+    let mut all = Vec::new();
+    for part in pipeline.limiter.held_by_parts(pipeline.clock.now()) {
+        all.extend(part);
+        yield_now().await;
+    }
+    Held::fullest(all)
 }
 
 /// Ends when no more connections are to be taken.

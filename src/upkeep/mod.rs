@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet, yield_now};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 pub use bring_up::StartError;
@@ -111,7 +111,10 @@ impl Upkeep {
             record_folded(&gatekeeper, Folding::Shed, gatekeeper.shed.drain(now));
         });
         every(&mut tasks, gatekeeper, SWEEP, &stopping, |gatekeeper| async move {
-            gatekeeper.pipeline.limiter.sweep(gatekeeper.pipeline.clock.now());
+            for () in gatekeeper.pipeline.limiter.sweep_by_parts(gatekeeper.pipeline.clock.now()) {
+                // Calls that have come meanwhile go first.
+                yield_now().await;
+            }
         });
         every(&mut tasks, gatekeeper, KEY_USE, &stopping, |gatekeeper| async move { touch_keys(&gatekeeper).await });
         every(&mut tasks, gatekeeper, REREAD, &stopping, |gatekeeper| async move { reread(&gatekeeper).await });

@@ -46,9 +46,10 @@ impl Scene {
         Self { limiter: RateLimiter::new(Clock::Manual(clock.clone())), clock, sources: listed(sources), limits }
     }
 
-    /// Another process over the same clock and policy.
+    /// Another process over the same clock and policy. It packs whatever it holds between any two calls: what it says of them is compared
+    /// with what the scene's own does, which packs little.
     fn restarted(&self) -> RateLimiter {
-        RateLimiter::new(Clock::Manual(self.clock.clone()))
+        RateLimiter::packing_all(Clock::Manual(self.clock.clone()))
     }
 
     fn call(&self, source: &str, action: &str) -> Judged {

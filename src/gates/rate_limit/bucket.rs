@@ -12,8 +12,8 @@ use crate::verdict::{LimitRule, Standing};
 /// The counters hold what was counted, never what is allowed: an allowance that changes is judged by the same counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bucket {
-    counters: Vec<Counter>,
-    smoother: Option<Smoother>,
+    pub counters: Vec<Counter>,
+    pub smoother: Option<Smoother>,
 }
 
 pub(super) struct Judgement {

@@ -15,9 +15,9 @@ use crate::policy::Burst;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Smoother {
-    burst: Burst,
+    pub burst: Burst,
     /// When all that was taken will have been refilled, on the clock's monotonic side.
-    full_at: u64,
+    pub full_at: u64,
 }
 
 impl Smoother {

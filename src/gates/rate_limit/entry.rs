@@ -50,19 +50,19 @@ enum Running {
 pub(super) struct Entry {
     pub home: Home,
     pub identifier: Arc<str>,
-    total: Bucket,
-    endpoints: HashMap<Arc<str>, Named>,
+    pub total: Bucket,
+    pub endpoints: HashMap<Arc<str>, Named>,
     /// For the endpoints beyond those that policy lets one source have at once.
-    others: Bucket,
-    slots: Slots,
+    pub others: Bucket,
+    pub slots: Slots,
 }
 
 #[derive(Clone, Debug)]
-struct Named {
-    label: Arc<str>,
+pub(super) struct Named {
+    pub label: Arc<str>,
     /// Calls that arrived before may have been counted among the others.
-    since: Timestamp,
-    bucket: Bucket,
+    pub since: Timestamp,
+    pub bucket: Bucket,
 }
 
 impl Entry {

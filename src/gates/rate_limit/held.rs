@@ -49,13 +49,29 @@ impl EarlierCounts {
     }
 }
 
+impl Held {
+    /// As many as are handed over at most.
+    pub fn fullest(mut all: Vec<Self>) -> Vec<Self> {
+        if all.len() > MOST_HELD {
+            all.sort_unstable_by_key(|held| Reverse(held.current));
+            all.truncate(MOST_HELD);
+        }
+        all
+    }
+}
+
 impl RateLimiter {
     /// All that can still decide something. Beyond the most that is handed over, the fullest are.
     pub fn held(&self, now: Timestamp) -> Vec<Held> {
-        let mut all = Vec::new();
-        for entries in self.own.iter().chain([&self.shared]) {
-            for entry in lock(entries).values() {
-                all.extend(entry.tallies(now).map(|(of, since, Tally { secs, start, current, previous })| Held {
+        Held::fullest(self.held_by_parts(now).flatten().collect())
+    }
+
+    /// The same a part at a time, so that whoever gathers it can let calls go first; [`Held::fullest`] bounds it.
+    pub fn held_by_parts(&self, now: Timestamp) -> impl Iterator<Item = Vec<Held>> {
+        self.own.iter().chain([&self.shared]).map(move |shard| {
+            let mut part = Vec::new();
+            lock(shard).for_each(self.moments(), |entry| {
+                part.extend(entry.tallies(now).map(|(of, since, Tally { secs, start, current, previous })| Held {
                     identifier: entry.identifier.as_ref().to_owned(),
                     of,
                     since: since.as_micros(),
@@ -64,13 +80,9 @@ impl RateLimiter {
                     current,
                     previous,
                 }));
-            }
-        }
-        if all.len() > MOST_HELD {
-            all.sort_unstable_by_key(|held| Reverse(held.current));
-            all.truncate(MOST_HELD);
-        }
-        all
+            });
+            part
+        })
     }
 
     /// Takes over what the process before this one held. What is known here already, from the database, is part of that: so of the two the
@@ -78,7 +90,8 @@ impl RateLimiter {
     pub fn take_over(&self, sources: &Sources, limits: &Limits, held: &[Held]) {
         let tally = |held: &Held| {
             let Held { secs, start, current, previous, .. } = *held;
-            Tally { secs, start: Timestamp::from_micros(start), current, previous }
+            // Every window begins at a multiple of its length, whatever somebody else says.
+            Tally { secs, start: Timestamp::from_micros(start).floor(secs), current, previous }
         };
         let mut all: Vec<(&Held, Tally)> = held.iter().map(|held| (held, tally(held))).collect();
         // What has ended may have found room beside what still runs, but must not take it.

@@ -58,8 +58,8 @@ impl RateLimiter {
 
     /// The whole table was emptied.
     pub fn take_back_all(&self) {
-        for entries in self.own.iter().chain([&self.shared]) {
-            lock(entries).clear();
+        for shard in self.own.iter().chain([&self.shared]) {
+            lock(shard).clear(&self.pools);
         }
     }
 
@@ -74,8 +74,9 @@ impl RateLimiter {
     }
 
     fn with_known<T>(&self, identifier: &str, act: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let hash = self.hash(identifier);
         // No name holds a `*`, so an identifier is in one place at most.
-        let entries = if identifier.contains('*') { &self.shared } else { self.shard(identifier) };
-        lock(entries).get_mut(identifier).map(act)
+        let shard = if identifier.contains('*') { &self.shared } else { self.shard(hash) };
+        lock(shard).get(hash, &identifier.into(), || self.moments()).map(act)
     }
 }

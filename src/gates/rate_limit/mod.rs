@@ -6,45 +6,56 @@
 
 mod bucket;
 mod burst;
+mod cells;
 mod entry;
+mod finding;
+mod form;
 mod held;
 mod ledger;
+mod packed;
 mod pool;
+mod shard;
 pub mod strangers;
+mod texts;
 mod window;
 
-use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use foldhash::HashMap;
 use foldhash::fast::RandomState;
 
 use crate::call::Count;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::{Endpoint, SERVICE_ROLE, SourceName};
-use crate::policy::{Counted, Limits, Source};
+use crate::policy::{Limits, Source};
 use crate::verdict::{Denial, LimitScope, Limited, Standings, Verdict};
 use bucket::Refused;
-use entry::{BASE_BUCKETS, Entry, Home, Terms};
+use cells::Position;
+use entry::{Entry, Home, Terms};
 pub use held::{EarlierCounts, Held, MOST_HELD};
 pub use ledger::Usage;
-use pool::{Pools, Slots};
+use pool::Pools;
+use shard::Shard;
 
-/// More than any machine has cores; a lock is held for well under a microsecond.
-const SHARDS: usize = 64;
-
-type Entries = HashMap<Arc<str>, Entry>;
+/// More than any machine has cores, and so many that a part of a million sources is small: what has to be done for all of a part at once,
+/// as when its index grows, is done in a fraction of a millisecond.
+const SHARDS: usize = 256;
+/// Of each shard's entries that are ready to be judged; the others are packed. Together more sources than call at once almost anywhere.
+const UNPACKED: usize = 8;
+/// The same, of the entries that patterns share.
+const UNPACKED_SHARED: usize = 64;
 
 /// The counts of all sources: one for the whole gatekeeper.
 #[derive(Debug)]
 pub struct RateLimiter {
     clock: Clock,
+    /// Of its own for each process, from the system's randomness: nobody can choose names that meet in one shard.
     hasher: RandomState,
+    began: Timestamp,
     /// The sources with an entry of their own, by name.
-    own: [Mutex<Entries>; SHARDS],
+    own: Box<[Mutex<Shard>]>,
     /// The entries that sources of a pattern share when there are too many for one each, by pattern. Locked before a shard of
     /// `own`, never after.
-    shared: Mutex<Entries>,
+    shared: Mutex<Shard>,
     pools: Pools,
     labels: Labels,
 }
@@ -131,12 +142,23 @@ impl EndpointTicket {
 
 impl RateLimiter {
     pub fn new(clock: Clock) -> Self {
+        Self::packing(clock, UNPACKED, UNPACKED_SHARED)
+    }
+
+    /// One that packs every entry as soon as another is asked for: what it says is the same, and slower.
+    pub fn packing_all(clock: Clock) -> Self {
+        Self::packing(clock, 0, 0)
+    }
+
+    fn packing(clock: Clock, unpacked: usize, unpacked_shared: usize) -> Self {
+        let (hasher, pools) = (RandomState::default(), Pools::default());
         Self {
+            began: clock.now(),
             clock,
-            hasher: RandomState::default(),
-            own: std::array::from_fn(|_| Mutex::default()),
-            shared: Mutex::default(),
-            pools: Pools::default(),
+            own: (0..SHARDS).map(|_| Mutex::new(Shard::new(Home::Own, unpacked, hasher.clone(), &pools))).collect(),
+            shared: Mutex::new(Shard::new(Home::Shared, unpacked_shared, hasher.clone(), &pools)),
+            hasher,
+            pools,
             labels: Labels { unreached: Endpoint::UNREACHED.into(), others: Endpoint::OTHERS.into(), service_role: SERVICE_ROLE.into() },
         }
     }
@@ -203,16 +225,22 @@ impl RateLimiter {
         }
     }
 
-    /// Lets go of every count that can decide nothing any more. Called every minute; holds one lock at a time.
-    pub fn sweep(&self, now: Timestamp) {
-        for entries in self.own.iter().chain([&self.shared]) {
-            let mut entries = lock(entries);
-            entries.retain(|_, entry| entry.sweep(now));
-            if entries.capacity() / 4 > entries.len() {
-                let room = entries.len() * 2;
-                entries.shrink_to(room);
+    /// Lets go of every count that can decide nothing any more: a part of it for each that is taken of what this returns, so that whoever
+    /// takes them can let others go first. Holds one lock at a time.
+    pub fn sweep_by_parts(&self, now: Timestamp) -> impl Iterator<Item = ()> {
+        let mut shards = self.own.iter().chain([&self.shared]);
+        let (mut shard, mut position) = (shards.next(), Position::default());
+        std::iter::from_fn(move || {
+            if !lock(shard?).sweep(&mut position, now, self.moments()) {
+                (shard, position) = (shards.next(), Position::default());
             }
-        }
+            Some(())
+        })
+    }
+
+    /// All of it.
+    pub fn sweep(&self, now: Timestamp) {
+        self.sweep_by_parts(now).for_each(drop);
     }
 
     /// How many buckets are held: at most `limits.buckets`, if that is more than four for every entry that policy lists.
@@ -222,92 +250,6 @@ impl RateLimiter {
 
     fn count_of(&self, identifier: Arc<str>, at: Timestamp) -> Count {
         Count { identifier, endpoint: Arc::clone(&self.labels.unreached), minute: at.floor(60) }
-    }
-
-    /// Does something with the entry that this source is counted in; makes it, if there is none.
-    fn with_entry<T>(&self, name: &SourceName, terms: Terms<'_>, act: impl FnOnce(&mut Entry) -> T) -> T {
-        self.find(&self.pools, name, terms, |found| act(found.or_made()))
-    }
-
-    /// The same for somebody who is counted already, or is listed by name.
-    fn with_home<T>(&self, home: Home, identifier: &Arc<str>, act: impl FnOnce(&mut Entry) -> T) -> T {
-        self.find_home(&self.pools, home, identifier, |found| act(found.or_made()))
-    }
-
-    /// Finds the entry that this source is counted in, or where it would be.
-    fn find<T>(&self, pools: &Pools, name: &SourceName, terms: Terms<'_>, act: impl FnOnce(Found<'_>) -> T) -> T {
-        if terms.source.counted == Counted::Together {
-            return self.find_home(pools, Home::Shared, &terms.source.pattern.shared(), act);
-        }
-        let shard = self.shard(name.as_str());
-        if let Some(entry) = lock(shard).get_mut(name.as_str()) {
-            return act(Found::There(entry));
-        }
-        if terms.source.pattern.is_single() {
-            return self.find_home(pools, Home::Own, &name.shared(), act);
-        }
-        let pattern = terms.source.pattern.as_str();
-        let mut shared = lock(&self.shared);
-        // Who may have been counted in the shared entry in a window that still runs stays there until it ends: with an entry of
-        // its own it would start again from nothing.
-        if !shared.get(pattern).is_some_and(|entry| entry.is_live(terms.at)) {
-            let mut own = lock(shard);
-            if let Some(entry) = own.get_mut(name.as_str()) {
-                return act(Found::There(entry));
-            }
-            if let Some(slots) = pools.guests.take(BASE_BUCKETS, terms.most_buckets()) {
-                return act(Found::Missing { entries: &mut own, home: Home::Own, identifier: name.shared(), slots });
-            }
-        }
-        match shared.get_mut(pattern) {
-            Some(entry) => act(Found::There(entry)),
-            None => act(Found::listed(&mut shared, pools, Home::Shared, pattern.into())),
-        }
-    }
-
-    fn find_home<T>(&self, pools: &Pools, home: Home, identifier: &Arc<str>, act: impl FnOnce(Found<'_>) -> T) -> T {
-        let mut entries = lock(match home {
-            Home::Own => self.shard(identifier),
-            Home::Shared => &self.shared,
-        });
-        match entries.get_mut(identifier) {
-            Some(entry) => act(Found::There(entry)),
-            None => act(Found::listed(&mut entries, pools, home, Arc::clone(identifier))),
-        }
-    }
-
-    fn shard(&self, name: &str) -> &Mutex<Entries> {
-        let hash = usize::try_from(self.hasher.hash_one(name) >> 32).unwrap_or(0);
-        #[expect(clippy::indexing_slicing, reason = "a remainder is smaller than its divisor")]
-        &self.own[hash % SHARDS]
-    }
-}
-
-/// Where somebody is counted, or would be.
-enum Found<'e> {
-    There(&'e mut Entry),
-    Missing { entries: &'e mut Entries, home: Home, identifier: Arc<str>, slots: Slots },
-}
-
-impl<'e> Found<'e> {
-    fn listed(entries: &'e mut Entries, pools: &Pools, home: Home, identifier: Arc<str>) -> Self {
-        Self::Missing { entries, home, identifier, slots: pools.listed.take_anyway(BASE_BUCKETS) }
-    }
-
-    fn or_made(self) -> &'e mut Entry {
-        match self {
-            Self::There(entry) => entry,
-            Self::Missing { entries, home, identifier, slots } => {
-                entries.entry(identifier).or_insert_with_key(|identifier| Entry::new(home, Arc::clone(identifier), slots))
-            }
-        }
-    }
-
-    fn copy(self) -> Entry {
-        match self {
-            Self::There(entry) => entry.copy(),
-            Self::Missing { home, identifier, slots, .. } => Entry::new(home, identifier, slots),
-        }
     }
 }
 

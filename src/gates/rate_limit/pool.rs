@@ -27,6 +27,11 @@ impl Pool {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Room for nothing yet.
+    pub fn none(&self) -> Slots {
+        Slots { pool: self.clone(), buckets: 0 }
+    }
+
     pub fn take(&self, buckets: usize, most: usize) -> Option<Slots> {
         self.add(buckets, most).then(|| Slots { pool: self.clone(), buckets })
     }
@@ -54,6 +59,26 @@ pub(super) struct Slots {
 }
 
 impl Slots {
+    /// Of the same pool, and nothing of it.
+    pub fn none(&self) -> Self {
+        self.pool.none()
+    }
+
+    pub fn shares_pool_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.pool.0, &other.pool.0)
+    }
+
+    /// Takes over what another holds, which must be of the same pool.
+    pub fn absorb(&mut self, mut other: Self) {
+        self.buckets += std::mem::take(&mut other.buckets);
+    }
+
+    pub fn split_off(&mut self, buckets: usize) -> Self {
+        let buckets = buckets.min(self.buckets);
+        self.buckets -= buckets;
+        Self { pool: self.pool.clone(), buckets }
+    }
+
     /// As many, of a pool that is as full as this one's.
     pub fn apart(&self) -> Self {
         Self { pool: self.pool.apart(), buckets: self.buckets }

@@ -76,8 +76,18 @@ impl Counter {
 
     /// What is counted, for whoever counts on from there. Nothing, if nothing was.
     pub fn tally(&self) -> Option<Tally> {
+        Some(self.whole()).filter(|tally| tally.current > 0 || tally.previous > 0)
+    }
+
+    /// All that this is, be it nothing: [`Self::of`] makes the same of it again.
+    pub fn whole(&self) -> Tally {
         let Self { secs, start, current, previous } = *self;
-        (current > 0 || previous > 0).then_some(Tally { secs, start, current, previous })
+        Tally { secs, start, current, previous }
+    }
+
+    pub fn of(tally: Tally) -> Self {
+        let Tally { secs, start, current, previous } = tally;
+        Self { secs, start, current, previous }
     }
 
     /// Of what is counted here and what another has counted of the same calls, the greater.
