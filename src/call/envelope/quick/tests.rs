@@ -21,7 +21,7 @@ fn told(walk: &Walk<'_, '_>, read: Result<(), Option<Failure>>) -> String {
 }
 
 fn by_serde(fields: &Fields, text: &str, role: Role) -> String {
-    let mut walk = Walk::new(fields);
+    let mut walk = Walk::new(text.as_bytes(), fields);
     let mut json = serde_json::Deserializer::from_str(text);
     let node = Node { walk: &mut walk, role, under: Under::Nothing };
     let read = node.deserialize(&mut json).and_then(|()| json.end());
@@ -33,8 +33,8 @@ fn by_serde(fields: &Fields, text: &str, role: Role) -> String {
 
 /// Nothing, if it is left to `serde_json`.
 fn quickly(fields: &Fields, text: &str, role: Role) -> Option<String> {
-    let mut walk = Walk::new(fields);
-    match read(&mut walk, text, role) {
+    let mut walk = Walk::new(text.as_bytes(), fields);
+    match read(&mut walk, Text::of(text.as_bytes()).unwrap(), role) {
         Ok(()) => Some(told(&walk, Ok(()))),
         Err(Stop::Refused(failure)) => Some(format!("{:?}", Some(*failure))),
         Err(Stop::Unread) => None,
