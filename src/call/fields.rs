@@ -93,8 +93,8 @@ impl Fields {
 
     /// Whether what stands under a member is what stands around it, as can be told of most at once.
     #[inline]
-    pub(super) fn is_settled(sieve: Sieve, outer: Under, name: &[u8]) -> bool {
-        outer == Under::Sql || (!sieve.may_hold(name) && name.is_ascii())
+    pub(super) fn is_settled(sieve: Sieve, outer: Under, name: &[u8], is_ascii: bool) -> bool {
+        outer == Under::Sql || (is_ascii && !sieve.may_hold(name))
     }
 
     /// The same of an item.

@@ -146,7 +146,10 @@ impl<'de> Reader<'_, 'de, '_> {
     #[inline(never)]
     fn member(&mut self, at: usize, end: usize, around: Role, outer: Under, depth: usize) -> Result<usize, Stop> {
         let (behind, (role, under)) = match self.unescaped(at, end) {
-            Some(name) => (end + 1, self.walk.written_member(around, outer, Name::written(at + 1, end), name)?),
+            Some(name) => {
+                let is_ascii = self.is_plain || name.is_ascii();
+                (end + 1, self.walk.written_member(around, outer, Name::written(at + 1, end), name, is_ascii)?)
+            }
             None => {
                 let quoted = self.quoted(at, end)?;
                 let name: String = serde_json::from_slice(quoted).map_err(|_| Stop::Unread)?;

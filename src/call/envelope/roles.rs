@@ -120,8 +120,15 @@ impl<'de> Walk<'de, '_> {
     }
 
     /// Steps into a member of what has this role and stands under `outer`: the role of its value, and what that stands under.
-    pub fn written_member(&mut self, around: Role, outer: Under, place: Name, name: &'de [u8]) -> Result<(Role, Under), Box<Failure>> {
-        let under = self.enter_written(place, name, outer);
+    pub fn written_member(
+        &mut self,
+        around: Role,
+        outer: Under,
+        place: Name,
+        name: &'de [u8],
+        is_ascii: bool,
+    ) -> Result<(Role, Under), Box<Failure>> {
+        let under = self.enter_written(place, name, outer, is_ascii);
         self.placed(around, under, name, Some(name))
     }
 

@@ -106,13 +106,13 @@ impl<'de, 'f> Walk<'de, 'f> {
     /// Steps into a member of the object that is open, whose value stands under what is returned.
     pub fn enter_member(&mut self, name: &[u8], outer: Under) -> Under {
         let kept = self.at.keep(name);
-        self.enter_written(kept, name, outer)
+        self.enter_written(kept, name, outer, name.is_ascii())
     }
 
     /// The same where the name stands in the body as it is.
-    pub fn enter_written(&mut self, place: Name, name: &[u8], outer: Under) -> Under {
+    pub fn enter_written(&mut self, place: Name, name: &[u8], outer: Under, is_ascii: bool) -> Under {
         self.at.enter(place);
-        if Fields::is_settled(self.sieve, outer, name) { outer } else { self.under(outer) }
+        if Fields::is_settled(self.sieve, outer, name, is_ascii) { outer } else { self.under(outer) }
     }
 
     /// The same where that is known to change nothing.
