@@ -71,10 +71,10 @@ pub(super) fn glance(name: &[u8]) -> u64 {
 }
 
 impl Sieve {
-    /// Whether a name in ASCII may be among them.
+    /// Whether a name in ASCII that has this bit may be among them.
     #[inline]
-    pub(super) fn may_hold(self, name: &[u8]) -> bool {
-        self.names & glance(name) != 0
+    pub(super) fn may_hold(self, glance: u64) -> bool {
+        self.names & glance != 0
     }
 }
 
@@ -94,7 +94,7 @@ impl Fields {
     /// Whether what stands under a member is what stands around it, as can be told of most at once.
     #[inline]
     pub(super) fn is_settled(sieve: Sieve, outer: Under, name: &[u8], is_ascii: bool) -> bool {
-        outer == Under::Sql || (is_ascii && !sieve.may_hold(name))
+        outer == Under::Sql || (is_ascii && !sieve.may_hold(glance(name)))
     }
 
     /// The same of an item.

@@ -77,8 +77,15 @@ impl<'de> Reader<'_, 'de, '_> {
     /// One of which nobody says anything. Most are strings, and the way to them is short.
     #[inline(always)]
     fn any_value(&mut self, at: usize, depth: usize) -> Result<usize, Stop> {
-        if self.bytes.get(at) != Some(&b'"') {
-            return self.value(at, Role::Other, Under::Nothing, depth);
+        match self.bytes.get(at) {
+            Some(b'"') => {}
+            Some(b'{') if self.is_plain && depth > 0 => {
+                return match self.plain_object(at) {
+                    Some(end) => Ok(end),
+                    None => self.object(at, Role::Other, Under::Nothing, depth),
+                };
+            }
+            _ => return self.value(at, Role::Other, Under::Nothing, depth),
         }
         let end = next_stop(self.bytes, at + 1)?;
         match self.unescaped(at, end) {
@@ -93,8 +100,6 @@ impl<'de> Reader<'_, 'de, '_> {
         }
         let depth = depth.checked_sub(1).ok_or(Stop::Unread)?;
         let bytes = self.bytes;
-        // Most members are none of the envelope's own, and stand under nothing that policy names.
-        let is_plain = self.is_plain && around == Role::Other && outer == Under::Nothing;
         self.walk.open_object();
         let mut at = past_blanks(bytes, at + 1);
         if bytes.get(at) == Some(&b'}') {
@@ -105,11 +110,7 @@ impl<'de> Reader<'_, 'de, '_> {
                     return Err(Stop::Unread);
                 }
                 let end = end_of_name(bytes, at + 1)?;
-                let plain = if is_plain { self.plain_member(at, end) } else { None };
-                at = match plain {
-                    Some(behind) => behind,
-                    None => self.member(at, end, around, outer, depth)?,
-                };
+                at = self.member(at, end, around, outer, depth)?;
                 at = past_blanks(bytes, at);
                 match bytes.get(at) {
                     Some(b',') => at = past_blanks(bytes, at + 1),
@@ -123,23 +124,39 @@ impl<'de> Reader<'_, 'de, '_> {
         Ok(at)
     }
 
-    /// `"name":"text"` without a blank, as most are in a body that is plain, and so that nobody looks at it. Of any other member nothing is
-    /// read.
-    #[inline(always)]
-    fn plain_member(&mut self, at: usize, end: usize) -> Option<usize> {
+    /// What opens here, if it is nothing but strings of which nobody says anything and which say nothing, under names that differ at a glance:
+    /// then nobody need know where the reader stands in it. Of any other object nothing is read, and of none more than its own members.
+    #[inline(never)]
+    fn plain_object(&self, at: usize) -> Option<usize> {
         let bytes = self.bytes;
-        if bytes.get(end..)?.first_chunk()? != b"\":\"" {
-            return None;
+        let mut seen = 0;
+        let mut at = past_blanks(bytes, at + 1);
+        loop {
+            let name = at + 1;
+            if bytes.get(at) != Some(&b'"') {
+                return None;
+            }
+            let end = end_of_name(bytes, name).ok()?;
+            let glance = self.walk.glance(bytes.get(name..end)?)?;
+            if bytes.get(end) != Some(&b'"') || seen & glance != 0 {
+                return None;
+            }
+            seen |= glance;
+            let open = self.past_colon(end + 1).ok()? + 1;
+            if bytes.get(open - 1) != Some(&b'"') {
+                return None;
+            }
+            let close = next_stop(bytes, open).ok()?;
+            if !says_nothing(bytes.get(open..close)?) || bytes.get(close) != Some(&b'"') {
+                return None;
+            }
+            at = past_blanks(bytes, close + 1);
+            match bytes.get(at) {
+                Some(b',') => at = past_blanks(bytes, at + 1),
+                Some(b'}') => return Some(at + 1),
+                _ => return None,
+            }
         }
-        let name = bytes.get(at + 1..end)?;
-        let open = end + 3;
-        let close = next_stop(bytes, open).ok()?;
-        let text = bytes.get(open..close)?;
-        if bytes.get(close) != Some(&b'"') || !says_nothing(text) || self.walk.may_be_named(name) {
-            return None;
-        }
-        self.walk.enter(Name::written(at + 1, end));
-        Some(close + 1)
     }
 
     /// Any. Its name has a backslash at `end`, or what closes it.
@@ -161,7 +178,7 @@ impl<'de> Reader<'_, 'de, '_> {
     }
 
     /// To the value of a member.
-    #[inline]
+    #[inline(always)]
     fn past_colon(&self, at: usize) -> Result<usize, Stop> {
         let at = past_blanks(self.bytes, at);
         if self.bytes.get(at) == Some(&b':') { Ok(past_blanks(self.bytes, at + 1)) } else { Err(Stop::Unread) }

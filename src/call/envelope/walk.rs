@@ -6,7 +6,7 @@ use std::mem::size_of;
 use super::super::SqlText;
 use super::super::begins::{begins_as_sql, says_nothing};
 use super::super::code::literals;
-use super::super::fields::{CodeFields, Fields, Reading, Sieve, Under, Way};
+use super::super::fields::{CodeFields, Fields, Reading, Sieve, Under, Way, glance};
 use super::embedded::{self, is_json};
 use super::pieces::{Bare, Piece, joined};
 use super::text::part;
@@ -68,7 +68,7 @@ pub struct Mark {
 }
 
 impl<'de, 'f> Walk<'de, 'f> {
-    /// Of a text in whose names nobody need look elsewhere.
+    /// Of a text in which names stand.
     pub fn new(text: &'de [u8], fields: &'f Fields) -> Self {
         Self {
             target: None,
@@ -115,16 +115,11 @@ impl<'de, 'f> Walk<'de, 'f> {
         if Fields::is_settled(self.sieve, outer, name, is_ascii) { outer } else { self.under(outer) }
     }
 
-    /// The same where that is known to change nothing.
+    /// What tells a name in ASCII from most others, if it is one that nobody knows.
     #[inline(always)]
-    pub fn enter(&mut self, place: Name) {
-        self.at.enter(place);
-    }
-
-    /// Whether anybody may know this name, which is ASCII.
-    #[inline(always)]
-    pub fn may_be_named(&self, name: &[u8]) -> bool {
-        self.sieve.may_hold(name) || name.first() == Some(&b'$')
+    pub fn glance(&self, name: &[u8]) -> Option<u64> {
+        let glance = glance(name);
+        (!self.sieve.may_hold(glance) && name.first() != Some(&b'$')).then_some(glance)
     }
 
     /// Steps to the first item of an array; all of them stand under the same.
