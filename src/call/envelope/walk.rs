@@ -68,7 +68,7 @@ pub struct Mark {
 }
 
 impl<'de, 'f> Walk<'de, 'f> {
-    /// Of a text in which names stand.
+    /// `text`: what is read, and where names may be told by their places.
     pub fn new(text: &'de [u8], fields: &'f Fields) -> Self {
         Self {
             target: None,

@@ -67,6 +67,41 @@ fn what_most_callers_write_is_read_at_once() {
 }
 
 #[test]
+fn objects_of_nothing_but_strings_are_read_as_any_others() {
+    let items = |item: &str| format!(r#"{{"target":"t","payload":{{"items":[{{"k":"market look","v":"recent vector"}},{item}]}}}}"#);
+    for (item, told) in [
+        (r#"{ "k" : "market look" , "v" : "8 drop" }"#, "Ok"),
+        (r#"{"k":"market look","v":"drop table a"}"#, "/payload/items/1/v"),
+        (r#"{"v":"drop table a","k":"market look"}"#, "/payload/items/1/v"),
+        (r#"{"k":"market look","sql":"market look"}"#, "/payload/items/1/sql"),
+        (r#"{"k":"market look","prompt":"drop table a"}"#, "Ok"),
+        (r#"{"ka":"market look","kb":"recent"}"#, "Ok"),
+        (r#"{"k":"market look","k":"recent vector"}"#, "/payload/items/1/k stands there more than once"),
+        (r#"{"k":"market look","v":"plan","k":"recent vector"}"#, "/payload/items/1/k stands there more than once"),
+        (r#"{"$serde_json::private::x":"market look"}"#, "has a reserved name"),
+        (r#"{"k":"market look","v":"\u0064rop table a"}"#, "/payload/items/1/v"),
+        (r#"{"":"market look"}"#, "Ok"),
+        ("{}", "Ok"),
+    ] {
+        let text = items(item);
+        assert!(quickly(&fields(), &text, Role::Root).is_some_and(|quick| quick.contains(told)), "{text}");
+        agree(&text);
+    }
+    for item in [
+        r#"{"k":"market look",}"#,
+        r#"{"k":"market look" "v":"plan"}"#,
+        r#"{"k" "market look"}"#,
+        r#"{"k":"market look"]"#,
+        r#"{"k":"market"#,
+    ] {
+        assert_eq!(quickly(&fields(), &items(item), Role::Root), None, "{item}");
+    }
+    let deep = |arrays: usize| format!("{}{}{}", "[".repeat(arrays), r#"{"k":"market look"}"#, "]".repeat(arrays));
+    assert!(quickly(&fields(), &deep(63), Role::Payload).is_some());
+    assert_eq!(quickly(&fields(), &deep(64), Role::Payload), None);
+}
+
+#[test]
 fn what_is_refused_is_refused_in_the_same_words() {
     for (text, why) in [
         ("[]", "must be a JSON object"),
