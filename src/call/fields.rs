@@ -63,29 +63,27 @@ pub(super) struct Sieve {
     items: bool,
 }
 
-impl Sieve {
-    #[inline]
-    fn bit(name: &str) -> u64 {
-        let letter = usize::from(name.as_bytes().first().map_or(0, |first| first & 31));
-        1 << ((letter + 7 * name.len()) & 63)
-    }
+/// A bit for a name, by its length and first letter, in either case.
+#[inline]
+pub(super) fn glance(name: &[u8]) -> u64 {
+    let letter = usize::from(name.first().map_or(0, |first| first & 31));
+    1 << ((letter + 7 * name.len()) & 63)
+}
 
-    /// Whether what the way ends with may be among them.
+impl Sieve {
+    /// Whether a name in ASCII that has this bit may be among them.
     #[inline]
-    fn may_hold(self, last: Way<'_>) -> bool {
-        match last {
-            Way::Member(name) => self.names & Self::bit(name) != 0 || !name.is_ascii(),
-            Way::Item => self.items,
-        }
+    pub(super) fn may_hold(self, glance: u64) -> bool {
+        self.names & glance != 0
     }
 }
 
 impl Fields {
     pub(super) fn sieve(&self) -> Sieve {
-        let mut sieve = Sieve { names: self.sql.iter().fold(0, |names, name| names | Sieve::bit(name)), items: false };
+        let mut sieve = Sieve { names: self.sql.iter().fold(0, |names, name| names | glance(name.as_bytes())), items: false };
         for path in self.prose.iter().chain(self.code.iter().map(|field| &field.path)) {
             match path.steps.last() {
-                Some(Step::Member(name)) => sieve.names |= Sieve::bit(name),
+                Some(Step::Member(name)) => sieve.names |= glance(name.as_bytes()),
                 Some(Step::AnyItem) => sieve.items = true,
                 None => {}
             }
@@ -93,10 +91,16 @@ impl Fields {
         sieve
     }
 
-    /// Whether what stands under a member or item is what stands around it, as can be told of most at once.
+    /// Whether what stands under a member is what stands around it, as can be told of most at once.
     #[inline]
-    pub(super) fn is_settled(sieve: Sieve, outer: Under, last: Way<'_>) -> bool {
-        outer == Under::Sql || !sieve.may_hold(last)
+    pub(super) fn is_settled(sieve: Sieve, outer: Under, name: &[u8], is_ascii: bool) -> bool {
+        outer == Under::Sql || (is_ascii && !sieve.may_hold(glance(name)))
+    }
+
+    /// The same of an item.
+    #[inline]
+    pub(super) fn is_settled_in_items(sieve: Sieve, outer: Under) -> bool {
+        outer == Under::Sql || !sieve.items
     }
 
     /// What stands under the member or item that the way ends with, where what is around it stands under `outer`.

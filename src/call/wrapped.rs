@@ -13,7 +13,7 @@ pub fn unwrapped(text: &SqlText) -> Option<Cow<'_, str>> {
     match text.reading {
         Reading::Sql => text.text.trim_start().starts_with(FENCE).then(|| Cow::Owned(between_fences(&text.text))),
         // Where C takes over, it ends the text. A field of SQL with a NUL in it is unreadable anyway.
-        Reading::Text => text.text.split_once('\0').map(|(before, _)| Cow::Borrowed(before)),
+        Reading::Text => memchr::memchr(0, text.text.as_bytes()).and_then(|at| text.text.get(..at)).map(Cow::Borrowed),
     }
 }
 

@@ -53,6 +53,9 @@ pub fn sql_filter(caller: &Caller, target: &TargetName, texts: &[SqlText], polic
     for text in texts {
         let judgement = judge(text, policy.backslashes);
         judged.holds.push(Holds::of(&judgement));
+        if judgement.is_empty() {
+            continue;
+        }
         for weighed in weighing.weigh(text, &judgement) {
             match weighed.outcome {
                 // The first one is told; the next gate may still want to know what the others hold.

@@ -33,6 +33,13 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
 }
 
+impl Judgement {
+    /// Whether the text is no SQL, and nothing was found in it.
+    pub fn is_empty(&self) -> bool {
+        self.statements.is_empty() && self.findings.is_empty()
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
     pub kind: Kind,

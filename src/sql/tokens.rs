@@ -260,6 +260,18 @@ impl<'t> Cursor<'t> {
         Some(Name { parts })
     }
 
+    /// The same where nobody asks what it says.
+    pub fn eat_name(&mut self) -> bool {
+        if !self.is_name(0) {
+            return false;
+        }
+        self.at += 1;
+        while self.shape(0) == Some(Shape::Dot) && matches!(self.shape(1), Some(Shape::Word | Shape::Quoted | Shape::UnicodeQuoted)) {
+            self.at += 2;
+        }
+        true
+    }
+
     fn part(&mut self) -> Option<String> {
         let token = self.peek(0)?;
         self.at += 1;

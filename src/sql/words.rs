@@ -137,8 +137,9 @@ impl Kw {
         if word.len() > LONGEST {
             return Self::NONE;
         }
-        let packed = word.bytes().fold(0_u128, |packed, byte| (packed << 8) | u128::from(byte.to_ascii_lowercase()));
-        find(packed)
+        let (most, last) = word.as_bytes().split_at(word.len().saturating_sub(size_of::<u64>()));
+        let packed = |bytes: &[u8]| bytes.iter().fold(0_u64, |packed, byte| (packed << 8) | u64::from(byte.to_ascii_lowercase()));
+        find(u128::from(packed(most)) << 64 | u128::from(packed(last)))
     }
 
     /// For constants.

@@ -7,6 +7,7 @@ use super::super::fields::{Fields, Under};
 use super::super::{Contents, SqlText, legible};
 use super::pieces::Bare;
 use super::roles::Role;
+use super::text::Text;
 use super::walk::Walk;
 use super::{MARKS, Wrong, ambiguous, embedded, read};
 use crate::identity::{Action, NAME_LIMIT};
@@ -29,11 +30,11 @@ impl Contents {
     pub fn read(brought: Brought<'_>, target: &str, fields: &Fields) -> Result<Self, Failure> {
         let mut contents = Self::default();
         if let Some(query) = brought.query {
-            let mut walk = Walk::of_body(fields);
+            let mut walk = Walk::of_body(query.as_bytes(), fields);
             pairs(&mut walk, query.as_bytes())?;
             contents.take(walk, target, |pointer| format!("?{}", pointer.trim_start_matches('/')))?;
         }
-        let mut walk = Walk::of_body(fields);
+        let mut walk = Walk::of_body(brought.body, fields);
         json(&mut walk, brought.body)?;
         if brought.is_form {
             pairs(&mut walk, brought.body)?;
@@ -59,13 +60,13 @@ fn json<'de>(walk: &mut Walk<'de, '_>, body: &'de [u8]) -> Result<(), Failure> {
     if !body.iter().find(|byte| !is_between(char::from(**byte))).is_some_and(begins) {
         return Ok(());
     }
-    if let Ok(text) = std::str::from_utf8(body) {
+    if let Ok(text) = Text::of(body) {
         match read(walk, text, Role::Payload) {
             Ok(()) => return Ok(()),
             Err(Wrong::Refused(failure)) => return Err(in_words_of_a_body(failure)),
             Err(Wrong::NoJson(_)) => walk.start_over(),
         }
-        return loosely(walk, text).map_err(in_words_of_a_body);
+        return loosely(walk, text.as_str()).map_err(in_words_of_a_body);
     }
     // Whoever decodes it without complaint puts such marks in the place of what is no UTF-8, too.
     loosely(walk, &String::from_utf8_lossy(body)).map_err(in_words_of_a_body)
@@ -130,18 +131,18 @@ fn value_of(walk: &mut Walk<'_, '_>, name: &str, values: &[(Cow<'_, str>, Cow<'_
     let start = walk.mark();
     let mut under = Under::Nothing;
     for step in name.split(['[', ']', '.']).filter(|step| !step.is_empty()) {
-        under = walk.enter_member(Cow::Owned(step.to_owned()), under);
+        walk.open_object();
+        under = walk.enter_member(step.as_bytes(), under);
     }
     if let [(_, only)] = values {
         walk.string(only, under)?;
     } else {
-        let array = walk.mark();
-        let under = walk.enter_items(under);
+        let under = walk.open_array(under);
         for (_, value) in values {
             walk.string(value, under)?;
             walk.next_item();
         }
-        walk.close_array(&array)?;
+        walk.close_array().map_err(|failure| *failure)?;
     }
     walk.leave(&start);
     Ok(())

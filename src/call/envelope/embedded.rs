@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use super::super::escapes::{Unknown, unescaped};
 use super::super::fields::Under;
 use super::pieces::Bare;
-use super::walk::{Mark, Walk};
+use super::walk::Walk;
 use crate::verdict::Failure;
 
 /// What stands deeper has no place of its own. Which names it stands under nobody looks at there, so all of it is SQL.
@@ -26,7 +26,6 @@ pub fn is_json(text: &str) -> bool {
 struct Open {
     bracket: Bracket,
     under: Under,
-    mark: Mark,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,15 +70,16 @@ pub fn value<'t>(walk: &mut Walk<'_, '_>, text: &'t str, under: Under) -> Result
             (_, _) if deeper > 0 => {}
             (Token::Open(_), Next::Value) if open.len() == DEPTH => deeper = 1,
             (Token::Open(bracket), Next::Value) => {
-                open.push(Open { bracket, under, mark: walk.mark() });
+                open.push(Open { bracket, under });
                 if bracket == Bracket::Array {
-                    under = walk.enter_items(under);
+                    under = walk.open_array(under);
                 } else {
+                    walk.open_object();
                     next = Next::Name;
                 }
             }
             (Token::String(name), Next::Name) => {
-                under = walk.enter_member(Cow::Owned(name.into_owned()), under);
+                under = walk.enter_member(name.as_bytes(), under);
                 next = Next::Colon;
             }
             (Token::Colon, Next::Colon) => next = Next::Value,
@@ -94,8 +94,7 @@ pub fn value<'t>(walk: &mut Walk<'_, '_>, text: &'t str, under: Under) -> Result
                 next = Next::Comma;
             }
             (Token::Comma, Next::Comma) => match open.last() {
-                Some(Open { bracket: Bracket::Object, under: around, .. }) => {
-                    walk.leave_member();
+                Some(Open { bracket: Bracket::Object, under: around }) => {
                     (under, next) = (*around, Next::Name);
                 }
                 Some(Open { bracket: Bracket::Array, .. }) => {
@@ -107,12 +106,8 @@ pub fn value<'t>(walk: &mut Walk<'_, '_>, text: &'t str, under: Under) -> Result
             (Token::Close(bracket), _) => {
                 let Some(closed) = open.pop().filter(|open| open.bracket == bracket) else { return Ok(None) };
                 match (bracket, next) {
-                    (Bracket::Object, Next::Comma) => {
-                        walk.leave_member();
-                        walk.close_any_object(&closed.mark);
-                    }
-                    (Bracket::Object, Next::Name) => walk.close_any_object(&closed.mark),
-                    (Bracket::Array, Next::Comma | Next::Value) => walk.close_array(&closed.mark)?,
+                    (Bracket::Object, Next::Comma | Next::Name) => walk.close_any_object(),
+                    (Bracket::Array, Next::Comma | Next::Value) => walk.close_array().map_err(|failure| *failure)?,
                     (Bracket::Object, Next::Value | Next::Colon) | (Bracket::Array, Next::Name | Next::Colon) => return Ok(None),
                 }
                 (under, next) = (closed.under, Next::Comma);

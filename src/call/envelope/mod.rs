@@ -7,8 +7,12 @@ mod embedded;
 mod pieces;
 mod quick;
 mod roles;
+mod text;
 mod visit;
 mod walk;
+mod whereabouts;
+
+use std::str::Utf8Error;
 
 use bytes::Bytes;
 use serde::de::DeserializeSeed;
@@ -20,6 +24,7 @@ use super::fields::{Fields, Under};
 use crate::verdict::Failure;
 use quick::Stop;
 use roles::Role;
+use text::Text;
 use visit::Node;
 use walk::{Place, Walk};
 
@@ -31,8 +36,9 @@ const MARKS: [&[u8]; 4] = [b"\xEF\xBB\xBF", b"\xFE\xFF", b"\xFF\xFE", b"\0\0\xFE
 impl Envelope {
     /// `fields`: which strings are judged how. The envelope's own `operation` always is SQL.
     pub fn parse(body: Bytes, fields: &Fields) -> Result<Self, Failure> {
-        let text = decode(&body)?;
-        let mut walk = Walk::new(fields);
+        refuse_disguises(&body)?;
+        let text = Text::of(&body).map_err(|error| no_utf8(&error))?;
+        let mut walk = Walk::new(&body, fields);
         read(&mut walk, text, Role::Root).map_err(|wrong| match wrong {
             Wrong::Refused(failure) => failure,
             Wrong::NoJson(error) => invalid_json(&error),
@@ -41,7 +47,7 @@ impl Envelope {
             return Err(invalid("\"target\" is missing"));
         };
         walk.read_code(&target)?;
-        let payload = payload(text, walk.payload)?.map(|payload| body.slice_ref(payload.as_bytes()));
+        let payload = payload(text, walk.payload)?.map(|payload| body.slice_ref(payload));
         let Walk { action, payload_action, sql, .. } = walk;
         Ok(Self { target, action, payload, payload_action, sql, whole: body })
     }
@@ -54,49 +60,56 @@ enum Wrong {
 }
 
 /// With a walk on which nothing was met yet.
-fn read<'de>(walk: &mut Walk<'de, '_>, text: &'de str, role: Role) -> Result<(), Wrong> {
+fn read<'de>(walk: &mut Walk<'de, '_>, text: Text<'de>, role: Role) -> Result<(), Wrong> {
     match quick::read(walk, text, role) {
         Ok(()) => return Ok(()),
         Err(Stop::Refused(failure)) => return Err(Wrong::Refused(*failure)),
         Err(Stop::Unread) => walk.start_over(),
     }
-    let mut json = serde_json::Deserializer::from_str(text);
+    let mut json = serde_json::Deserializer::from_str(text.as_str());
     let node = Node { walk: &mut *walk, role, under: Under::Nothing };
     let read = node.deserialize(&mut json).and_then(|()| json.end());
-    read.map_err(|error| walk.failure.take().map_or(Wrong::NoJson(error), Wrong::Refused))
+    read.map_err(|error| walk.failure.take().map_or(Wrong::NoJson(error), |failure| Wrong::Refused(*failure)))
 }
 
 /// The payload's own bytes; `null` is none. All of the text is known to be a JSON object by now.
-fn payload<'t>(text: &'t str, place: Place<'t>) -> Result<Option<&'t str>, Failure> {
+fn payload<'t>(text: Text<'t>, place: Place<'t>) -> Result<Option<&'t [u8]>, Failure> {
     let (name, next) = match place {
         Place::Nowhere => return Ok(None),
         Place::Between(name, next) => (name, next),
         Place::Somewhere => return skip_to_payload(text),
     };
-    let at = |part: &str| part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
+    let bytes = text.as_bytes();
+    let at = |part: &[u8]| part.as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
     // What is around the value is the quote of its name and a colon, and a comma and the quote of the next or a brace.
-    let end = next.map_or(text.len(), |next| at(next).saturating_sub(1));
-    let around = text.get(at(name) + name.len() + 1..end).unwrap_or_default().trim_ascii();
-    let value = around.strip_prefix(':').and_then(|value| value.strip_suffix(if next.is_some() { ',' } else { '}' }));
-    match value.map(str::trim_ascii) {
-        Some(value) => Ok(Some(value).filter(|value| *value != "null")),
+    let end = next.map_or(bytes.len(), |next| at(next).saturating_sub(1));
+    let around = bytes.get(at(name) + name.len() + 1..end).unwrap_or_default().trim_ascii();
+    let close: &[u8] = if next.is_some() { b"," } else { b"}" };
+    match around.strip_prefix(b":").and_then(|value| value.strip_suffix(close)).map(<[u8]>::trim_ascii) {
+        Some(value) => Ok(Some(value).filter(|value| *value != b"null")),
         None => skip_to_payload(text),
     }
 }
 
 /// Reads all of it once more.
-fn skip_to_payload(text: &str) -> Result<Option<&str>, Failure> {
+fn skip_to_payload(text: Text<'_>) -> Result<Option<&[u8]>, Failure> {
     #[derive(serde::Deserialize)]
     struct Members<'a> {
         #[serde(borrow)]
         payload: Option<&'a RawValue>,
     }
-    let Members { payload } = serde_json::from_str(text).map_err(|error| invalid_json(&error))?;
-    Ok(payload.map(RawValue::get))
+    let Members { payload } = serde_json::from_str(text.as_str()).map_err(|error| invalid_json(&error))?;
+    Ok(payload.map(|payload| payload.get().as_bytes()))
 }
 
 /// The text of a body that claims to be JSON.
 pub fn decode(body: &[u8]) -> Result<&str, Failure> {
+    refuse_disguises(body)?;
+    str::from_utf8(body).map_err(|error| no_utf8(&error))
+}
+
+/// What is in another encoding than UTF-8, or may be taken for that; and nothing at all.
+fn refuse_disguises(body: &[u8]) -> Result<(), Failure> {
     if MARKS.iter().any(|mark| body.starts_with(mark)) {
         return Err(ambiguous("the body begins with a byte order mark; send UTF-8 without one".to_owned()));
     }
@@ -107,7 +120,11 @@ pub fn decode(body: &[u8]) -> Result<&str, Failure> {
     if body.trim_ascii().is_empty() {
         return Err(Failure::InvalidJson { what: "the body is empty".to_owned() });
     }
-    std::str::from_utf8(body).map_err(|error| Failure::InvalidJson { what: format!("not UTF-8 from byte {} on", error.valid_up_to()) })
+    Ok(())
+}
+
+fn no_utf8(error: &Utf8Error) -> Failure {
+    Failure::InvalidJson { what: format!("not UTF-8 from byte {} on", error.valid_up_to()) }
 }
 
 /// What is wrong with it, and where: never what stands there.

@@ -24,7 +24,7 @@ impl Node<'_, '_, '_> {
     }
 }
 
-fn fail<E: Error>(walk: &mut Walk<'_, '_>, failure: Failure) -> E {
+fn fail<E: Error>(walk: &mut Walk<'_, '_>, failure: Box<Failure>) -> E {
     walk.failure = Some(failure);
     E::custom("refused")
 }
@@ -65,18 +65,17 @@ impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        self.walk.text(self.role, text, self.under).map_err(|failure| fail(self.walk, failure))
+        self.walk.text(self.role, text.as_bytes(), self.under).map_err(|failure| fail(self.walk, failure))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         let Self { walk, role, under } = self;
         role.refuses().map_err(|failure| fail(walk, failure))?;
-        let mark = walk.mark();
-        let under = walk.enter_items(under);
+        let under = walk.open_array(under);
         while items.next_element_seed(Node { walk: &mut *walk, role: Role::Other, under })?.is_some() {
             walk.next_item();
         }
-        walk.close_array(&mark).map_err(|failure| fail(walk, failure))
+        walk.close_array().map_err(|failure| fail(walk, failure))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
@@ -84,18 +83,18 @@ impl<'de> Visitor<'de> for Node<'_, 'de, '_> {
         if around != Role::Root {
             around.refuses().map_err(|failure| fail(walk, failure))?;
         }
-        let mark = walk.mark();
+        walk.open_object();
         while let Some(Name(name)) = members.next_key()? {
-            let (role, under) = walk.member(around, outer, name).map_err(|failure| fail(walk, failure))?;
+            let written = if let Cow::Borrowed(name) = name { Some(name) } else { None };
+            let (role, under) = walk.member(around, outer, &name, written).map_err(|failure| fail(walk, failure))?;
             members.next_value_seed(Node { walk: &mut *walk, role, under })?;
-            walk.leave_member();
         }
-        walk.close_object(&mark).map_err(|failure| fail(walk, failure))
+        walk.close_object().map_err(|failure| fail(walk, failure))
     }
 }
 
 /// A member's name, unescaped; borrowed from the body where nothing was escaped.
-struct Name<'de>(Cow<'de, str>);
+struct Name<'de>(Cow<'de, [u8]>);
 
 impl<'de> Deserialize<'de> for Name<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -108,11 +107,11 @@ impl<'de> Deserialize<'de> for Name<'de> {
             }
 
             fn visit_borrowed_str<E: Error>(self, name: &'de str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(name)))
+                Ok(Name(Cow::Borrowed(name.as_bytes())))
             }
 
             fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(name.to_owned())))
+                Ok(Name(Cow::Owned(name.as_bytes().to_owned())))
             }
         }
         deserializer.deserialize_str(Read)

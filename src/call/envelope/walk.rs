@@ -1,15 +1,16 @@
 //! What is known of a body while it is read: where the reader stands, and the strings that may be SQL. Nothing else is kept, and of a
 //! string that cannot be SQL not even its place is written down.
 
-use std::borrow::Cow;
 use std::mem::size_of;
 
+use super::super::SqlText;
 use super::super::begins::{begins_as_sql, says_nothing};
 use super::super::code::literals;
-use super::super::fields::{CodeFields, Fields, Reading, Sieve, Under, Way};
-use super::super::{SqlText, is_legible, legible};
+use super::super::fields::{CodeFields, Fields, Reading, Sieve, Under, Way, glance};
 use super::embedded::{self, is_json};
 use super::pieces::{Bare, Piece, joined};
+use super::text::part;
+use super::whereabouts::{self, Name, Open, Twice, Whereabouts};
 use super::{ambiguous, invalid};
 use crate::identity::Action;
 use crate::verdict::Failure;
@@ -24,26 +25,18 @@ const SQL_BYTES: usize = 4 << 20;
 /// refused, for whoever reads it could find there what was not judged.
 const EMBEDDED: usize = 8;
 
-/// A longer pointer is cut: it is for people, and a body of nothing but names must not grow while it is read.
-const POINTER_LIMIT: usize = 256;
-
-/// Of an object with so few members, each name is compared with each; of others they are put in order first.
-const FEW: usize = 8;
-
 pub struct Walk<'de, 'f> {
     pub target: Option<String>,
     pub action: Option<Action>,
     pub payload_action: Option<Action>,
     pub sql: Vec<SqlText>,
     /// Why the walk ended early, if it was not the JSON.
-    pub failure: Option<Failure>,
+    pub failure: Option<Box<Failure>>,
     /// Where in the body the payload is.
     pub payload: Place<'de>,
     fields: &'f Fields,
     sieve: Sieve,
-    /// The names met in every object that is still open, the outermost first.
-    names: Vec<Cow<'de, str>>,
-    path: Vec<Step>,
+    at: Whereabouts<'de>,
     sql_bytes: usize,
     /// What code there is, if it is code: that is known with the target.
     code: Vec<(CodeFields, SqlText)>,
@@ -60,21 +53,14 @@ pub struct Walk<'de, 'f> {
 pub enum Place<'de> {
     Nowhere,
     /// Behind this name, and before the next one, if there is one.
-    Between(&'de str, Option<&'de str>),
+    Between(&'de [u8], Option<&'de [u8]>),
     /// It is there, but no part of the body says where: names with escapes in them are no parts of it.
     Somewhere,
 }
 
-enum Step {
-    /// The name at this place in `names`.
-    Member(usize),
-    Item(usize),
-}
-
 /// How far everything had come, to go back to.
 pub struct Mark {
-    names: usize,
-    path: usize,
+    at: whereabouts::Mark,
     sql: usize,
     sql_bytes: usize,
     code: usize,
@@ -82,7 +68,8 @@ pub struct Mark {
 }
 
 impl<'de, 'f> Walk<'de, 'f> {
-    pub fn new(fields: &'f Fields) -> Self {
+    /// `text`: what is read, and where names may be told by their places.
+    pub fn new(text: &'de [u8], fields: &'f Fields) -> Self {
         Self {
             target: None,
             action: None,
@@ -92,9 +79,7 @@ impl<'de, 'f> Walk<'de, 'f> {
             payload: Place::Nowhere,
             fields,
             sieve: fields.sieve(),
-            // As many as most calls have, so that they do not grow in steps.
-            names: Vec::with_capacity(24),
-            path: Vec::with_capacity(16),
+            at: Whereabouts::of(text),
             sql_bytes: 0,
             code: Vec::new(),
             pieces: Vec::new(),
@@ -104,57 +89,56 @@ impl<'de, 'f> Walk<'de, 'f> {
     }
 
     /// Of a body that is what the payload of an envelope would be.
-    pub fn of_body(fields: &'f Fields) -> Self {
-        Self { within: Some(Way::Member("payload")), ..Self::new(fields) }
+    pub fn of_body(text: &'de [u8], fields: &'f Fields) -> Self {
+        Self { within: Some(Way::Member("payload")), ..Self::new(text, fields) }
     }
 
     /// As if nothing had been met yet.
     pub fn start_over(&mut self) {
-        let fresh = Self { within: self.within, ..Self::new(self.fields) };
+        let fresh = Self { within: self.within, ..Self::new(self.at.body(), self.fields) };
         *self = fresh;
     }
 
-    /// Steps into a member, whose value stands under what is returned.
-    #[inline(always)]
-    pub fn enter_member(&mut self, name: Cow<'de, str>, outer: Under) -> Under {
-        let settled = Fields::is_settled(self.sieve, outer, Way::Member(&name));
-        self.path.push(Step::Member(self.names.len()));
-        self.names.push(name);
-        if settled { outer } else { self.under(outer) }
+    pub fn open_object(&mut self) {
+        self.at.open_object(self.pieces.len());
     }
 
-    /// Its name is remembered until its object is closed.
-    pub fn leave_member(&mut self) {
-        self.path.pop();
+    /// Steps into a member of the object that is open, whose value stands under what is returned.
+    pub fn enter_member(&mut self, name: &[u8], outer: Under) -> Under {
+        let kept = self.at.keep(name);
+        self.enter_written(kept, name, outer, name.is_ascii())
+    }
+
+    /// The same where the name stands in the body as it is.
+    pub fn enter_written(&mut self, place: Name, name: &[u8], outer: Under, is_ascii: bool) -> Under {
+        self.at.enter(place);
+        if Fields::is_settled(self.sieve, outer, name, is_ascii) { outer } else { self.under(outer) }
+    }
+
+    /// What tells a name in ASCII from most others, if it is one that nobody knows.
+    #[inline(always)]
+    pub fn glance(&self, name: &[u8]) -> Option<u64> {
+        let glance = glance(name);
+        (!self.sieve.may_hold(glance) && name.first() != Some(&b'$')).then_some(glance)
     }
 
     /// Steps to the first item of an array; all of them stand under the same.
-    pub fn enter_items(&mut self, outer: Under) -> Under {
-        self.path.push(Step::Item(0));
-        if Fields::is_settled(self.sieve, outer, Way::Item) { outer } else { self.under(outer) }
+    pub fn open_array(&mut self, outer: Under) -> Under {
+        self.at.open_array(self.pieces.len());
+        if Fields::is_settled_in_items(self.sieve, outer) { outer } else { self.under(outer) }
     }
 
     pub fn next_item(&mut self) {
-        if let Some(Step::Item(index)) = self.path.last_mut() {
-            *index += 1;
-        }
+        self.at.next_item();
     }
 
     pub fn mark(&self) -> Mark {
-        Mark {
-            names: self.names.len(),
-            path: self.path.len(),
-            sql: self.sql.len(),
-            sql_bytes: self.sql_bytes,
-            code: self.code.len(),
-            pieces: self.pieces.len(),
-        }
+        Mark { at: self.at.mark(), sql: self.sql.len(), sql_bytes: self.sql_bytes, code: self.code.len(), pieces: self.pieces.len() }
     }
 
     /// As if nothing had been read since.
     pub fn back_to(&mut self, mark: &Mark) {
-        self.names.truncate(mark.names);
-        self.path.truncate(mark.path);
+        self.at.back_to(mark.at);
         self.sql.truncate(mark.sql);
         self.sql_bytes = mark.sql_bytes;
         self.code.truncate(mark.code);
@@ -163,49 +147,16 @@ impl<'de, 'f> Walk<'de, 'f> {
 
     #[inline(never)]
     fn under(&self, outer: Under) -> Under {
-        self.fields.under(outer, || {
-            let path = self.path.iter().rev().map(|step| match step {
-                Step::Member(at) => Way::Member(self.names.get(*at).map_or("", |name| name)),
-                Step::Item(_) => Way::Item,
-            });
-            path.chain(self.within)
-        })
+        self.fields.under(outer, || self.at.way().chain(self.within))
     }
 
-    /// RFC 6901.
     pub fn pointer(&self) -> String {
-        let mut out = String::with_capacity(48);
-        for step in &self.path {
-            if out.len() > POINTER_LIMIT {
-                break;
-            }
-            out.push('/');
-            match step {
-                Step::Item(index) => {
-                    push_number(&mut out, *index);
-                }
-                Step::Member(at) => {
-                    let name = self.names.get(*at).map_or("", |name| name);
-                    if name.len() <= POINTER_LIMIT && !name.bytes().any(|b| matches!(b, b'~' | b'/')) {
-                        out.push_str(name);
-                        continue;
-                    }
-                    for c in name.chars().take(POINTER_LIMIT) {
-                        match c {
-                            '~' => out.push_str("~0"),
-                            '/' => out.push_str("~1"),
-                            c => out.push(c),
-                        }
-                    }
-                }
-            }
-        }
-        if is_legible(&out, POINTER_LIMIT) { out } else { legible(&out, POINTER_LIMIT) }
+        self.at.pointer()
     }
 
     /// A string, where the reader stands.
     pub fn string(&mut self, text: &str, under: Under) -> Result<(), Failure> {
-        if under == Under::Nothing && says_nothing(text) {
+        if under == Under::Nothing && says_nothing(text.as_bytes()) {
             return Ok(());
         }
         // What is too deep is only looked at for whether it is JSON.
@@ -232,9 +183,14 @@ impl<'de, 'f> Walk<'de, 'f> {
         }
     }
 
+    /// A string that stands under nothing and begins as SQL, where the reader stands, which is in no other string.
+    pub fn sql_in_text(&mut self, text: &[u8]) -> Result<(), Failure> {
+        self.collect(part(text).into_owned(), Reading::Text, false)
+    }
+
     /// A number or a truth value, where the reader stands: behind a piece of SQL it is one, too.
     pub fn bare(&mut self, value: Bare, under: Under) -> Result<(), Failure> {
-        if under != Under::Sql || self.pieces.is_empty() || !matches!(self.path.last(), Some(Step::Item(_))) {
+        if under != Under::Sql || self.pieces.is_empty() || !self.at.is_at_item() {
             return Ok(());
         }
         self.sql_bytes += size_of::<Piece>();
@@ -304,14 +260,14 @@ impl<'de, 'f> Walk<'de, 'f> {
 
     /// Steps out of everything that was entered since the mark.
     pub fn leave(&mut self, mark: &Mark) {
-        self.path.truncate(mark.path);
-        self.close_any_object(mark);
+        self.at.back_to(mark.at);
+        self.pieces.truncate(mark.pieces);
     }
 
-    /// Closes an array that was opened at the mark. Its items, and those of arrays in it, may be the pieces of one statement.
-    pub fn close_array(&mut self, mark: &Mark) -> Result<(), Failure> {
-        self.path.truncate(mark.path);
-        let items = self.pieces.get(mark.pieces..).unwrap_or_default();
+    /// Closes the array that was opened last. Its items, and those of arrays in it, may be the pieces of one statement.
+    pub fn close_array(&mut self) -> Result<(), Box<Failure>> {
+        let Some(closed) = self.at.close() else { return Ok(()) };
+        let items = self.pieces.get(closed.pieces..).unwrap_or_default();
         if items.len() < 2 {
             return Ok(());
         }
@@ -322,60 +278,31 @@ impl<'de, 'f> Walk<'de, 'f> {
         Ok(())
     }
 
-    /// Closes an object that was opened at the mark, and in which no name may stand twice.
-    #[inline(always)]
-    pub fn close_object(&mut self, mark: &Mark) -> Result<(), Failure> {
-        let names = self.names.get_mut(mark.names..).unwrap_or_default();
-        let twice = match names {
-            [] | [_] => None,
-            [one, other] => is_same(one, other).then_some(1),
-            names if names.len() <= FEW => twice_of_few(names),
-            names => twice(names),
-        };
-        if let Some(at) = twice {
-            return Err(self.repeated(mark.names + at));
+    /// Closes the object that was opened last, and in which no name may stand twice.
+    pub fn close_object(&mut self) -> Result<(), Box<Failure>> {
+        match self.at.close_strictly() {
+            Ok(closed) => {
+                self.close_pieces(closed);
+                Ok(())
+            }
+            Err(Twice) => Err(Box::new(self.repeated())),
         }
-        self.close_any_object(mark);
-        Ok(())
     }
 
     #[cold]
-    fn repeated(&mut self, name: usize) -> Failure {
-        self.path.push(Step::Member(name));
+    fn repeated(&self) -> Failure {
         ambiguous(format!("the member at {} stands there more than once", self.pointer()))
     }
 
     /// The same where names may stand twice: whoever reads it may take either value, so both are judged.
-    pub fn close_any_object(&mut self, mark: &Mark) {
-        self.names.truncate(mark.names);
-        self.pieces.truncate(mark.pieces);
+    pub fn close_any_object(&mut self) {
+        let closed = self.at.close();
+        self.close_pieces(closed);
     }
-}
 
-/// What most names differ in is asked first.
-#[inline]
-fn is_same(one: &str, other: &str) -> bool {
-    one.len() == other.len() && one.as_bytes().first() == other.as_bytes().first() && one == other
-}
-
-/// A place of a name that stands there more than once.
-fn twice_of_few(names: &[Cow<'_, str>]) -> Option<usize> {
-    let is_met = |(at, name): &(usize, &Cow<'_, str>)| names.iter().take(*at).any(|before| is_same(before, name));
-    names.iter().enumerate().find(is_met).map(|(at, _)| at)
-}
-
-#[inline(never)]
-fn twice(names: &mut [Cow<'_, str>]) -> Option<usize> {
-    names.sort_unstable();
-    names.windows(2).position(|pair| matches!(pair, [a, b] if a == b))
-}
-
-/// In digits: what `write!` does for any format costs more than all else of a pointer.
-fn push_number(out: &mut String, number: usize) {
-    if number > 9 {
-        push_number(out, number / 10);
+    fn close_pieces(&mut self, closed: Option<Open>) {
+        self.pieces.truncate(closed.map_or(0, |closed| closed.pieces));
     }
-    out.push(u8::try_from(number % 10).map_or('?', |digit| char::from(b'0' + digit)));
 }
 
 fn too_many() -> Failure {

@@ -90,7 +90,7 @@ pub fn may_be_cut(cursor: &Cursor<'_>) -> bool {
     match first {
         k::WITH => {
             c.eat_recursive();
-            if c.name().is_none() {
+            if !c.eat_name() {
                 return false;
             }
         }
@@ -121,10 +121,10 @@ pub fn may_be_cut(cursor: &Cursor<'_>) -> bool {
         k::ALTER => {
             c.advance(schema::kind_of_object(&c).unwrap_or_default());
             c.if_exists();
-            c.name();
+            c.eat_name();
         }
         k::PREPARE | k::COPY | k::CALL => {
-            c.name();
+            c.eat_name();
         }
         k::VACUUM | k::ANALYZE | k::ANALYSE | k::CLUSTER | k::REINDEX | k::REPACK => {}
         _ => return false,
@@ -170,34 +170,34 @@ pub fn begins(cursor: &Cursor<'_>) -> bool {
         k::COPY => copy(c),
         k::EXPLAIN => explain(c),
         k::DO => do_block(c),
-        k::CALL => c.name().is_some() && c.shape(0) == Some(Shape::Open),
-        k::EXECUTE => c.name().is_some() && (ends(&c) || c.shape(0) == Some(Shape::Open)),
+        k::CALL => c.eat_name() && c.shape(0) == Some(Shape::Open),
+        k::EXECUTE => c.eat_name() && (ends(&c) || c.shape(0) == Some(Shape::Open)),
         k::PREPARE => prepare(c),
         k::DECLARE => declare(c),
         k::SET => set(c),
-        k::RESET => matches!(c.kw(0), k::ALL | k::SESSION | k::TIME | k::TRANSACTION) || c.name().is_some() && ends(&c),
-        k::SHOW => matches!(c.kw(0), k::ALL | k::SESSION | k::TIME | k::TRANSACTION) && ends_within(c, 3) || c.name().is_some() && ends(&c),
+        k::RESET => matches!(c.kw(0), k::ALL | k::SESSION | k::TIME | k::TRANSACTION) || c.eat_name() && ends(&c),
+        k::SHOW => matches!(c.kw(0), k::ALL | k::SESSION | k::TIME | k::TRANSACTION) && ends_within(c, 3) || c.eat_name() && ends(&c),
         k::BEGIN | k::START | k::COMMIT | k::END | k::ROLLBACK | k::ABORT => transaction(c, verb),
         k::SAVEPOINT => one_name(c),
         k::RELEASE => one_name(c) || c.eat(k::SAVEPOINT) && one_name(c),
         k::LOAD => is_literal(&c),
         k::LISTEN => one_name(c),
         k::UNLISTEN => c.is_operator(0, "*") || one_name(c),
-        k::NOTIFY => c.name().is_some() && (ends(&c) || c.shape(0) == Some(Shape::Comma)),
+        k::NOTIFY => c.eat_name() && (ends(&c) || c.shape(0) == Some(Shape::Comma)),
         k::DISCARD => matches!(c.kw(0), k::ALL | k::PLANS | k::SEQUENCES | k::TEMP | k::TEMPORARY) && ends_within(c, 1),
         k::DEALLOCATE => {
             if !ends(&Cursor { at: c.at + 1, ..c }) {
                 c.eat(k::PREPARE);
             }
-            (c.eat(k::ALL) || c.name().is_some()) && ends(&c)
+            (c.eat(k::ALL) || c.eat_name()) && ends(&c)
         }
-        k::CLOSE => (c.eat(k::ALL) || c.name().is_some()) && ends(&c),
+        k::CLOSE => (c.eat(k::ALL) || c.eat_name()) && ends(&c),
         k::FETCH | k::MOVE => fetch(c),
         k::LOCK => {
             c.eat(k::TABLE);
             c.eat(k::ONLY);
             c.eat_shape(Shape::Open);
-            c.name().is_some() && (ends(&c) || matches!(c.kw(0), k::IN | k::NOWAIT) || goes_on(&c) || c.shape(0) == Some(Shape::Close))
+            c.eat_name() && (ends(&c) || matches!(c.kw(0), k::IN | k::NOWAIT) || goes_on(&c) || c.shape(0) == Some(Shape::Close))
         }
         k::CHECKPOINT => ends(&c) || c.shape(0) == Some(Shape::Open),
         k::VACUUM | k::ANALYZE | k::ANALYSE | k::CLUSTER | k::REPACK => maintain(c),
@@ -206,7 +206,7 @@ pub fn begins(cursor: &Cursor<'_>) -> bool {
             let kind = matches!(c.kw(0), k::INDEX | k::TABLE | k::SCHEMA | k::DATABASE | k::SYSTEM);
             c.advance(1);
             c.eat(k::CONCURRENTLY);
-            kind && (ends(&c) || c.name().is_some() && ends(&c))
+            kind && (ends(&c) || c.eat_name() && ends(&c))
         }
         k::REFRESH => c.eat_all(&[k::MATERIALIZED, k::VIEW]),
         k::REASSIGN => c.eat_all(&[k::OWNED, k::BY]),
@@ -239,7 +239,7 @@ fn is_literal(c: &Cursor<'_>) -> bool {
 }
 
 fn one_name(mut c: Cursor<'_>) -> bool {
-    c.name().is_some() && ends(&c)
+    c.eat_name() && ends(&c)
 }
 
 /// Code and its language, in any order; PostgreSQL's grammar takes either more than once.

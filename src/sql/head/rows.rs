@@ -93,7 +93,7 @@ fn is_infix(kw: Kw) -> bool {
 }
 
 pub(super) fn insert(mut c: Cursor<'_>) -> bool {
-    c.eat(k::INTO) && c.name().is_some() && {
+    c.eat(k::INTO) && c.eat_name() && {
         if c.eat(k::AS) {
             c.advance(1);
         }
@@ -149,7 +149,7 @@ pub(super) fn merge(mut c: Cursor<'_>) -> bool {
 
 pub(super) fn with(mut c: Cursor<'_>) -> bool {
     c.eat_recursive();
-    if c.name().is_none() {
+    if !c.eat_name() {
         return false;
     }
     c.group();
@@ -169,7 +169,7 @@ pub(super) fn copy(mut c: Cursor<'_>) -> bool {
         return matches!(c.kw(1), k::SELECT | k::WITH | k::VALUES | k::TABLE | k::INSERT | k::UPDATE | k::DELETE | k::MERGE)
             || c.shape(1) == Some(Shape::Open);
     }
-    c.name().is_some() && {
+    c.eat_name() && {
         c.group();
         matches!(c.kw(0), k::FROM | k::TO)
             && (is_literal(&Cursor { at: c.at + 1, ..c }) || matches!(c.kw(1), k::STDIN | k::STDOUT | k::PROGRAM))

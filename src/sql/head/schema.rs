@@ -67,7 +67,7 @@ pub(super) fn truncate(mut c: Cursor<'_>) -> bool {
     c.eat(k::TABLE);
     c.eat(k::ONLY);
     c.eat_shape(Shape::Open);
-    c.name().is_some()
+    c.eat_name()
         && (ends(&c)
             || goes_on(&c)
             || matches!(c.kw(0), k::RESTART | k::CONTINUE | k::CASCADE | k::RESTRICT)
@@ -91,7 +91,7 @@ pub(super) fn drop(mut c: Cursor<'_>) -> bool {
     if matches!(kind, k::ROLE | k::USER | k::GROUP) && c.is_role() && !c.is_name(0) {
         return true;
     }
-    if c.name().is_none() {
+    if !c.eat_name() {
         return false;
     }
     ends(&c)
@@ -124,7 +124,7 @@ pub(super) fn alter(mut c: Cursor<'_>) -> bool {
         return true;
     }
     if c.eat(k::ON) {
-        c.name();
+        c.eat_name();
     }
     if kind == k::POLICY && ends(&c) {
         return true;
@@ -234,7 +234,7 @@ pub(super) fn create(mut c: Cursor<'_>) -> bool {
             c.eat_all(&[k::IF, k::NOT, k::EXISTS]);
             // `Create table of contents` has no parentheses, and no clause, behind its name.
             c.is_name(0) && {
-                c.name();
+                c.eat_name();
                 ends(&c)
                     || c.shape(0) == Some(Shape::Open)
                     || c.kw(0) != Kw::NONE

@@ -33,14 +33,14 @@ pub(super) fn prepare(mut c: Cursor<'_>) -> bool {
     if c.eat(k::TRANSACTION) {
         return is_literal(&c);
     }
-    c.name().is_some() && {
+    c.eat_name() && {
         c.group();
         c.is(k::AS)
     }
 }
 
 pub(super) fn declare(mut c: Cursor<'_>) -> bool {
-    c.name().is_some() && {
+    c.eat_name() && {
         while matches!(c.kw(0), k::BINARY | k::INSENSITIVE | k::ASENSITIVE | k::SCROLL | k::NO) {
             c.advance(1);
         }
@@ -60,7 +60,7 @@ pub(super) fn set(mut c: Cursor<'_>) -> bool {
         k::XML => return c.kw(1) == k::OPTION,
         _ => {}
     }
-    c.name().is_some() && (c.is_operator(0, "=") || matches!(c.kw(0), k::TO) || c.eat_all(&[k::FROM, k::CURRENT]))
+    c.eat_name() && (c.is_operator(0, "=") || matches!(c.kw(0), k::TO) || c.eat_all(&[k::FROM, k::CURRENT]))
 }
 
 pub(super) fn transaction(mut c: Cursor<'_>, verb: Kw) -> bool {
@@ -99,5 +99,5 @@ pub(super) fn maintain(mut c: Cursor<'_>) -> bool {
         return true;
     }
     c.eat(k::ONLY);
-    c.name().is_some() && (ends(&c) || goes_on(&c) || c.shape(0) == Some(Shape::Open) || matches!(c.kw(0), k::USING | k::ON))
+    c.eat_name() && (ends(&c) || goes_on(&c) || c.shape(0) == Some(Shape::Open) || matches!(c.kw(0), k::USING | k::ON))
 }

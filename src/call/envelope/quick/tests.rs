@@ -21,7 +21,7 @@ fn told(walk: &Walk<'_, '_>, read: Result<(), Option<Failure>>) -> String {
 }
 
 fn by_serde(fields: &Fields, text: &str, role: Role) -> String {
-    let mut walk = Walk::new(fields);
+    let mut walk = Walk::new(text.as_bytes(), fields);
     let mut json = serde_json::Deserializer::from_str(text);
     let node = Node { walk: &mut walk, role, under: Under::Nothing };
     let read = node.deserialize(&mut json).and_then(|()| json.end());
@@ -33,8 +33,8 @@ fn by_serde(fields: &Fields, text: &str, role: Role) -> String {
 
 /// Nothing, if it is left to `serde_json`.
 fn quickly(fields: &Fields, text: &str, role: Role) -> Option<String> {
-    let mut walk = Walk::new(fields);
-    match read(&mut walk, text, role) {
+    let mut walk = Walk::new(text.as_bytes(), fields);
+    match read(&mut walk, Text::of(text.as_bytes()).unwrap(), role) {
         Ok(()) => Some(told(&walk, Ok(()))),
         Err(Stop::Refused(failure)) => Some(format!("{:?}", Some(*failure))),
         Err(Stop::Unread) => None,
@@ -64,6 +64,41 @@ fn what_most_callers_write_is_read_at_once() {
         assert!(quickly(&fields(), text, Role::Root).is_some_and(|told| told.starts_with("Ok")), "{text}");
         agree(text);
     }
+}
+
+#[test]
+fn objects_of_nothing_but_strings_are_read_as_any_others() {
+    let items = |item: &str| format!(r#"{{"target":"t","payload":{{"items":[{{"k":"market look","v":"recent vector"}},{item}]}}}}"#);
+    for (item, told) in [
+        (r#"{ "k" : "market look" , "v" : "8 drop" }"#, "Ok"),
+        (r#"{"k":"market look","v":"drop table a"}"#, "/payload/items/1/v"),
+        (r#"{"v":"drop table a","k":"market look"}"#, "/payload/items/1/v"),
+        (r#"{"k":"market look","sql":"market look"}"#, "/payload/items/1/sql"),
+        (r#"{"k":"market look","prompt":"drop table a"}"#, "Ok"),
+        (r#"{"ka":"market look","kb":"recent"}"#, "Ok"),
+        (r#"{"k":"market look","k":"recent vector"}"#, "/payload/items/1/k stands there more than once"),
+        (r#"{"k":"market look","v":"plan","k":"recent vector"}"#, "/payload/items/1/k stands there more than once"),
+        (r#"{"$serde_json::private::x":"market look"}"#, "has a reserved name"),
+        (r#"{"k":"market look","v":"\u0064rop table a"}"#, "/payload/items/1/v"),
+        (r#"{"":"market look"}"#, "Ok"),
+        ("{}", "Ok"),
+    ] {
+        let text = items(item);
+        assert!(quickly(&fields(), &text, Role::Root).is_some_and(|quick| quick.contains(told)), "{text}");
+        agree(&text);
+    }
+    for item in [
+        r#"{"k":"market look",}"#,
+        r#"{"k":"market look" "v":"plan"}"#,
+        r#"{"k" "market look"}"#,
+        r#"{"k":"market look"]"#,
+        r#"{"k":"market"#,
+    ] {
+        assert_eq!(quickly(&fields(), &items(item), Role::Root), None, "{item}");
+    }
+    let deep = |arrays: usize| format!("{}{}{}", "[".repeat(arrays), r#"{"k":"market look"}"#, "]".repeat(arrays));
+    assert!(quickly(&fields(), &deep(63), Role::Payload).is_some());
+    assert_eq!(quickly(&fields(), &deep(64), Role::Payload), None);
 }
 
 #[test]
