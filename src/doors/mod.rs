@@ -29,7 +29,7 @@ use crate::verdict::Failure;
 pub use overloaded::overloaded;
 pub use said::Said;
 
-use said::there;
+use said::Begun;
 
 /// What the server knows of a request before anybody reads it.
 #[derive(Clone, Copy, Debug)]
@@ -102,11 +102,16 @@ impl Door {
 /// Through a door. Calls do without a router: they are nearly all there is, and two comparisons find their door.
 pub async fn enter<B: Arriving>(gatekeeper: &Gatekeeper, door: Door, arrived: Arrived, request: Request<B>) -> Response<Said> {
     let is_head = request.method() == Method::HEAD;
-    let response = match door {
+    let (parts, body) = match door {
         Door::Envelope => envelope::call(gatekeeper, arrived, request).await,
         Door::Direct => direct::call(gatekeeper, arrived, request).await,
+    }
+    .into_parts();
+    let body = match body {
+        Begun::Now(body) => body,
+        Begun::Later(later) => later.await,
     };
-    let mut response = there(response).await;
+    let mut response = Response::from_parts(parts, body);
     // As a router would.
     if let (Some(length), false) = (response.body().size_hint().exact(), response.headers().contains_key(CONTENT_LENGTH)) {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());

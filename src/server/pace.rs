@@ -3,7 +3,6 @@
 //! Only time counts in which somebody waits for the body, so a target that takes it slowly is not the caller's fault.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,8 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cut::{Cut, Impatience};
+use super::presence::Presence;
 use crate::settings::Pace;
-use crate::telemetry::metrics::Metrics;
 
 pub(super) struct Paced<B> {
     body: B,
@@ -24,13 +23,14 @@ pub(super) struct Paced<B> {
     waiting_since: Option<Instant>,
     end: Option<Pin<Box<Sleep>>>,
     given_up: bool,
-    metrics: Arc<Metrics>,
+    /// Dropped behind the body: whoever finds it gone finds the body gone, too.
+    presence: Presence,
 }
 
 impl<B> Paced<B> {
-    pub fn new(body: B, pace: Option<Pace>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(body: B, pace: Option<Pace>, presence: Presence) -> Self {
         let left = pace.map_or(Duration::ZERO, |pace| pace.grace);
-        Self { body, pace, left, waiting_since: None, end: None, given_up: false, metrics }
+        Self { body, pace, left, waiting_since: None, end: None, given_up: false, presence }
     }
 
     fn came(&mut self, bytes: usize) {
@@ -76,7 +76,7 @@ where
             Poll::Ready(end) => Poll::Ready(end.map(|frame| frame.map_err(Into::into))),
             Poll::Pending if this.is_over(cx) => {
                 this.given_up = true;
-                Cut::SlowBody.count(&this.metrics);
+                Cut::SlowBody.count(this.presence.metrics());
                 Poll::Ready(Some(Err(Impatience(Cut::SlowBody).into())))
             }
             Poll::Pending => Poll::Pending,
@@ -98,6 +98,7 @@ mod tests {
     use http_body_util::{BodyExt, StreamBody};
     use std::convert::Infallible;
     use std::num::NonZeroU32;
+    use std::sync::Arc;
     use tokio::sync::mpsc;
     use tokio::time::sleep;
 
@@ -109,7 +110,7 @@ mod tests {
         let body = StreamBody::new(futures_util::stream::poll_fn(move |cx| {
             come.poll_recv(cx).map(|piece| piece.map(|piece| Ok::<_, Infallible>(Frame::data(piece))))
         }));
-        let mut body = Paced::new(body, Some(PACE), Arc::default());
+        let mut body = Paced::new(body, Some(PACE), Presence::begin(Arc::default()));
         let begun = Instant::now();
         tokio::spawn(async move {
             for _ in 0..pieces {

@@ -51,6 +51,7 @@ mod readme;
 mod real_clients;
 mod refusals;
 mod refused_records;
+mod resting;
 mod restarts;
 mod retention_commands;
 mod retention_guests;
