@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,12 +16,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::attention::{Aside, Attention};
 use super::cut::Cut;
 use super::doze::{Spoken, Woken, doze, first_words, part};
+use super::ear::Ear;
 use super::leaving::Guest;
 use super::patience::{Patience, Watched};
 use super::planes::{Caller, Planes};
@@ -53,7 +55,34 @@ struct Reception {
 }
 
 /// The same, as hyper asks it.
-struct Receiving(Arc<Reception>);
+struct Receiving {
+    reception: Arc<Reception>,
+    /// None where hyper is driven without one.
+    ear: Option<Arc<Ear>>,
+}
+
+pin_project! {
+    /// A call, to hyper.
+    struct Answering<F> {
+        #[pin]
+        answer: F,
+        call: u64,
+        reception: Arc<Reception>,
+        ear: Option<Arc<Ear>>,
+    }
+}
+
+impl<F: Future> Future for Answering<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        match this.ear {
+            Some(ear) => ear.overhear(|| this.reception.presence.awaits_body(*this.call), |cx| this.answer.poll(cx)),
+            None => this.answer.poll(cx),
+        }
+    }
+}
 
 impl Service<Request<Incoming>> for Receiving {
     type Response = Response<Ending<Said>>;
@@ -62,18 +91,19 @@ impl Service<Request<Incoming>> for Receiving {
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let Reception { caller, presence, .. } = &*self.0;
+        let Reception { caller, presence, .. } = &*self.reception;
         let under_way = presence.call(request.version());
         // HTTP/1 is told by a header of its answer.
         if caller.manner == Manner::Standing && request.version() == Version::HTTP_2 && Door::of(&request).is_some() {
             presence.is_unwelcome();
         }
-        let reception = Arc::clone(&self.0);
-        Box::pin(async move {
+        let (call, reception) = (presence.calls(), Arc::clone(&self.reception));
+        let answer = async move {
             let Reception { planes, caller, certificate, presence } = &*reception;
             let answer = planes.answer(request, *caller, certificate.clone(), presence).await;
             Ok(answer.map(|body| under_way.until_the_end_of(body)))
-        })
+        };
+        Box::pin(Answering { answer, call, reception: Arc::clone(&self.reception), ear: self.ear.clone() })
     }
 }
 
@@ -119,9 +149,25 @@ trait Conversation: Future<Output = Served> {
     fn leave(self: Pin<&mut Self>);
 }
 
-impl Conversation for http1::UpgradeableConnection<Stream, Receiving> {
+/// One of HTTP/1, driven with an ear.
+struct Overheard {
+    connection: http1::UpgradeableConnection<Stream, Receiving>,
+    ear: Arc<Ear>,
+    waker: Waker,
+}
+
+impl Future for Overheard {
+    type Output = Served;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Served> {
+        let Self { connection, ear, waker } = self.get_mut();
+        ear.drive(waker, |cx| Pin::new(connection).poll(cx))
+    }
+}
+
+impl Conversation for Overheard {
     fn leave(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+        Pin::new(&mut self.get_mut().connection).graceful_shutdown();
     }
 }
 
@@ -139,15 +185,17 @@ async fn converse(mut stream: MaybeTls, mut seat: Seat, reception: &Arc<Receptio
         Ok(Spoken::Http2(early)) => return converse_in_http2(stream, early, seat, reception, &mut attention).await,
         Err(woken) => return part_from(stream, woken).await,
     };
+    let ear = Ear::of_this_task().await;
     loop {
-        let connection = http1().serve_connection(watched(stream, early, seat, presence, reception), Receiving(Arc::clone(reception)));
+        let receiving = Receiving { reception: Arc::clone(reception), ear: Some(Arc::clone(&ear)) };
+        let connection = http1().serve_connection(watched(stream, early, seat, &receiving), receiving).with_upgrades();
         // In a place of its own, which is free for others while there is nothing to do.
-        let mut connection = Box::new(connection.with_upgrades());
+        let mut connection = Box::new(Overheard { connection, waker: Arc::clone(&ear).into(), ear: Arc::clone(&ear) });
         if let Some(served) = attend(Pin::new(&mut *connection), presence, &mut attention, Rests::AfterCalls).await? {
             return Ok(served);
         }
         // One that was upgraded has ended, and has no parts.
-        let Some(parts) = connection.into_parts() else { return Ok(Ok(())) };
+        let Some(parts) = connection.connection.into_parts() else { return Ok(Ok(())) };
         (stream, seat) = parts.io.into_inner().into_parts();
         early = parts.read_buf;
         if early.is_empty() {
@@ -170,15 +218,16 @@ async fn converse_in_http2(
     attention: &mut Attention,
 ) -> Result<Served, Cut> {
     let presence = &reception.presence;
-    let stream = watched(stream, early, seat, presence, reception);
-    let mut connection = Box::pin(http2().serve_connection(stream, Receiving(Arc::clone(reception))));
+    let receiving = Receiving { reception: Arc::clone(reception), ear: None };
+    let mut connection = Box::pin(http2().serve_connection(watched(stream, early, seat, &receiving), receiving));
     let served = attend(connection.as_mut(), presence, attention, Rests::Never).await?;
     Ok(served.unwrap_or(Ok(())))
 }
 
-fn watched(stream: MaybeTls, early: Bytes, seat: Seat, presence: &Presence, reception: &Reception) -> Stream {
-    let patience = Patience { write: reception.planes.limits.taking, idle: STILL };
-    TokioIo::new(Watched::new(stream, early, presence.clone(), patience, seat))
+fn watched(stream: MaybeTls, early: Bytes, seat: Seat, receiving: &Receiving) -> Stream {
+    let Reception { planes, presence, .. } = &*receiving.reception;
+    let patience = Patience { write: planes.limits.taking, idle: STILL };
+    TokioIo::new(Watched::new(stream, early, presence.clone(), receiving.ear.clone(), patience, seat))
 }
 
 async fn part_from(stream: MaybeTls, woken: Woken) -> Result<Served, Cut> {

@@ -9,6 +9,7 @@ mod attention;
 mod connection;
 mod cut;
 mod doze;
+mod ear;
 mod handover;
 mod leaving;
 mod listeners;

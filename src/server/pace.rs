@@ -23,14 +23,16 @@ pub(super) struct Paced<B> {
     waiting_since: Option<Instant>,
     end: Option<Pin<Box<Sleep>>>,
     given_up: bool,
+    /// Whose body it is. Bodies of HTTP/2 come at once, and nobody asks which of them is whole.
+    call: u64,
     /// Dropped behind the body: whoever finds it gone finds the body gone, too.
     presence: Presence,
 }
 
 impl<B> Paced<B> {
     pub fn new(body: B, pace: Option<Pace>, presence: Presence) -> Self {
-        let left = pace.map_or(Duration::ZERO, |pace| pace.grace);
-        Self { body, pace, left, waiting_since: None, end: None, given_up: false, presence }
+        let (left, call) = (pace.map_or(Duration::ZERO, |pace| pace.grace), presence.calls());
+        Self { body, pace, left, waiting_since: None, end: None, given_up: false, call, presence }
     }
 
     fn came(&mut self, bytes: usize) {
@@ -71,6 +73,9 @@ where
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.came(frame.data_ref().map_or(0, Buf::remaining));
+                if this.body.is_end_stream() {
+                    this.presence.has_whole_body(this.call);
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(end) => Poll::Ready(end.map(|frame| frame.map_err(Into::into))),

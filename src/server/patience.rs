@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 
 use super::alarm::Alarm;
 use super::cut::{Cut, Impatience};
+use super::ear::Ear;
 use super::presence::Presence;
 
 /// How long each kind of standing still may last.
@@ -33,6 +35,8 @@ pub struct Watched<S, K> {
     /// What was read from it already, and comes first.
     early: Bytes,
     presence: Presence,
+    /// None where hyper is driven without one.
+    ear: Option<Arc<Ear>>,
     patience: Patience,
     last: Instant,
     // None until somebody waits: few connections wait for long.
@@ -42,8 +46,8 @@ pub struct Watched<S, K> {
 }
 
 impl<S, K> Watched<S, K> {
-    pub fn new(stream: S, early: Bytes, presence: Presence, patience: Patience, kept: K) -> Self {
-        Self { stream, kept, early, presence, patience, last: Instant::now(), reading: None, writing: None, stuck: false }
+    pub fn new(stream: S, early: Bytes, presence: Presence, ear: Option<Arc<Ear>>, patience: Patience, kept: K) -> Self {
+        Self { stream, kept, early, presence, ear, patience, last: Instant::now(), reading: None, writing: None, stuck: false }
     }
 
     pub fn into_parts(self) -> (S, K) {
@@ -67,9 +71,14 @@ impl<S, K> Watched<S, K> {
         }
         let writing = if self.stuck { None } else { Some(Instant::now() + self.patience.write) };
         self.stuck = true;
-        ready!(poll_alarm(&mut self.writing, writing, cx));
+        ready!(poll_alarm(&mut self.writing, writing, &mut overheard(&self.ear, cx)));
         Poll::Ready(Err(self.cut(Cut::SlowReader)))
     }
+}
+
+/// For whom the stream is polled, where hyper passes on whom it is driven with.
+fn overheard<'a>(ear: &'a Option<Arc<Ear>>, cx: &'a Context<'_>) -> Context<'a> {
+    Context::from_waker(ear.as_ref().map_or(cx.waker(), |ear| ear.behind(cx.waker())))
 }
 
 /// Set to this end, if there is a new one.
@@ -85,6 +94,7 @@ fn poll_alarm(alarm: &mut Option<Alarm>, end: Option<Instant>, cx: &mut Context<
 impl<S: AsyncRead + Unpin, K: Unpin> AsyncRead for Watched<S, K> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let cx = &mut overheard(&this.ear, cx);
         if !this.early.is_empty() {
             let early = this.early.split_to(this.early.len().min(buffer.remaining()));
             buffer.put_slice(&early);
@@ -115,13 +125,13 @@ impl<S: AsyncRead + Unpin, K: Unpin> AsyncRead for Watched<S, K> {
 impl<S: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Watched<S, K> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        let written = Pin::new(&mut this.stream).poll_write(&mut overheard(&this.ear, cx), bytes);
         this.written(written, cx)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        let written = Pin::new(&mut this.stream).poll_write_vectored(&mut overheard(&this.ear, cx), slices);
         this.written(written, cx)
     }
 
@@ -131,7 +141,7 @@ impl<S: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Watched<S, K> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        let flushed = Pin::new(&mut this.stream).poll_flush(&mut overheard(&this.ear, cx));
         if let Poll::Ready(Ok(())) = flushed {
             this.presence.owes_nothing();
         }
@@ -139,14 +149,14 @@ impl<S: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Watched<S, K> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        Pin::new(&mut this.stream).poll_shutdown(&mut overheard(&this.ear, cx))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
@@ -154,7 +164,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_is_let_go() {
         let (ours, _theirs) = duplex(4);
-        let mut ours = Watched::new(ours, Bytes::new(), Presence::begin(Arc::default()), PATIENCE, ());
+        let mut ours = Watched::new(ours, Bytes::new(), Presence::begin(Arc::default()), None, PATIENCE, ());
         let began = Instant::now();
         let error = ours.write_all(b"more than fits").await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 60));
@@ -163,7 +173,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_in_use_lives_on_and_an_idle_one_ends() {
         let (ours, mut theirs) = duplex(1024);
-        let mut ours = Watched::new(ours, Bytes::new(), Presence::begin(Arc::default()), PATIENCE, ());
+        let mut ours = Watched::new(ours, Bytes::new(), Presence::begin(Arc::default()), None, PATIENCE, ());
         let mut buffer = [0; 24];
         for _ in 0..3 {
             theirs.write_all(&[b'x'; 24]).await.unwrap();

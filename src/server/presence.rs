@@ -57,6 +57,8 @@ struct State {
     /// Of answers over HTTP/2, by the number of their call: since when there is a piece that was not taken.
     untaken: Mutex<HashMap<u64, Instant>>,
     calls: AtomicU64,
+    /// The number of the last call whose body has come whole, and was taken.
+    whole: AtomicU64,
     metrics: Arc<Metrics>,
 }
 
@@ -117,6 +119,7 @@ impl Presence {
             waits: AtomicBool::new(false),
             untaken: Mutex::default(),
             calls: AtomicU64::new(0),
+            whole: AtomicU64::new(0),
             metrics,
         }))
     }
@@ -189,8 +192,23 @@ impl Presence {
             Doing::Calls(others) => Doing::Calls(others.saturating_add(1)),
             Doing::Head(_) | Doing::Nothing(_) => Doing::Calls(1),
         });
-        let number = (spoken == Spoken::Http2).then(|| self.0.calls.fetch_add(1, Relaxed));
-        UnderWay { presence: self.clone(), number }
+        let number = self.0.calls.fetch_add(1, Relaxed) + 1;
+        UnderWay { presence: self.clone(), number: (spoken == Spoken::Http2).then_some(number) }
+    }
+
+    /// The number of the last call that came.
+    pub fn calls(&self) -> u64 {
+        self.0.calls.load(Relaxed)
+    }
+
+    /// The body of that call has come, and was taken.
+    pub fn has_whole_body(&self, call: u64) {
+        self.0.whole.store(call, Relaxed);
+    }
+
+    /// Whether there may be more of the body of that call, which is the last one.
+    pub fn awaits_body(&self, call: u64) -> bool {
+        self.0.whole.load(Relaxed) != call
     }
 
     /// When to look again whether the connection should end, or why it should now.
