@@ -99,12 +99,15 @@ mod tests {
                     cx.waker().wake_by_ref();
                 }
                 let rings = cx.waker().clone();
-                ear.overhear(|| to_come, |cx| {
-                    assert!(!cx.waker().will_wake(&waker) && std::ptr::eq(ear.behind(&waker), &raw const ear.task));
-                    if taken {
-                        rings.wake_by_ref();
-                    }
-                });
+                ear.overhear(
+                    || to_come,
+                    |cx| {
+                        assert!(!cx.waker().will_wake(&waker) && std::ptr::eq(ear.behind(&waker), &raw const ear.task));
+                        if taken {
+                            rings.wake_by_ref();
+                        }
+                    },
+                );
                 Poll::<()>::Pending
             });
             assert!(driven.is_pending());

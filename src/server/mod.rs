@@ -10,6 +10,7 @@ mod connection;
 mod cut;
 mod doze;
 mod ear;
+mod ending;
 mod handover;
 mod leaving;
 mod listeners;
