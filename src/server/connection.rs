@@ -195,19 +195,24 @@ async fn converse(mut stream: MaybeTls, mut seat: Seat, reception: &Arc<Receptio
         if let Some(served) = attend(Pin::new(&mut *connection), presence, &mut attention, Rests::AfterCalls).await? {
             return Ok(served);
         }
-        // One that was upgraded has ended, and has no parts.
-        let Some(parts) = connection.connection.into_parts() else { return Ok(Ok(())) };
-        (stream, seat) = parts.io.into_inner().into_parts();
-        early = parts.read_buf;
-        if early.is_empty() {
-            early = match doze(&mut stream, presence, &mut attention).await {
+        let left = {
+            // One that was upgraded has ended, and has no parts.
+            let Some(parts) = connection.connection.into_parts() else { return Ok(Ok(())) };
+            (stream, seat) = parts.io.into_inner().into_parts();
+            parts.read_buf
+        };
+        early = if left.is_empty() {
+            // It has all the room that was there to read into.
+            drop(left);
+            match doze(&mut stream, presence, &mut attention).await {
                 Woken::Heard(bytes) => bytes,
                 woken => return part_from(stream, woken).await,
-            };
+            }
         } else {
             // The beginning of a call that came with the one before it.
             presence.heard(Instant::now());
-        }
+            left
+        };
     }
 }
 

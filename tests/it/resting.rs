@@ -13,7 +13,7 @@ use crate::support::targets::{Conduct, Gate, Targets};
 const CHAT: &str = "gemini-chat";
 const PROBE: &str = "GET /livez HTTP/1.1\r\nhost: gatekeeper\r\n\r\n";
 /// Longer than until a connection rests.
-const A_WHILE: Duration = Duration::from_millis(600);
+const A_WHILE: Duration = Duration::from_millis(800);
 
 async fn pause() {
     tokio::time::sleep(A_WHILE).await;

@@ -112,7 +112,7 @@ async fn a_connection_over_tls_rests_as_others_do_and_ends_in_order() {
         let mut heard = [0; 15];
         stream.read_exact(&mut heard).await.unwrap();
         assert_eq!(&heard, b"HTTP/1.1 200 OK");
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        tokio::time::sleep(Duration::from_millis(800)).await;
         let mut rest = vec![0; 4096];
         let _read = stream.read(&mut rest).await.unwrap();
     }
