@@ -48,10 +48,10 @@ impl Attention {
 
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Aside> {
         // It is asked once so that it knows whom to wake, and from then on if there is news.
-        if self.comes.is_none() || self.guest.has_news() {
-            if let Poll::Ready(cut) = self.poll_stage(cx) {
-                return Poll::Ready(Aside::Cut(cut));
-            }
+        if (self.comes.is_none() || self.guest.has_news())
+            && let Poll::Ready(cut) = self.poll_stage(cx)
+        {
+            return Poll::Ready(Aside::Cut(cut));
         }
         if !self.is_told_to_leave && self.is_to_leave() {
             self.is_told_to_leave = true;
