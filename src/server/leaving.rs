@@ -3,28 +3,14 @@
 //! A connection of HTTP/1 that is closed while it is idle may meet the call that was just sent on it. So it is not closed at first: the
 //! next answer on it says `Connection: close`. HTTP/2 can say beforehand which calls it will still take, and is told at once.
 
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{FuturesUnordered, StreamExt};
-use http::Version;
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::cut::Cut;
-
-/// How long the first call of a connection may be on its way.
-const FIRST_CALL: Duration = Duration::from_secs(1);
-
 /// How far the end has come; each stage comes after those above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
+pub(super) enum Stage {
     Open,
     /// Whoever calls once more is told to go elsewhere.
     Leaving,
@@ -46,7 +32,7 @@ impl Exit {
 
     /// For one connection, which keeps it to its end.
     pub fn guest(&self) -> Guest {
-        Guest { stage: self.stage.subscribe(), called: Arc::default(), speaks_http2: Arc::default(), unwelcome: Arc::default() }
+        Guest { stage: self.stage.subscribe() }
     }
 
     /// Whether answers of HTTP/1 say that they are the last on their connection.
@@ -83,89 +69,16 @@ impl Exit {
     }
 }
 
-/// How a connection ended.
-pub(super) type Served<C> = Result<(), <C as GracefulConnection>::Error>;
-
-/// What is said to a connection while it is served.
-enum Aside {
-    Leaving,
-    Cut(Cut),
-}
-
 /// One connection's view of it.
 #[derive(Clone)]
 pub(super) struct Guest {
     stage: watch::Receiver<Stage>,
-    called: Arc<AtomicBool>,
-    speaks_http2: Arc<AtomicBool>,
-    unwelcome: Arc<AtomicBool>,
 }
 
 impl Guest {
-    /// There is no room for it: it ends with the calls that it has brought.
-    pub fn is_unwelcome(&self) {
-        self.unwelcome.store(true, Ordering::Relaxed);
-    }
-
-    /// A call came, spoken so.
-    pub fn heard(&self, version: Version) {
-        self.called.store(true, Ordering::Relaxed);
-        self.speaks_http2.store(version == Version::HTTP_2, Ordering::Relaxed);
-    }
-
-    /// Serves the connection to its end, which comes in an orderly way when it is time, or when it is `overdue`.
-    pub async fn watch<C: GracefulConnection>(
-        self,
-        mut connection: Pin<Box<C>>,
-        overdue: impl Future<Output = Cut> + Send,
-    ) -> Result<Served<C>, Cut> {
-        // A connection moves several times for each call. Whoever waits in here is asked when there is something to say, and not each time.
-        let mut aside: FuturesUnordered<BoxFuture<'_, Aside>> = FuturesUnordered::new();
-        aside.push(overdue.map(Aside::Cut).boxed());
-        aside.push(self.cut().map(|()| Aside::Cut(Cut::Drained)).boxed());
-        aside.push(self.comes_to(Stage::Leaving).map(|()| Aside::Leaving).boxed());
-        let is_unwelcome = tokio::select! {
-            biased;
-            served = connection.as_mut() => return Ok(served),
-            () = says(&self.unwelcome) => true,
-            Some(said) = aside.next() => match said {
-                Aside::Cut(cut) => return Err(cut),
-                Aside::Leaving => false,
-            },
-        };
-        if !is_unwelcome {
-            tokio::select! {
-                biased;
-                served = connection.as_mut() => return Ok(served),
-                () = says(&self.unwelcome) => {}
-                () = self.time_to_go() => {}
-                Some(Aside::Cut(cut)) = aside.next() => return Err(cut),
-            }
-        }
-        connection.as_mut().graceful_shutdown();
-        loop {
-            tokio::select! {
-                biased;
-                served = connection.as_mut() => return Ok(served),
-                Some(said) = aside.next() => match said {
-                    Aside::Cut(cut) => return Err(cut),
-                    Aside::Leaving => {}
-                },
-            }
-        }
-    }
-
-    async fn time_to_go(&self) {
-        self.comes_to(Stage::Leaving).await;
-        let closing = async {
-            self.comes_to(Stage::Closing).await;
-            // It may have been opened a moment ago, with its first call on the way.
-            let _either = timeout(FIRST_CALL, says(&self.called)).await;
-        };
-        tokio::select! {
-            () = says(&self.speaks_http2) => {}
-            () = closing => {}
-        }
+    /// Whether anything has changed since the connection began.
+    pub fn has_news(&self) -> bool {
+        self.stage.has_changed().unwrap_or(false)
     }
 
     /// Waits until there is no more time.
@@ -173,15 +86,14 @@ impl Guest {
         self.comes_to(Stage::Cut).await;
     }
 
-    async fn comes_to(&self, stage: Stage) {
-        // Without a sender nobody will ever say so.
-        if self.stage.clone().wait_for(|now| *now >= stage).await.is_err() {
-            std::future::pending::<()>().await;
+    /// Ends when it has come so far.
+    pub fn comes_to(&self, stage: Stage) -> impl Future<Output = ()> + Send + 'static {
+        let mut stages = self.stage.clone();
+        async move {
+            // Without a sender nobody will ever say so.
+            if stages.wait_for(|now| *now >= stage).await.is_err() {
+                std::future::pending::<()>().await;
+            }
         }
     }
-}
-
-/// Waits for something that only the connection itself can change: whoever waits beside it in one task is asked whenever it has moved.
-async fn says(flag: &AtomicBool) {
-    poll_fn(|_| if flag.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }).await;
 }

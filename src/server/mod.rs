@@ -4,8 +4,13 @@
 //! of connections from becoming a crowd of buffers.
 
 mod admission;
+mod alarm;
+mod attention;
 mod connection;
 mod cut;
+mod doze;
+mod ear;
+mod ending;
 mod handover;
 mod leaving;
 mod listeners;

@@ -3,7 +3,6 @@
 //! Only time counts in which somebody waits for the body, so a target that takes it slowly is not the caller's fault.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,8 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::cut::{Cut, Impatience};
+use super::presence::Presence;
 use crate::settings::Pace;
-use crate::telemetry::metrics::Metrics;
 
 pub(super) struct Paced<B> {
     body: B,
@@ -24,13 +23,16 @@ pub(super) struct Paced<B> {
     waiting_since: Option<Instant>,
     end: Option<Pin<Box<Sleep>>>,
     given_up: bool,
-    metrics: Arc<Metrics>,
+    /// Whose body it is. Bodies of HTTP/2 come at once, and nobody asks which of them is whole.
+    call: u64,
+    /// Dropped behind the body: whoever finds it gone finds the body gone, too.
+    presence: Presence,
 }
 
 impl<B> Paced<B> {
-    pub fn new(body: B, pace: Option<Pace>, metrics: Arc<Metrics>) -> Self {
-        let left = pace.map_or(Duration::ZERO, |pace| pace.grace);
-        Self { body, pace, left, waiting_since: None, end: None, given_up: false, metrics }
+    pub fn new(body: B, pace: Option<Pace>, presence: Presence) -> Self {
+        let (left, call) = (pace.map_or(Duration::ZERO, |pace| pace.grace), presence.calls());
+        Self { body, pace, left, waiting_since: None, end: None, given_up: false, call, presence }
     }
 
     fn came(&mut self, bytes: usize) {
@@ -71,12 +73,15 @@ where
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 this.came(frame.data_ref().map_or(0, Buf::remaining));
+                if this.body.is_end_stream() {
+                    this.presence.has_whole_body(this.call);
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(end) => Poll::Ready(end.map(|frame| frame.map_err(Into::into))),
             Poll::Pending if this.is_over(cx) => {
                 this.given_up = true;
-                Cut::SlowBody.count(&this.metrics);
+                Cut::SlowBody.count(this.presence.metrics());
                 Poll::Ready(Some(Err(Impatience(Cut::SlowBody).into())))
             }
             Poll::Pending => Poll::Pending,
@@ -98,6 +103,7 @@ mod tests {
     use http_body_util::{BodyExt, StreamBody};
     use std::convert::Infallible;
     use std::num::NonZeroU32;
+    use std::sync::Arc;
     use tokio::sync::mpsc;
     use tokio::time::sleep;
 
@@ -109,7 +115,7 @@ mod tests {
         let body = StreamBody::new(futures_util::stream::poll_fn(move |cx| {
             come.poll_recv(cx).map(|piece| piece.map(|piece| Ok::<_, Infallible>(Frame::data(piece))))
         }));
-        let mut body = Paced::new(body, Some(PACE), Arc::default());
+        let mut body = Paced::new(body, Some(PACE), Presence::begin(Arc::default()));
         let begun = Instant::now();
         tokio::spawn(async move {
             for _ in 0..pieces {

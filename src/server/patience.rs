@@ -6,15 +6,17 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::cut::{Cut, Impatience};
+use super::ear::Ear;
 use super::presence::Presence;
-use crate::telemetry::metrics::Metrics;
 
 /// How long each kind of standing still may last.
 #[derive(Clone, Copy, Debug)]
@@ -29,87 +31,93 @@ pub struct Patience {
 #[derive(Debug)]
 pub struct Watched<S, K> {
     stream: S,
-    _kept: K,
+    kept: K,
+    /// What was read from it already, and comes first.
+    early: Bytes,
     presence: Presence,
+    /// None where hyper is driven without one.
+    ear: Option<Arc<Ear>>,
     patience: Patience,
-    metrics: Arc<Metrics>,
     last: Instant,
-    reading: Alarm,
-    writing: Alarm,
+    // None until somebody waits: few connections wait for long.
+    reading: Option<Alarm>,
+    writing: Option<Alarm>,
     stuck: bool,
 }
 
 impl<S, K> Watched<S, K> {
-    pub fn new(stream: S, presence: Presence, patience: Patience, metrics: Arc<Metrics>, kept: K) -> Self {
-        let (reading, writing) = (Alarm::after(patience.idle), Alarm::after(patience.write));
-        Self { stream, _kept: kept, presence, patience, metrics, last: Instant::now(), reading, writing, stuck: false }
+    pub fn new(stream: S, early: Bytes, presence: Presence, ear: Option<Arc<Ear>>, patience: Patience, kept: K) -> Self {
+        Self { stream, kept, early, presence, ear, patience, last: Instant::now(), reading: None, writing: None, stuck: false }
+    }
+
+    pub fn into_parts(self) -> (S, K) {
+        (self.stream, self.kept)
     }
 
     /// Counted here: of the error that a stream ends with, HTTP/2 keeps only the words, and of an upgraded one nobody is told.
     fn cut(&self, cut: Cut) -> io::Error {
-        cut.count(&self.metrics);
+        cut.count(self.presence.metrics());
         Impatience(cut).into()
     }
 
     /// What a write came to, or the end of patience with a peer that does not take it.
     fn written<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        self.presence.owes();
         if written.is_ready() {
             self.stuck = false;
             self.last = Instant::now();
-            self.presence.took();
+            self.presence.took(self.last);
             return written;
         }
-        if !self.stuck {
-            self.stuck = true;
-            self.writing.set(Instant::now() + self.patience.write);
-        }
-        ready!(self.writing.poll(cx));
+        let writing = if self.stuck { None } else { Some(Instant::now() + self.patience.write) };
+        self.stuck = true;
+        ready!(poll_alarm(&mut self.writing, writing, &mut overheard(&self.ear, cx)));
         Poll::Ready(Err(self.cut(Cut::SlowReader)))
     }
 }
 
-/// A timer that is asked far more often than it goes off, and mostly by the same task: once it knows whom to wake, it is left alone.
-#[derive(Debug)]
-struct Alarm {
-    timer: Pin<Box<Sleep>>,
-    wakes: Option<Waker>,
+/// For whom the stream is polled, where hyper passes on whom it is driven with.
+fn overheard<'a>(ear: &'a Option<Arc<Ear>>, cx: &'a Context<'_>) -> Context<'a> {
+    Context::from_waker(ear.as_ref().map_or(cx.waker(), |ear| ear.behind(cx.waker())))
 }
 
-impl Alarm {
-    fn after(long: Duration) -> Self {
-        Self { timer: Box::pin(sleep(long)), wakes: None }
+/// Set to this end, if there is a new one.
+fn poll_alarm(alarm: &mut Option<Alarm>, end: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+    match (alarm.as_mut(), end) {
+        (Some(alarm), Some(end)) => alarm.set(end),
+        (None, Some(end)) => *alarm = Some(Alarm::at(end)),
+        (_, None) => {}
     }
-
-    fn set(&mut self, at: Instant) {
-        self.timer.as_mut().reset(at);
-        self.wakes = None;
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let knows = self.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if knows && !self.timer.is_elapsed() {
-            return Poll::Pending;
-        }
-        self.wakes = Some(cx.waker().clone());
-        self.timer.as_mut().poll(cx)
-    }
+    alarm.as_mut().map_or(Poll::Pending, |alarm| alarm.poll(cx))
 }
 
 impl<S: AsyncRead + Unpin, K: Unpin> AsyncRead for Watched<S, K> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let cx = &mut overheard(&this.ear, cx);
+        if !this.early.is_empty() {
+            let early = this.early.split_to(this.early.len().min(buffer.remaining()));
+            buffer.put_slice(&early);
+            return Poll::Ready(Ok(()));
+        }
         if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buffer) {
             this.last = Instant::now();
-            this.presence.heard();
+            this.presence.heard(this.last);
             return Poll::Ready(read);
         }
+        this.presence.waits();
+        if this.reading.is_none() {
+            this.reading = Some(Alarm::at(this.last + this.patience.idle));
+        }
         loop {
-            ready!(this.reading.poll(cx));
+            ready!(poll_alarm(&mut this.reading, None, cx));
             let end = this.last + this.patience.idle;
             if end <= Instant::now() {
                 return Poll::Ready(Err(this.cut(Cut::Still)));
             }
-            this.reading.set(end);
+            if let Some(reading) = &mut this.reading {
+                reading.set(end);
+            }
         }
     }
 }
@@ -117,13 +125,13 @@ impl<S: AsyncRead + Unpin, K: Unpin> AsyncRead for Watched<S, K> {
 impl<S: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Watched<S, K> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        let written = Pin::new(&mut this.stream).poll_write(&mut overheard(&this.ear, cx), bytes);
         this.written(written, cx)
     }
 
     fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        let written = Pin::new(&mut this.stream).poll_write_vectored(&mut overheard(&this.ear, cx), slices);
         this.written(written, cx)
     }
 
@@ -132,57 +140,40 @@ impl<S: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Watched<S, K> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(&mut overheard(&this.ear, cx));
+        if let Poll::Ready(Ok(())) = flushed {
+            this.presence.owes_nothing();
+        }
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        Pin::new(&mut this.stream).poll_shutdown(&mut overheard(&this.ear, cx))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::poll_fn;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
-    use tokio::time::timeout;
 
     const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: Duration::from_secs(900) };
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_does_not_read_is_let_go() {
         let (ours, _theirs) = duplex(4);
-        let mut ours = Watched::new(ours, Presence::begin(), PATIENCE, Arc::default(), ());
+        let mut ours = Watched::new(ours, Bytes::new(), Presence::begin(Arc::default()), None, PATIENCE, ());
         let began = Instant::now();
         let error = ours.write_all(b"more than fits").await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed().as_secs()), (io::ErrorKind::TimedOut, 60));
     }
 
-    /// Whoever asked last is woken, as by any timer.
-    #[tokio::test(start_paused = true)]
-    async fn an_alarm_goes_off_for_whoever_asked_last_and_not_before_its_time() {
-        let mut alarm = Alarm::after(Duration::from_secs(60));
-        for (waits, goes_off) in [(59, false), (1, true)] {
-            // Each of these is another task.
-            let asked = tokio::spawn(async move {
-                let began = Instant::now();
-                let over = timeout(Duration::from_secs(waits), poll_fn(|cx| alarm.poll(cx))).await.is_ok();
-                (alarm, over, began.elapsed())
-            });
-            let (back, over, took) = asked.await.unwrap();
-            assert_eq!((over, took.as_secs()), (goes_off, waits));
-            alarm = back;
-        }
-        alarm.set(Instant::now() + Duration::from_secs(60));
-        let began = Instant::now();
-        poll_fn(|cx| alarm.poll(cx)).await;
-        assert_eq!(began.elapsed().as_secs(), 60);
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_connection_in_use_lives_on_and_an_idle_one_ends() {
         let (ours, mut theirs) = duplex(1024);
-        let mut ours = Watched::new(ours, Presence::begin(), PATIENCE, Arc::default(), ());
+        let mut ours = Watched::new(ours, Bytes::new(), Presence::begin(Arc::default()), None, PATIENCE, ());
         let mut buffer = [0; 24];
         for _ in 0..3 {
             theirs.write_all(&[b'x'; 24]).await.unwrap();

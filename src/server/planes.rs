@@ -4,6 +4,7 @@ use std::any::Any;
 use std::future::ready;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use super::admission::{Admission, Admitted};
 use super::cut::Cut;
 use super::leaving::Exit;
 use super::pace::Paced;
-use super::presence::Limits;
+use super::presence::{Limits, Presence};
 use super::proxies;
 use super::seats::Manner;
 use crate::admin;
@@ -95,10 +96,11 @@ impl Planes {
         request: Request<Incoming>,
         Caller { address, serving, manner }: Caller,
         certificate: Option<Arc<PeerCertificate>>,
+        presence: &Presence,
     ) -> Response<Said> {
         let id = CallId::new();
         let at = self.gatekeeper.pipeline.clock.now();
-        let request = request.map(|body| Paced::new(body, self.pace, Arc::clone(&self.gatekeeper.metrics)));
+        let request = request.map(|body| Paced::new(body, self.pace, presence.clone()));
         let for_ops = match serving {
             Serving::Data => false,
             Serving::Ops => true,
@@ -115,8 +117,9 @@ impl Planes {
         let welcome = self.welcome(door, manner);
         let mut response = match welcome {
             Welcome::Yes(door) => {
-                let arrived = Arrived { arrival, certificate };
-                let response = caught(id, enter(&self.gatekeeper, door, arrived, request)).await;
+                // Where it is, from its beginning to its end: it is large, and would be moved by all that is put around it.
+                let entered = pin!(enter(&self.gatekeeper, door, Arrived { arrival, certificate }, request));
+                let response = caught(id, entered).await;
                 self.admission.made();
                 response
             }

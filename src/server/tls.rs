@@ -23,7 +23,7 @@ const SPEAK_TLS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\
 
 /// So much of what else it has to say is let run out, and so long.
 const HEARD_OUT: u64 = 64 * 1024;
-const PARTING: Duration = Duration::from_secs(1);
+pub(super) const PARTING: Duration = Duration::from_secs(1);
 
 /// A connection that is ready for HTTP.
 pub struct Greeted {
@@ -33,8 +33,7 @@ pub struct Greeted {
 }
 
 /// None if there is nothing to be served: why is counted, and in the log for whoever looks closely.
-pub async fn greet(stream: TcpStream, lock: Option<&Lock>, patience: Duration, metrics: &Metrics) -> Option<Greeted> {
-    let Some(lock) = lock else { return Some(Greeted { stream: MaybeTls::Plain(stream), certificate: None }) };
+pub async fn greet(stream: TcpStream, lock: &Lock, patience: Duration, metrics: &Metrics) -> Option<Greeted> {
     let (outcome, greeted) = match timeout(patience, shake_hands(stream, lock)).await {
         Ok(Ok(Some(greeted))) => ("done", Some(greeted)),
         Ok(Ok(None)) => ("not_tls", None),

@@ -52,6 +52,7 @@ mod real_clients;
 mod refusals;
 mod refused_records;
 mod restarts;
+mod resting;
 mod retention_commands;
 mod retention_guests;
 mod runaways;

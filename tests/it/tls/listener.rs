@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::authority::{Authority, Files};
@@ -100,4 +100,23 @@ async fn a_stop_does_not_wait_for_handshakes() {
     let began = tokio::time::Instant::now();
     house.close().await;
     assert!(began.elapsed() < Duration::from_secs(15), "a handshake has as long as a head: 30 s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_over_tls_rests_as_others_do_and_ends_in_order() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let house = behind_tls(&files, &authority).open().await;
+    let mut stream = Caller::trusting(authority.roots()).connect(house.data, &["http/1.1"]).await.unwrap();
+    for _ in 0..3 {
+        stream.write_all(b"GET /livez HTTP/1.1\r\nhost: gatekeeper\r\n\r\n").await.unwrap();
+        let mut heard = [0; 15];
+        stream.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"HTTP/1.1 200 OK");
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        let mut rest = vec![0; 4096];
+        let _read = stream.read(&mut rest).await.unwrap();
+    }
+    drop(house.close().await);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.expect("it is ended in order");
 }
