@@ -1,8 +1,9 @@
 //! A timer that is asked far more often than it goes off, and mostly by the same task: once it knows whom to wake, it is left alone.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 #[derive(Debug)]
@@ -36,7 +37,8 @@ impl Alarm {
             return Poll::Pending;
         }
         self.wakes = Some(cx.waker().clone());
-        self.timer.as_mut().poll(cx)
+        // Of a task that has done much already it would otherwise not even be set, and it is not asked again by the same one.
+        pin!(unconstrained(self.timer.as_mut())).poll(cx)
     }
 }
 
@@ -45,7 +47,22 @@ mod tests {
     use super::*;
     use std::future::poll_fn;
     use std::time::Duration;
+    use tokio::task::consume_budget;
     use tokio::time::timeout;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_goes_off_for_a_task_that_had_done_much_before_it_asked() {
+        let mut alarm = Alarm::at(Instant::now() + Duration::from_secs(60));
+        poll_fn(|cx| {
+            while pin!(consume_budget()).poll(cx).is_ready() {}
+            assert!(alarm.poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        let began = Instant::now();
+        let over = timeout(Duration::from_secs(120), poll_fn(|cx| alarm.poll(cx))).await;
+        assert_eq!((over.is_ok(), began.elapsed().as_secs()), (true, 60));
+    }
 
     /// Whoever asked last is woken, as by any timer.
     #[tokio::test(start_paused = true)]

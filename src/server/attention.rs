@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
@@ -74,7 +75,7 @@ impl Attention {
     fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Cut> {
         loop {
             let (guest, next) = (&self.guest, self.next);
-            let comes = self.comes.get_or_insert_with(|| guest.comes_to(next).boxed());
+            let comes = self.comes.get_or_insert_with(|| unconstrained(guest.comes_to(next)).boxed());
             if comes.poll_unpin(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -115,7 +116,7 @@ impl Attention {
     /// and not for each call.
     pub fn sees_to_its_rest(&mut self, cx: &mut Context<'_>) {
         if self.presence.idle_since().is_some_and(|since| self.alarm.end() > since + 2 * REST) {
-            self.alarm.set(Instant::now() + REST);
+            self.alarm.set(self.alarm.end().min(Instant::now() + REST));
             // It is over with time, not by now.
             let _later = self.alarm.poll(cx);
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::attention::{Aside, Attention};
 use super::cut::Cut;
-use super::doze::{Spoken, Woken, doze, first_words, part};
+use super::doze::{Ended, Spoken, doze, first_words, part};
 use super::ear::Ear;
 use super::ending::Ending;
 use super::leaving::Guest;
@@ -184,7 +184,7 @@ async fn converse(mut stream: MaybeTls, mut seat: Seat, reception: &Arc<Receptio
     let mut early = match first_words(&mut stream, presence, &mut attention).await {
         Ok(Spoken::Http1(early)) => early,
         Ok(Spoken::Http2(early)) => return converse_in_http2(stream, early, seat, reception, &mut attention).await,
-        Err(woken) => return part_from(stream, woken).await,
+        Err(ended) => return part_from(stream, ended).await,
     };
     let ear = Ear::of_this_task().await;
     loop {
@@ -195,18 +195,20 @@ async fn converse(mut stream: MaybeTls, mut seat: Seat, reception: &Arc<Receptio
         if let Some(served) = attend(Pin::new(&mut *connection), presence, &mut attention, Rests::AfterCalls).await? {
             return Ok(served);
         }
-        let left = {
+        let mut left = {
             // One that was upgraded has ended, and has no parts.
             let Some(parts) = connection.connection.into_parts() else { return Ok(Ok(())) };
             (stream, seat) = parts.io.into_inner().into_parts();
             parts.read_buf
         };
+        // What some callers put behind a call, and nobody owes an answer (RFC 9112, section 2.2).
+        left.advance(left.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count());
         early = if left.is_empty() {
             // It has all the room that was there to read into.
             drop(left);
             match doze(&mut stream, presence, &mut attention).await {
-                Woken::Heard(bytes) => bytes,
-                woken => return part_from(stream, woken).await,
+                Ok(bytes) => bytes,
+                Err(ended) => return part_from(stream, ended).await,
             }
         } else {
             // The beginning of a call that came with the one before it.
@@ -236,10 +238,10 @@ fn watched(stream: MaybeTls, early: Bytes, seat: Seat, receiving: &Receiving) ->
     TokioIo::new(Watched::new(stream, early, presence.clone(), receiving.ear.clone(), patience, seat))
 }
 
-async fn part_from(stream: MaybeTls, woken: Woken) -> Result<Served, Cut> {
-    match woken {
-        Woken::Cut(cut) => Err(cut),
-        Woken::Over | Woken::Leave | Woken::Heard(_) => {
+async fn part_from(stream: MaybeTls, ended: Ended) -> Result<Served, Cut> {
+    match ended {
+        Ended::Cut(cut) => Err(cut),
+        Ended::Over | Ended::Leave => {
             part(stream).await;
             Ok(Ok(()))
         }

@@ -20,10 +20,8 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// As much as is read before HTTP reads: most calls, so that they are not read in two pieces.
 const FIRST: usize = 2048;
 
-/// What ended the quiet.
-pub(super) enum Woken {
-    /// The first bytes of whatever comes.
-    Heard(Bytes),
+/// What ended a connection that nothing came on any more.
+pub(super) enum Ended {
     /// Nothing more is to come.
     Over,
     /// It is to end.
@@ -37,16 +35,16 @@ pub(super) enum Spoken {
     Http2(Bytes),
 }
 
-/// Until something comes. Bytes are handed on, every one.
-pub(super) async fn doze<S: AsyncRead + Unpin>(stream: &mut S, presence: &Presence, attention: &mut Attention) -> Woken {
+/// Until something comes: the first bytes of it, every one.
+pub(super) async fn doze<S: AsyncRead + Unpin>(stream: &mut S, presence: &Presence, attention: &mut Attention) -> Result<Bytes, Ended> {
     poll_fn(|cx| {
         if let Poll::Ready(read) = poll_read(stream, cx) {
             presence.heard(Instant::now());
-            return Poll::Ready(read.map_or(Woken::Over, Woken::Heard));
+            return Poll::Ready(read.ok_or(Ended::Over));
         }
         attention.poll(cx).map(|aside| match aside {
-            Aside::Cut(cut) => Woken::Cut(cut),
-            Aside::Leave => Woken::Leave,
+            Aside::Cut(cut) => Err(Ended::Cut(cut)),
+            Aside::Leave => Err(Ended::Leave),
         })
     })
     .await
@@ -67,17 +65,17 @@ pub(super) async fn first_words<S: AsyncRead + Unpin>(
     stream: &mut S,
     presence: &Presence,
     attention: &mut Attention,
-) -> Result<Spoken, Woken> {
+) -> Result<Spoken, Ended> {
     let mut heard = BytesMut::new();
     loop {
         match doze(stream, presence, attention).await {
-            Woken::Heard(more) if heard.is_empty() && !PREFACE.starts_with(&more) && !more.starts_with(PREFACE) => {
+            Ok(more) if heard.is_empty() && !PREFACE.starts_with(&more) && !more.starts_with(PREFACE) => {
                 return Ok(Spoken::Http1(more));
             }
-            Woken::Heard(more) => heard.extend_from_slice(&more),
+            Ok(more) => heard.extend_from_slice(&more),
             // Somebody broke off while speaking, and may be told so.
-            Woken::Over if !heard.is_empty() => return Ok(Spoken::Http1(heard.freeze())),
-            silent => return Err(silent),
+            Err(Ended::Over) if !heard.is_empty() => return Ok(Spoken::Http1(heard.freeze())),
+            Err(ended) => return Err(ended),
         }
         if heard.starts_with(PREFACE) {
             return Ok(Spoken::Http2(heard.freeze()));

@@ -41,7 +41,8 @@ impl Ear {
     /// Drives hyper.
     pub fn drive<T>(&self, waker: &Waker, drive: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         self.is_driving.store(true, SeqCst);
-        self.rung.store(false, SeqCst);
+        // Whoever rang before this has done what it rang for, and that is seen from here on.
+        let _rang = self.rung.swap(false, SeqCst);
         let driven = drive(&mut Context::from_waker(waker));
         self.is_driving.store(false, SeqCst);
         if self.rung.swap(false, SeqCst) {

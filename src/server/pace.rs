@@ -31,6 +31,7 @@ pub(super) struct Paced<B> {
 
 impl<B> Paced<B> {
     pub fn new(body: B, pace: Option<Pace>, presence: Presence) -> Self {
+        presence.has_body(true);
         let (left, call) = (pace.map_or(Duration::ZERO, |pace| pace.grace), presence.calls());
         Self { body, pace, left, waiting_since: None, end: None, given_up: false, call, presence }
     }
@@ -54,6 +55,12 @@ impl<B> Paced<B> {
             end.as_mut().reset(over);
         }
         end.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl<B> Drop for Paced<B> {
+    fn drop(&mut self) {
+        self.presence.has_body(false);
     }
 }
 

@@ -150,6 +150,8 @@ impl<S: AsyncWrite + Unpin, K: Unpin> AsyncWrite for Watched<S, K> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // Until it has ended it is not at rest, however little there is to write.
+        this.presence.owes();
         Pin::new(&mut this.stream).poll_shutdown(&mut overheard(&this.ear, cx))
     }
 }

@@ -54,6 +54,8 @@ struct State {
     calls: AtomicU64,
     /// The number of the last call whose body has come whole, and was taken.
     whole: AtomicU64,
+    /// Whether somebody still has the body of a call that came over HTTP/1.
+    has_body: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -115,6 +117,7 @@ impl Presence {
             untaken: Mutex::default(),
             calls: AtomicU64::new(0),
             whole: AtomicU64::new(0),
+            has_body: AtomicBool::new(false),
             metrics,
         }))
     }
@@ -126,7 +129,10 @@ impl Presence {
     /// Something arrived.
     pub fn heard(&self, now: Instant) {
         self.0.waits.store(false, Relaxed);
-        self.is_at_rest_no_more(now, Doing::Head);
+        // What comes of the body of a call that was answered early is no head.
+        if !self.0.has_body.load(Relaxed) {
+            self.is_at_rest_no_more(now, Doing::Head);
+        }
     }
 
     /// Something was taken: what is left of an answer whose call has ended here.
@@ -194,6 +200,11 @@ impl Presence {
     /// The number of the last call that came.
     pub fn calls(&self) -> u64 {
         self.0.calls.load(Relaxed)
+    }
+
+    /// Whether there is somebody who has the last call's body. Of HTTP/1: there are several at once otherwise, and nobody asks.
+    pub fn has_body(&self, has: bool) {
+        self.0.has_body.store(has, Relaxed);
     }
 
     /// The body of that call has come, and was taken.
@@ -337,6 +348,21 @@ mod tests {
         assert_eq!(end(&presence).await, (Cut::Idle, 75));
         drop(presence.call(Version::HTTP_11));
         advance(Duration::from_secs(70)).await;
+        presence.heard(Instant::now());
+        assert_eq!(end(&presence).await, (Cut::SlowHead, 30));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_rest_of_a_body_is_no_head() {
+        let presence = begin();
+        let call = presence.call(Version::HTTP_11);
+        presence.has_body(true);
+        drop(call);
+        presence.heard(Instant::now());
+        assert_eq!(end(&presence).await, (Cut::Idle, 75));
+
+        drop(presence.call(Version::HTTP_11));
+        presence.has_body(false);
         presence.heard(Instant::now());
         assert_eq!(end(&presence).await, (Cut::SlowHead, 30));
     }

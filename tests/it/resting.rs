@@ -57,6 +57,17 @@ async fn the_beginning_of_a_call_that_came_with_the_one_before_is_kept() {
     line.say("keeper\r\n\r\n").await.reply().await.expect(200);
 }
 
+/// As some callers end a call.
+#[tokio::test]
+async fn an_empty_line_behind_a_call_is_no_beginning_of_another() {
+    let short: fn(&mut Bounds) = |bounds| bounds.head = Duration::from_secs(1);
+    let house = House::plan().bounds(short).open().await;
+    let mut line = Line::to(house.data).await;
+    line.say(format!("{PROBE}\r\n")).await.reply().await.expect(200);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    line.say(PROBE).await.reply().await.expect(200);
+}
+
 /// What is left of the body of a refused call is let run out, and not read as anything else.
 #[tokio::test]
 async fn a_body_that_is_still_to_come_is_no_request() {
