@@ -41,7 +41,7 @@ impl Timestamp {
     /// The start of the window of `secs` seconds, aligned to 1970 (and so to UTC minutes, hours and days), that holds this moment.
     pub fn floor(self, secs: u32) -> Self {
         let width = i64::from(secs.max(1)) * MICROS;
-        Self(self.0.div_euclid(width) * width)
+        Self(self.0.div_euclid(width).saturating_mul(width))
     }
 
     pub fn plus(self, by: Duration) -> Self {

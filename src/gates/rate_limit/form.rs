@@ -1,4 +1,5 @@
-//! What is held of a source, in a few bytes: the form it has while the source does not call. Nothing is lost in it.
+//! What is held of a source, in a few bytes: the form it has while the source does not call. Nothing is lost in it but bursts that are
+//! whole again, by the clock that is never set back.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -119,11 +120,11 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// Whether a sweep would let go of any of it.
+    /// Whether a sweep would let go of any of it: of all, where nothing is counted. One was made then for what policy does not count.
     pub fn has_spent(&self, now: Timestamp, moments: Moments) -> bool {
-        let named = self.endpoints.iter().map(|named| &named.bucket);
+        let is_empty = self.endpoints.is_empty() && !self.total.counts() && !self.others.counts();
         let spent = |bucket: &BucketForm| bucket.has_spent(now, moments);
-        spent(&self.total) || spent(&self.others) || named.into_iter().any(spent)
+        is_empty || spent(&self.total) || spent(&self.others) || self.endpoints.iter().any(|named| spent(&named.bucket))
     }
 }
 
@@ -151,6 +152,14 @@ impl BucketForm {
             Self::Any(windows, smoother) => (windows.iter().map(|(window, previous)| of(window, *previous)).collect(), smoother.as_ref()),
         };
         Bucket { counters, smoother: smoother.map(SmootherForm::smoother) }
+    }
+
+    fn counts(&self) -> bool {
+        match self {
+            Self::Unused => false,
+            Self::One(_) | Self::OneSmoothed(..) => true,
+            Self::Any(windows, _) => !windows.is_empty(),
+        }
     }
 
     fn has_spent(&self, now: Timestamp, moments: Moments) -> bool {
