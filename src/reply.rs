@@ -7,11 +7,15 @@ use http::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AF
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::clock::whole_seconds;
 use crate::identity::CallId;
 use crate::verdict::{Denial, Failure, Refusal, SchemaRejection, SqlFinding};
 use crate::wording::{Words, words};
+
+/// For most answers of ours, so that they do not grow in steps.
+const ROOM: usize = 512;
 
 pub const X_CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 
@@ -87,7 +91,7 @@ pub struct Problem<'a> {
     code: &'a str,
     /// As in `x-call-id`.
     #[schema(format = "uuid")]
-    call_id: String,
+    call_id: &'a str,
     #[serde(flatten)]
     #[schema(ignore)]
     beyond: Option<Beyond<'a>>,
@@ -95,7 +99,7 @@ pub struct Problem<'a> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     problems: &'a [String],
     /// `urn:eliza-gatekeeper:` and the code.
-    r#type: String,
+    r#type: &'a str,
     /// As `error`.
     title: &'a str,
     #[schema(minimum = 400, maximum = 599)]
@@ -128,14 +132,15 @@ fn problem(
     problems: &[String],
     id: CallId,
 ) -> Answer {
+    let (mut call_id, kind) = (Uuid::encode_buffer(), ["urn:eliza-gatekeeper:", code].concat());
     let problem = Problem {
         error: words.error,
         message: &words.message,
         code,
-        call_id: id.to_string(),
+        call_id: id.0.hyphenated().encode_lower(&mut call_id),
         beyond,
         problems,
-        r#type: format!("urn:eliza-gatekeeper:{code}"),
+        r#type: &kind,
         title: words.error,
         status: status.as_u16(),
         detail: words.detail.as_deref().unwrap_or(&words.message),
@@ -148,7 +153,9 @@ pub fn json_answer(status: StatusCode, mut headers: HeaderMap, body: &impl Seria
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // What is written here is plain text and numbers, which JSON can always say.
-    let mut answer = Response::new(Bytes::from(serde_json::to_vec(body).unwrap_or_default()));
+    let mut text = Vec::with_capacity(ROOM);
+    let _always = serde_json::to_writer(&mut text, body);
+    let mut answer = Response::new(Bytes::from(text));
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;
     answer

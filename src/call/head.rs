@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Version};
 use uuid::Uuid;
 
-use super::{Head, Hop, Shown, TraceContext, legible};
+use super::{Head, Hop, Shown, TraceContext, as_legible};
 use crate::clock::Timestamp;
 use crate::identity::{CallId, NAME_LIMIT, PeerCertificate, Secret};
 use crate::verdict::Failure;
@@ -155,8 +155,9 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 }
 
 fn source(value: &HeaderValue) -> Option<Arc<str>> {
-    let text = legible(&String::from_utf8_lossy(value.as_bytes()), NAME_LIMIT);
-    (!text.is_empty()).then(|| text.into())
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let text = as_legible(&text, NAME_LIMIT);
+    (!text.is_empty()).then(|| Arc::from(&*text))
 }
 
 fn hops(value: &HeaderValue) -> Option<u8> {

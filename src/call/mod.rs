@@ -11,6 +11,7 @@ mod passage;
 mod traffic;
 mod wrapped;
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -188,8 +189,13 @@ pub const CUT: char = '…';
 /// A caller's own words made fit to be kept and shown: at most `limit` bytes, and nothing that a log, a terminal or a database
 /// chokes on. What had to be changed bears a mark (U+FFFD, `…`) that no name can contain, so a changed text never passes for a name.
 pub fn legible(text: &str, limit: usize) -> String {
+    as_legible(text, limit).into_owned()
+}
+
+/// The same, of what is mostly fit as it is.
+pub fn as_legible(text: &str, limit: usize) -> Cow<'_, str> {
     if is_legible(text, limit) {
-        return text.to_owned();
+        return text.into();
     }
     let mut out = String::with_capacity(text.len().min(limit));
     for c in text.chars() {
@@ -201,7 +207,7 @@ pub fn legible(text: &str, limit: usize) -> String {
         }
         out.push(c);
     }
-    out
+    out.into()
 }
 
 /// Whether a text is fit as it is, as most are.

@@ -13,7 +13,7 @@ use super::class::ErrorClass;
 use super::columns::{CallerContext, Metadata, Request};
 use super::details::{Details, Excepted, WouldHaveDenied};
 use super::notes::{Ending, Notes, SchemaNote, WouldDeny};
-use crate::call::{CacheUse, legible};
+use crate::call::{CacheUse, as_legible};
 use crate::clock::Timestamp;
 use crate::identity::{Action, CallId, Caller, KeyId, NAME_LIMIT, Network, Place, TargetName, UNAUTHENTICATED};
 use crate::store::{ActivityStatus, ActivityType, ApiStatus, AuditClass, CallRecord, Record, StatsKey, StatsOutcome};
@@ -31,7 +31,7 @@ pub fn compose<'a>(notes: &'a Notes, ending: &Ending, took: Duration, texts: &'a
     let source = notes.caller.as_ref().map_or(UNAUTHENTICATED, Caller::recorded_as);
     let kind = classify(ending);
     let action = notes.action.as_ref().map(Action::as_str);
-    let asked = notes.asked_target.as_deref().map(|name| legible(name, NAME_LIMIT));
+    let asked = notes.asked_target.as_deref().map(|name| as_legible(name, NAME_LIMIT));
     let known = notes.target.as_ref().map(TargetName::as_str);
     let target = known.or(asked.as_deref());
     let error_message = error_message(notes, ending);

@@ -16,7 +16,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -62,25 +61,25 @@ struct Receiving {
     ear: Option<Arc<Ear>>,
 }
 
-pin_project! {
-    /// A call, to hyper.
-    struct Answering<F> {
-        #[pin]
-        answer: F,
-        call: u64,
-        reception: Arc<Reception>,
-        ear: Option<Arc<Ear>>,
-    }
+type Answered = Result<Response<Ending<Said>>, Infallible>;
+
+/// A call, to hyper. A connection has room for the one under way for as long as it lasts: a few pointers', so that thousands of idle ones are
+/// cheap.
+struct Answering {
+    answer: BoxFuture<'static, Answered>,
+    call: u64,
+    reception: Arc<Reception>,
+    ear: Option<Arc<Ear>>,
 }
 
-impl<F: Future> Future for Answering<F> {
-    type Output = F::Output;
+impl Future for Answering {
+    type Output = Answered;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        match this.ear {
-            Some(ear) => ear.overhear(|| this.reception.presence.awaits_body(*this.call), |cx| this.answer.poll(cx)),
-            None => this.answer.poll(cx),
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
+        let Self { answer, call, reception, ear } = self.get_mut();
+        match ear {
+            Some(ear) => ear.overhear(|| reception.presence.awaits_body(*call), |cx| answer.as_mut().poll(cx)),
+            None => answer.as_mut().poll(cx),
         }
     }
 }
@@ -88,8 +87,7 @@ impl<F: Future> Future for Answering<F> {
 impl Service<Request<Incoming>> for Receiving {
     type Response = Response<Ending<Said>>;
     type Error = Infallible;
-    // A connection has room for the call under way for as long as it lasts: a pointer's, so that thousands of idle ones are cheap.
-    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+    type Future = Answering;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let Reception { caller, presence, .. } = &*self.reception;
@@ -99,12 +97,12 @@ impl Service<Request<Incoming>> for Receiving {
             presence.is_unwelcome();
         }
         let (call, reception) = (presence.calls(), Arc::clone(&self.reception));
-        let answer = async move {
+        let answer = Box::pin(async move {
             let Reception { planes, caller, certificate, presence } = &*reception;
             let answer = planes.answer(request, *caller, certificate.clone(), presence).await;
             Ok(answer.map(|body| under_way.until_the_end_of(body)))
-        };
-        Box::pin(Answering { answer, call, reception: Arc::clone(&self.reception), ear: self.ear.clone() })
+        });
+        Answering { answer, call, reception: Arc::clone(&self.reception), ear: self.ear.clone() }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::super::fields::{Fields, Under};
-use super::super::{Contents, SqlText, legible};
+use super::super::{Contents, SqlText, as_legible};
 use super::pieces::Bare;
 use super::roles::Role;
 use super::text::Text;
@@ -119,7 +119,7 @@ fn pairs(walk: &mut Walk<'_, '_>, text: &[u8]) -> Result<(), Failure> {
     for same in pairs.chunk_by(|(one, _), (other, _)| one == other) {
         let Some((name, last)) = same.last() else { continue };
         if name == "action" && !last.is_empty() {
-            walk.payload_action = Action::parse(&legible(last, NAME_LIMIT));
+            walk.payload_action = Action::parse(&as_legible(last, NAME_LIMIT));
         }
         value_of(walk, name, same).map_err(in_words_of_a_body)?;
     }

@@ -2,7 +2,7 @@
 
 use super::super::begins::{begins_with_letter, begins_with_verb, says_nothing};
 use super::super::fields::Under;
-use super::super::legible;
+use super::super::{as_legible, legible};
 use super::pieces::Bare;
 use super::text::part;
 use super::walk::{Place, Walk};
@@ -114,7 +114,7 @@ impl<'de> Walk<'de, '_> {
                 None => return Err(refused("\"action\" must be at most 128 bytes without control characters")),
             },
             // To most targets this is just data, so it is not refused; what is no action is marked, and so names none that is listed.
-            Role::PayloadAction => self.payload_action = Action::parse(&legible(text, NAME_LIMIT)),
+            Role::PayloadAction => self.payload_action = Action::parse(&as_legible(text, NAME_LIMIT)),
         }
         Ok(self.string(text, under)?)
     }
