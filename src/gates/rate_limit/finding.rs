@@ -28,11 +28,11 @@ impl RateLimiter {
             return self.find_home(pools, Home::Shared, &terms.source.pattern.shared(), act);
         }
         let name = name.shared();
-        let hash = self.hash(&name);
-        let moments = || self.moments();
         if terms.source.pattern.is_single() {
             return self.find_home(pools, Home::Own, &name, act);
         }
+        let hash = self.hash(&name);
+        let moments = || self.moments();
         if let Some(entry) = lock(self.shard(hash)).get(hash, &name, moments) {
             return act(Found::There(entry));
         }
@@ -50,19 +50,27 @@ impl RateLimiter {
                 return act(Found::Missing { shard: &mut own, hash, home: Home::Own, identifier: name, slots });
             }
         }
-        self.find_in(&mut shared, pools, Home::Shared, &pattern, act)
+        self.find_in(&mut shared, pools, Home::Shared, of_pattern, &pattern, act)
     }
 
     fn find_home<T>(&self, pools: &Pools, home: Home, identifier: &Arc<str>, act: impl FnOnce(Found<'_>) -> T) -> T {
+        let hash = self.hash(identifier);
         let mut shard = lock(match home {
-            Home::Own => self.shard(self.hash(identifier)),
+            Home::Own => self.shard(hash),
             Home::Shared => &self.shared,
         });
-        self.find_in(&mut shard, pools, home, identifier, act)
+        self.find_in(&mut shard, pools, home, hash, identifier, act)
     }
 
-    fn find_in<T>(&self, shard: &mut Shard, pools: &Pools, home: Home, identifier: &Arc<str>, act: impl FnOnce(Found<'_>) -> T) -> T {
-        let hash = self.hash(identifier);
+    fn find_in<T>(
+        &self,
+        shard: &mut Shard,
+        pools: &Pools,
+        home: Home,
+        hash: u64,
+        identifier: &Arc<str>,
+        act: impl FnOnce(Found<'_>) -> T,
+    ) -> T {
         if let Some(entry) = shard.get(hash, identifier, || self.moments()) {
             return act(Found::There(entry));
         }
