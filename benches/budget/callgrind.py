@@ -8,9 +8,9 @@ from pathlib import Path
 TOTAL = re.compile(r"^(?:summary|totals):\s*(\d+)", re.MULTILINE)
 NAME = re.compile(r"\((\d+)\)(?: (.*))?$")
 
-# Where memory is asked for: mimalloc's doors for Rust, the C library's for SQLite. What these call among themselves is no asking.
-ASKS = re.compile(r"^(mi_(theap_|heap_)?(malloc|zalloc|calloc|realloc|rezalloc|recalloc)\w*|malloc|calloc|realloc|memalign|aligned_alloc|posix_memalign)$")
-WITHIN = re.compile(r"^(_?mi_\w+|malloc|calloc|realloc|_int_\w+|memalign|_mid_memalign|aligned_alloc|posix_memalign)$")
+# Where memory is asked for. What these call among themselves is no asking.
+ASKS = re.compile(r"^(malloc|calloc|realloc|memalign|aligned_alloc|posix_memalign)$")
+WITHIN = re.compile(r"^(malloc|calloc|realloc|_int_\w+|memalign|_mid_memalign|aligned_alloc|posix_memalign)$")
 
 
 def plain(name):

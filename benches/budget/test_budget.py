@@ -8,11 +8,11 @@ import count
 
 PROFILE = """\
 fn=(1) eliza_gatekeeper::call
-cfn=(2) mi_malloc_aligned
+cfn=(2) posix_memalign
 calls=3 +5
 * 30
 fn=(2)
-cfn=(3) mi_theap_malloc_aligned
+cfn=(3) _mid_memalign
 calls=3 +5
 * 20
 fn=(4) sqlite3MemMalloc
@@ -23,7 +23,7 @@ fn=(6) growing'2
 cfn=(7) realloc
 calls=1 0
 * 9
-cfn=(8) mi_free
+cfn=(8) free
 calls=6 0
 * 9
 fn=(7)
@@ -35,7 +35,7 @@ calls=1 0
 
 class Asked(unittest.TestCase):
     def test_memory_that_is_asked_for_is_counted_at_the_allocators_doors_alone(self):
-        self.assertEqual(dict(callgrind.asked(PROFILE)), {"mi_malloc_aligned": 3, "malloc": 2, "realloc": 1})
+        self.assertEqual(dict(callgrind.asked(PROFILE)), {"posix_memalign": 3, "malloc": 2, "realloc": 1})
 
 
 class Compared(unittest.TestCase):
