@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
@@ -123,9 +124,17 @@ pub(super) fn request(
     body: Outgoing,
 ) -> Result<Box<Request<RequestBody>>, Failure> {
     let uri = at.uri(url, order.rest).ok_or(Failure::BadTarget { what: "it leads out of its target" })?;
-    let headers = outgoing_headers(order, &body, phrases)?;
+    let mut headers = outgoing_headers(order, &body, phrases)?;
     let body = match body {
-        Outgoing::Shaped(body) | Outgoing::AsSent(body) => RequestBody::whole(body),
+        Outgoing::Shaped(body) | Outgoing::AsSent(body) => {
+            // hyper would say it as well, and ask for memory twice. Of no body it knows whether to say so.
+            if !body.is_empty()
+                && let Ok(length) = HeaderValue::from_str(itoa::Buffer::new().format(body.len()))
+            {
+                headers.insert(CONTENT_LENGTH, length);
+            }
+            RequestBody::whole(body)
+        }
         Outgoing::WithTrailers(body, trailers) => {
             RequestBody::Whole { data: Some(body), trailers: Some(Box::new(headers::fit_for_trailers(trailers))) }
         }

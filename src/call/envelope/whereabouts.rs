@@ -1,6 +1,8 @@
 //! Where in a body its reader stands: in which objects and arrays, at which member or item of each. Told without a step for every member:
 //! of an object that is open, the name met last is the one whose value is being read.
 
+use smallvec::SmallVec;
+
 use super::super::fields::{Way, glance};
 use super::super::legible;
 
@@ -11,9 +13,9 @@ const POINTER_LIMIT: usize = 256;
 const FEW: usize = 8;
 
 pub struct Whereabouts<'t> {
-    /// The names met in every object that is still open, the outermost first.
-    names: Vec<Name>,
-    open: Vec<Open>,
+    /// The names met in every object that is still open, the outermost first. There is room at hand for as many as most calls have.
+    names: SmallVec<[Name; 24]>,
+    open: SmallVec<[Open; 8]>,
     said: Said<'t>,
 }
 
@@ -81,8 +83,7 @@ impl Said<'_> {
 impl<'t> Whereabouts<'t> {
     /// In a body whose names may be told by where they stand.
     pub fn of(body: &'t [u8]) -> Self {
-        // As many as most calls have, so that they do not grow in steps.
-        Self { names: Vec::with_capacity(24), open: Vec::with_capacity(8), said: Said { body, own: Vec::new() } }
+        Self { names: SmallVec::new(), open: SmallVec::new(), said: Said { body, own: Vec::new() } }
     }
 
     pub fn body(&self) -> &'t [u8] {
