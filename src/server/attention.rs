@@ -18,7 +18,7 @@ use super::presence::{Limits, Presence};
 /// How long the first call of a connection may be on its way.
 const FIRST_CALL: Duration = Duration::from_secs(1);
 /// What is kept between two calls that follow each other costs nothing to keep.
-const REST: Duration = Duration::from_millis(500);
+const REST: Duration = Duration::from_millis(100);
 
 /// What is said to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
