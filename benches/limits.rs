@@ -47,18 +47,7 @@ impl House {
         let listed = (0..sources).map(|n| {
             let name = SourceName::parse(&format!("source-{n}")).unwrap();
             let pattern = NamePattern::parse(name.as_str()).unwrap();
-            (
-                name,
-                Source {
-                    pattern,
-                    total: Arc::clone(&allowance),
-                    endpoint: Arc::clone(&allowance),
-                    overrides: vec![],
-                    counted: Counted::Apart,
-                    certificates: None,
-                    place: line(),
-                },
-            )
+            (name, limited(pattern, Arc::clone(&allowance)))
         });
         let clock = Clock::system();
         let house = Self {
@@ -111,6 +100,19 @@ fn sweep_of_all_buckets(bencher: Bencher<'_, '_>) {
     bencher.bench(|| house.limiter.sweep(black_box(house.clock.now())));
 }
 
+/// Whoever bears such a name, each for itself: as much in all as of any one endpoint.
+fn limited(pattern: NamePattern, allowance: Arc<Allowance>) -> Source {
+    Source {
+        pattern,
+        total: Arc::clone(&allowance),
+        endpoint: allowance,
+        overrides: vec![],
+        counted: Counted::Apart,
+        certificates: None,
+        place: line(),
+    }
+}
+
 fn line() -> Place {
     Place::new("limits.toml:1")
 }
@@ -121,15 +123,7 @@ fn report_memory() {
     let burst = Some(Burst { size: NonZeroU32::MIN, per_second: NonZeroU32::MIN });
     let allowance = Arc::new(Allowance { windows: windows.into(), burst, place: line(), burst_place: line() });
     let pattern = NamePattern::parse("bot-*").unwrap();
-    let policy = Source {
-        pattern,
-        total: Arc::clone(&allowance),
-        endpoint: allowance,
-        overrides: vec![],
-        counted: Counted::Apart,
-        certificates: None,
-        place: line(),
-    };
+    let policy = limited(pattern, allowance);
     let limits = Limits { endpoints_per_source: 64, buckets: BUCKETS, stranger_records_per_minute: 10, window_lengths: vec![60, 3600] };
     let limiter = RateLimiter::new(Clock::system());
     let target = TargetName::parse("gemini-chat").unwrap();
@@ -156,15 +150,7 @@ fn report_a_million() {
     let windows = [Window { limit: 100, secs: 60 }];
     let allowance = Arc::new(Allowance { windows: windows.into(), burst: None, place: line(), burst_place: line() });
     let pattern = NamePattern::parse("agent-*").unwrap();
-    let policy = Source {
-        pattern,
-        total: Arc::clone(&allowance),
-        endpoint: allowance,
-        overrides: vec![],
-        counted: Counted::Apart,
-        certificates: None,
-        place: line(),
-    };
+    let policy = limited(pattern, allowance);
     let sources = Sources { patterns: vec![Arc::new(policy)], ..Sources::default() };
     let limits = Limits { endpoints_per_source: 64, buckets: SOURCES * 8, stranger_records_per_minute: 10, window_lengths: vec![60] };
     let endpoint = Endpoint::of(&TargetName::parse("gemini-chat").unwrap(), Action::parse("chat").as_ref());
