@@ -180,12 +180,7 @@ impl TraceContext {
     }
 
     /// The header that carries this trace on, with our span as the parent.
-    pub fn traceparent(&self) -> String {
-        String::from_utf8_lossy(&self.written()).into_owned()
-    }
-
-    /// The same, as every call says it.
-    pub fn written(&self) -> [u8; 55] {
+    pub fn traceparent(&self) -> [u8; 55] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         // A UUID is the quickest to write digits down.
         let (mut trace_id, mut rest) = ([0; 32], [0; 32]);

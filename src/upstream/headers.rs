@@ -140,7 +140,7 @@ pub fn towards_known(
         out.append(CALL_ID, id);
     }
     forwarded::say(&mut out, caller, head, phrases);
-    let trace = head.trace.written();
+    let trace = head.trace.traceparent();
     if brings_state && !came.is_some_and(|came| continues(came, &trace)) {
         // It belongs to a trace that ends here.
         out.remove(TRACESTATE);
