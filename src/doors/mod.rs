@@ -29,8 +29,6 @@ use crate::verdict::Failure;
 pub use overloaded::overloaded;
 pub use said::Said;
 
-use said::Begun;
-
 /// What the server knows of a request before anybody reads it.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
@@ -102,13 +100,11 @@ impl Door {
 /// Through a door. Calls do without a router: they are nearly all there is, and two comparisons find their door.
 pub async fn enter<B: Arriving>(gatekeeper: &Gatekeeper, door: Door, arrived: Arrived, request: Request<B>) -> Response<Said> {
     let is_head = request.method() == Method::HEAD;
-    let Begun { mut response, until } = match door {
+    let begun = match door {
         Door::Envelope => envelope::call(gatekeeper, arrived, request).await,
         Door::Direct => direct::call(gatekeeper, arrived, request).await,
     };
-    if let Some(until) = until {
-        until.await;
-    }
+    let mut response = begun.there().await;
     // As a router would.
     if let (Some(length), false) = (response.body().size_hint().exact(), response.headers().contains_key(CONTENT_LENGTH)) {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
