@@ -8,6 +8,7 @@ pub mod clock;
 pub mod enforcement;
 pub mod identity;
 pub mod intake;
+pub mod json;
 pub mod retention;
 pub mod switches;
 pub mod verdict;

@@ -11,8 +11,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-const VOCABULARY: &[&str] =
-    &["audit", "blocklist", "call", "clock", "enforcement", "identity", "intake", "retention", "sha256", "switches", "verdict", "wording"];
+const VOCABULARY: &[&str] = &[
+    "audit",
+    "blocklist",
+    "call",
+    "clock",
+    "enforcement",
+    "identity",
+    "intake",
+    "json",
+    "retention",
+    "sha256",
+    "switches",
+    "verdict",
+    "wording",
+];
 /// Each module, and what of ours it may import beside the vocabulary and itself.
 const TABLE: &[(&str, &[&str])] = &[
     ("audit", &[]),
@@ -22,6 +35,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("enforcement", &[]),
     ("identity", &[]),
     ("intake", &[]),
+    ("json", &[]),
     ("retention", &[]),
     ("sha256", &[]),
     ("switches", &[]),

@@ -12,7 +12,7 @@ use super::refused::Refused;
 use crate::doors::{Arrival, whole};
 use crate::gatekeeper::Gatekeeper;
 use crate::identity::KeyHash;
-use crate::intake::let_run_out;
+use crate::intake::see_off;
 
 /// What is nowhere else: all of the admin API, and what is nowhere at all.
 pub fn stands_before(path: &str) -> bool {
@@ -33,7 +33,7 @@ pub async fn guard(
     let mut response = match checked {
         Ok(()) => next.run(request).await,
         Err(refused) => {
-            tokio::spawn(let_run_out(request.into_body()));
+            see_off(request.into_body());
             refused.into_response()
         }
     };

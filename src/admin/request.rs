@@ -21,7 +21,7 @@ use crate::audit::Actor;
 use crate::call::envelope::{decode, invalid_json};
 use crate::doors::Arrival;
 use crate::gatekeeper::Gatekeeper;
-use crate::intake::{MEMORY_UNIT, Taken, let_run_out, read_body};
+use crate::intake::{MEMORY_UNIT, Taken, read_body, see_off};
 use crate::verdict::Failure;
 
 const LARGEST: usize = 1 << 20;
@@ -74,7 +74,7 @@ async fn read_json<T: DeserializeOwned>(request: Request, largest: usize) -> Res
     let Taken { bytes, memory, .. } = match read_body(&parts.headers, &mut body, largest, IN_TIME, &memory.0).await {
         Ok(taken) => taken,
         Err(failure) => {
-            tokio::spawn(let_run_out(body));
+            see_off(body);
             return Err(failure.into());
         }
     };

@@ -13,7 +13,7 @@ use http_body_util::Full;
 
 use super::Arrival;
 use super::said::{Begun, Said};
-use crate::intake::let_run_out;
+use crate::intake::see_off;
 use crate::pipeline::{Arriving, Outcome, Pipeline};
 use crate::record::{Ending, Recorded, Trail};
 use crate::reply;
@@ -42,9 +42,8 @@ pub fn turned_away(pipeline: &Pipeline, failure: Failure, trail: &mut Trail) -> 
 pub fn answer<B: Arriving>(outcome: Outcome, mut trail: Box<Trail>, arrival: Arrival, asked: &Parts, unread: Option<B>) -> Begun {
     let overhead = trail.answer_begins();
     // Whoever waits to be asked for its body is not asked.
-    let is_coming = |body: &B| !body.is_end_stream() && !asked.headers.contains_key(EXPECT);
-    if let Some(body) = unread.filter(|body| outcome.result.is_err() && is_coming(body)) {
-        tokio::spawn(let_run_out(body));
+    if let Some(body) = unread.filter(|_| outcome.result.is_err() && !asked.headers.contains_key(EXPECT)) {
+        see_off(body);
     }
     let mut begun = match outcome.result {
         Ok(Settled::AsIs(answer)) => carry(answer.status, answer.headers, answer.body, trail),

@@ -105,6 +105,7 @@ pub async fn enter<B: Arriving>(gatekeeper: &Gatekeeper, door: Door, arrived: Ar
         Door::Direct => direct::call(gatekeeper, arrived, request).await,
     };
     let mut response = begun.there().await;
+    gatekeeper.pipeline.in_step().await;
     // As a router would.
     if let (Some(length), false) = (response.body().size_hint().exact(), response.headers().contains_key(CONTENT_LENGTH)) {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());

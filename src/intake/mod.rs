@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body::Body;
@@ -114,6 +115,21 @@ async fn collect<B: Body>(body: B, max_bytes: usize, memory: &Arc<Semaphore>) ->
     }
     let bytes = if rest.is_empty() { first } else { rest.freeze() };
     Ok(Taken { bytes, trailers, memory: budget.held })
+}
+
+/// Lets what is left of a refused call's body run out, behind its answer.
+pub fn see_off<B>(mut body: B)
+where
+    B: Body<Data: Send> + Send + Unpin + 'static,
+{
+    if body.is_end_stream() {
+        return;
+    }
+    // Most are here already, in one piece, and need no task.
+    let first = body.frame().now_or_never();
+    if !body.is_end_stream() && !matches!(first, Some(None | Some(Err(_)))) {
+        tokio::spawn(let_run_out(body));
+    }
 }
 
 /// What of a refused call's body is still on its way is let in and thrown away, up to a bound: closing the connection on it could cost

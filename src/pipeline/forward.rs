@@ -33,6 +33,7 @@ impl Pipeline {
             let is_shaped = matches!(body, Outgoing::Shaped(_));
             let (caller, action) = (Some(caller.caller().recorded_as()), action.as_ref().map(Action::as_str));
             let order = Order { head, target: &target, method, rest, headers, body, towards, caller, action, timeout };
+            self.in_step().await;
             let began = self.clock.monotonic_nanos();
             let settled = match self.upstream.forward_noting(order, &mut trail.note().passage).await {
                 // Apart: few answers are errors, and all would hold room for reading one.

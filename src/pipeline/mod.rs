@@ -8,6 +8,7 @@ mod forward;
 mod retrace;
 mod route;
 mod schema;
+mod step;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,10 +179,13 @@ impl Pipeline {
                 Ok(authenticated)
             }
             Err(refusal) => {
-                trail.note().claimed = self.without_keys(head.credentials.eliza_source.as_ref(), head, snapshot);
-                trail.note().shown_certificate = shown_certificate(head);
                 if matches!(purpose, Purpose::Make) {
                     self.turn_away(snapshot, trail);
+                }
+                // Nobody reads what the many say that are only counted, and to see whether it is a key takes long.
+                if !trail.is_folded() {
+                    trail.note().claimed = self.without_keys(head.credentials.eliza_source.as_ref(), head, snapshot);
+                    trail.note().shown_certificate = shown_certificate(head);
                 }
                 Err(refusal)
             }

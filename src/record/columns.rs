@@ -6,8 +6,8 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use super::details::{Details, Excepted, WouldHaveDenied};
-use super::json::{self, first, next};
 use crate::identity::Network;
+use crate::json::{self, first, next};
 
 /// The column `metadata`. What does not apply to a call is left out, but for an absent target and action, which are null.
 #[derive(Serialize)]

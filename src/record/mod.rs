@@ -7,7 +7,6 @@ mod columns;
 pub mod compose;
 mod details;
 pub mod entries;
-mod json;
 pub mod notes;
 pub mod orphans;
 pub mod page;
@@ -89,7 +88,8 @@ impl Recorder {
         self.0.journal.has_room(class, self.under_way())
     }
 
-    fn under_way(&self) -> u64 {
+    /// Calls that have not left their record yet.
+    pub fn under_way(&self) -> u64 {
         u64::try_from(self.0.metrics.in_flight.get()).unwrap_or(0)
     }
 

@@ -102,6 +102,10 @@ impl Trail {
         self.recorder.metrics().strangers_folded.inc();
     }
 
+    pub fn is_folded(&self) -> bool {
+        self.keep == Keep::Folded
+    }
+
     /// What the caller must wait for before it has the last of the answer, if anything.
     fn finish(&mut self) -> Option<Durable> {
         let keep = std::mem::replace(&mut self.keep, Keep::Done);

@@ -25,7 +25,7 @@ impl Sqlite {
         let connect = connect
             .create_if_missing(true)
             // Of a file that is made now. Rows come by the hundred: of pages twice as large half as many are asked of the system.
-            .page_size(8192)
+            .page_size(16384)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)

@@ -1,5 +1,6 @@
-//! JSON objects written member by member, straight into the text that they are part of. Every call leaves three of them: a serializer that
-//! looks through the members' own names for what must be escaped, and collects flattened ones first, takes ten times as long.
+//! JSON objects written member by member, straight into the text that they are part of. Every call leaves three of them, and every refusal
+//! is one: a serializer that looks through the members' own names for what must be escaped, and collects flattened ones first, takes ten
+//! times as long.
 
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ macro_rules! next {
     };
 }
 
-pub(super) use {first, next};
+pub(crate) use {first, next};
 
 pub fn text(into: &mut String, name: &'static str, value: &str) {
     if value.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
