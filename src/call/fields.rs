@@ -142,10 +142,11 @@ enum Step {
     AnyItem,
 }
 
-/// A step of the way to the value that is being read.
+/// A step of the way to the value that is being read. A member's name is UTF-8. It may be most of a body: nobody looks at all of it for
+/// every value that stands under it.
 #[derive(Clone, Copy, Debug)]
 pub enum Way<'a> {
-    Member(&'a str),
+    Member(&'a [u8]),
     Item,
 }
 
@@ -188,8 +189,17 @@ impl Path {
 }
 
 /// Whether a name as written is one in lower case.
-fn is_named(written: &str, name: &str) -> bool {
-    written.eq_ignore_ascii_case(name) || (!written.is_ascii() && written.chars().flat_map(char::to_lowercase).eq(name.chars()))
+fn is_named(written: &[u8], name: &str) -> bool {
+    written.eq_ignore_ascii_case(name.as_bytes()) || (written.len() <= longest_of(name) && !written.is_ascii() && is_lowered(written, name))
+}
+
+/// In lower case a character is one at least, and none takes more than four bytes.
+fn longest_of(name: &str) -> usize {
+    4 * name.len()
+}
+
+fn is_lowered(written: &[u8], name: &str) -> bool {
+    str::from_utf8(written).is_ok_and(|written| written.chars().flat_map(char::to_lowercase).eq(name.chars()))
 }
 
 #[cfg(test)]
@@ -198,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_path_is_the_end_of_the_way() {
-        let way = [Way::Member("payload"), Way::Member("Messages"), Way::Item, Way::Member("CONTENT")];
+        let way = [Way::Member(b"payload"), Way::Member(b"Messages"), Way::Item, Way::Member(b"CONTENT")];
         for (path, ends) in [
             ("content", true),
             ("messages[].content", true),

@@ -2,9 +2,10 @@
 //! readers could understand differently is refused; what is refused says where and why, and never repeats what stood there.
 
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use eliza_gatekeeper::call::{Envelope, Fields, Head};
+use eliza_gatekeeper::call::{Envelope, Fields, Head, Path};
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::identity::{Action, CallId, SourceName};
 use eliza_gatekeeper::verdict::Failure;
@@ -330,6 +331,21 @@ fn what_is_gathered_is_bounded() {
     let name = "n".repeat(100_000);
     let envelope = parse(format!(r#"{{"target":"{name}","payload":{{"{name}":{{"sql":"A"}}}}}}"#)).unwrap();
     assert!(envelope.sql[0].pointer.len() <= 256 && envelope.target.len() <= 128);
+}
+
+/// Were the name looked at for each of them, this would take minutes.
+#[test]
+fn what_stands_under_a_name_of_megabytes_is_read_as_fast_as_any() {
+    let fields = Fields { sql: vec!["sql".into()], prose: vec![Path::parse("messages[].content").unwrap()], ..Fields::default() };
+    let items = vec![r#"{"content":"hello"},"drop table a""#; 16_000].join(",");
+    let began = Instant::now();
+    for (name, shown) in [("n".repeat(4 << 20), "n".repeat(253)), ("é".repeat(2 << 20), "é".repeat(126))] {
+        let body = format!(r#"{{"target":"brain","payload":{{"sub":{{"{name}":[{items}]}}}}}}"#);
+        let sql = Envelope::parse(body.into(), &fields).unwrap().sql;
+        let pointer = format!("/payload/sub/{shown}");
+        assert!(sql.len() == 16_000 && sql.iter().all(|text| pointer.starts_with(text.pointer.trim_end_matches('…'))), "{}", sql[0].pointer);
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 /// JSON text with all that makes it hard: names that repeat, escapes, odd blanks, nesting, numbers of every kind, and now and then a flaw.

@@ -90,7 +90,7 @@ impl<'de, 'f> Walk<'de, 'f> {
 
     /// Of a body that is what the payload of an envelope would be.
     pub fn of_body(text: &'de [u8], fields: &'f Fields) -> Self {
-        Self { within: Some(Way::Member("payload")), ..Self::new(text, fields) }
+        Self { within: Some(Way::Member(b"payload")), ..Self::new(text, fields) }
     }
 
     /// As if nothing had been met yet.

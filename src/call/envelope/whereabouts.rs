@@ -168,8 +168,7 @@ impl<'t> Whereabouts<'t> {
             if open.item != NO_ITEM {
                 return Some(Way::Item);
             }
-            let name = self.said.name(*names?.last()?);
-            Some(Way::Member(str::from_utf8(name).unwrap_or_default()))
+            Some(Way::Member(self.said.name(*names?.last()?)))
         })
     }
 
@@ -208,10 +207,12 @@ fn is_told_as_it_is(byte: &u8) -> bool {
     matches!(byte, b' '..=b'.' | b'0'..=b'}')
 }
 
+/// Only of its beginning: it may be most of a body, and is told of every text that stands under it.
 #[cold]
 fn escaped(name: &[u8]) -> String {
     let mut out = String::new();
-    for c in String::from_utf8_lossy(name).chars().take(POINTER_LIMIT) {
+    let begins = name.get(..4 * POINTER_LIMIT).unwrap_or(name);
+    for c in String::from_utf8_lossy(begins).chars().take(POINTER_LIMIT) {
         match c {
             '~' => out.push_str("~0"),
             '/' => out.push_str("~1"),
