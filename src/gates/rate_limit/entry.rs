@@ -10,7 +10,7 @@ use super::pool::Slots;
 use super::window::Tally;
 use crate::clock::{Clock, Timestamp};
 use crate::identity::Endpoint;
-use crate::policy::{Limits, Source};
+use crate::policy::{Allowance, Limits, Source};
 use crate::verdict::Standing;
 
 /// What an entry holds before any endpoint: the total, and the bucket that further endpoints share.
@@ -117,19 +117,10 @@ impl Entry {
         (self.others.judge(allowance, Some(&source.endpoint), at, clock), None)
     }
 
-    /// Takes over what an earlier run has counted in the window of `secs` that began at `start` and still runs.
-    pub fn load(&mut self, endpoint: &str, secs: u32, start: Timestamp, calls: u32, terms: Terms<'_>) {
-        let clock = terms.clock;
-        if let Some(total) = self.counting(&Of::Total, secs, Running::Yes, terms) {
-            total.load(secs, start, calls, clock);
-        }
-        let of = match endpoint {
-            Endpoint::UNREACHED => return,
-            Endpoint::OTHERS => Of::Others,
-            endpoint => Of::Endpoint(endpoint.to_owned()),
-        };
-        if let Some(bucket) = self.counting(&of, secs, Running::Yes, terms) {
-            bucket.load(secs, start, calls, clock);
+    /// Takes over what an earlier run has counted of this in the window of `secs` that began at `start` and still runs.
+    pub fn load(&mut self, of: &Of, secs: u32, start: Timestamp, calls: u32, terms: Terms<'_>) {
+        if let Some(bucket) = self.counting(of, secs, Running::Yes, terms) {
+            bucket.load(secs, start, calls, terms.clock);
         }
     }
 
@@ -156,17 +147,16 @@ impl Entry {
 
     /// The bucket in which this is counted in windows of this length, if it is by these terms.
     fn counting(&mut self, of: &Of, secs: u32, running: Running, terms: Terms<'_>) -> Option<&mut Bucket> {
-        let source = terms.source;
-        let counts_in = |windows: &[crate::policy::Window]| windows.iter().any(|window| window.secs == secs);
-        let among_others = lengths(source).any(|length| length == secs);
+        if !is_counted(of, secs, terms.source) {
+            return None;
+        }
         match of {
-            Of::Total => counts_in(&source.total.windows).then_some(&mut self.total),
-            Of::Endpoint(name) if !counts_in(&source.allowance_of(name).windows) => None,
+            Of::Total => Some(&mut self.total),
             Of::Endpoint(name) if self.has_own_bucket(name, running, terms) => {
                 self.endpoints.get_mut(name.as_str()).map(|named| &mut named.bucket)
             }
             // There is no room for it among those with a bucket of their own.
-            Of::Endpoint(_) | Of::Others => among_others.then_some(&mut self.others),
+            Of::Endpoint(_) | Of::Others => Some(&mut self.others),
         }
     }
 
@@ -254,6 +244,16 @@ impl Entry {
             self.endpoints.retain(|_, named| named.bucket.ends() > oldest);
             self.slots.shrink_to(BASE_BUCKETS + self.endpoints.len());
         }
+    }
+}
+
+/// Whether this is counted in windows of this length, by what policy says of its source.
+pub(super) fn is_counted(of: &Of, secs: u32, source: &Source) -> bool {
+    let counts_in = |allowance: &Allowance| allowance.windows.iter().any(|window| window.secs == secs);
+    match of {
+        Of::Total => counts_in(&source.total),
+        Of::Endpoint(name) => counts_in(source.allowance_of(name)),
+        Of::Others => lengths(source).any(|length| length == secs),
     }
 }
 

@@ -120,11 +120,10 @@ impl<'a> Form<'a> {
         }
     }
 
-    /// Whether a sweep would let go of any of it: of all, where nothing is counted. One was made then for what policy does not count.
+    /// Whether a sweep would let go of any of it.
     pub fn has_spent(&self, now: Timestamp, moments: Moments) -> bool {
-        let is_empty = self.endpoints.is_empty() && !self.total.counts() && !self.others.counts();
         let spent = |bucket: &BucketForm| bucket.has_spent(now, moments);
-        is_empty || spent(&self.total) || spent(&self.others) || self.endpoints.iter().any(|named| spent(&named.bucket))
+        spent(&self.total) || spent(&self.others) || self.endpoints.iter().any(|named| spent(&named.bucket))
     }
 }
 
@@ -152,14 +151,6 @@ impl BucketForm {
             Self::Any(windows, smoother) => (windows.iter().map(|(window, previous)| of(window, *previous)).collect(), smoother.as_ref()),
         };
         Bucket { counters, smoother: smoother.map(SmootherForm::smoother) }
-    }
-
-    fn counts(&self) -> bool {
-        match self {
-            Self::Unused => false,
-            Self::One(_) | Self::OneSmoothed(..) => true,
-            Self::Any(windows, _) => !windows.is_empty(),
-        }
     }
 
     fn has_spent(&self, now: Timestamp, moments: Moments) -> bool {

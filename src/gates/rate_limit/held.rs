@@ -5,10 +5,12 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 
+use super::entry::is_counted;
 use super::window::Tally;
 use super::{RateLimiter, lock};
 use crate::clock::Timestamp;
-use crate::policy::{Limits, Sources};
+use crate::identity::Endpoint;
+use crate::policy::{Limits, Source, Sources};
 
 /// Counts that are handed over at most: more than the shipped limits let anybody hold.
 pub const MOST_HELD: usize = 400_000;
@@ -36,6 +38,18 @@ pub(super) enum Of {
     Total,
     Others,
     Endpoint(String),
+}
+
+impl Of {
+    /// All that a row of `rate_limits` counts for, by its endpoint.
+    pub fn of_row(endpoint: &str) -> impl Iterator<Item = Self> {
+        let beside = match endpoint {
+            Endpoint::UNREACHED => None,
+            Endpoint::OTHERS => Some(Self::Others),
+            endpoint => Some(Self::Endpoint(endpoint.to_owned())),
+        };
+        std::iter::once(Self::Total).chain(beside)
+    }
 }
 
 /// Whether the counts of earlier runs are there. The database's are added to what this process has counted itself, so once only.
@@ -98,7 +112,8 @@ impl RateLimiter {
         all.sort_by_key(|(_, tally)| Reverse(tally.ends()));
         for (Held { identifier, of, since, .. }, tally) in all {
             let since = Timestamp::from_micros(*since);
-            self.with_listed(sources, limits, identifier, |entry, terms| entry.raise_to(of, since, tally, terms));
+            let counts = |source: &Source| is_counted(of, tally.secs, source);
+            self.with_listed(sources, limits, identifier, counts, |entry, terms| entry.raise_to(of, since, tally, terms));
         }
     }
 }

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use super::entry::{Entry, Home, Terms};
+use super::entry::{Entry, Home, Terms, is_counted};
+use super::held::Of;
 use super::{RateLimiter, lock};
 use crate::clock::Timestamp;
 use crate::identity::SourceName;
-use crate::policy::{Limits, Sources};
+use crate::policy::{Limits, Source, Sources};
 use crate::verdict::Standing;
 
 /// Where a source stands: one standing per window.
@@ -31,19 +32,32 @@ impl RateLimiter {
     ) {
         for (identifier, endpoint, count) in rows {
             let calls = u32::try_from(count).unwrap_or(u32::MAX);
-            self.with_listed(sources, limits, identifier, |entry, terms| entry.load(endpoint, window_secs, window_start, calls, terms));
+            for of in Of::of_row(endpoint) {
+                let counts = |source: &Source| is_counted(&of, window_secs, source);
+                let load = |entry: &mut Entry, terms: Terms<'_>| entry.load(&of, window_secs, window_start, calls, terms);
+                self.with_listed(sources, limits, identifier, counts, load);
+            }
         }
     }
 
-    /// Does something with the entry of whoever is counted under this name, if policy lists it.
-    pub(super) fn with_listed(&self, sources: &Sources, limits: &Limits, identifier: &str, act: impl FnOnce(&mut Entry, Terms<'_>)) {
+    /// Does something with the entry of whoever is counted under this name, if policy lists it and `counts` says that it counts there.
+    pub(super) fn with_listed(
+        &self,
+        sources: &Sources,
+        limits: &Limits,
+        identifier: &str,
+        counts: impl Fn(&Source) -> bool,
+        act: impl FnOnce(&mut Entry, Terms<'_>),
+    ) {
         let at = self.clock.now();
         let by_text = sources.patterns.iter().find(|source| source.pattern.as_str() == identifier);
         if let Some(source) = by_text {
-            let terms = Terms { source, limits, at, clock: &self.clock };
-            self.with_home(Home::Shared, &identifier.into(), |entry| act(entry, terms));
+            if counts(source) {
+                let terms = Terms { source, limits, at, clock: &self.clock };
+                self.with_home(Home::Shared, &identifier.into(), |entry| act(entry, terms));
+            }
         } else if let Some(name) = SourceName::parse(identifier)
-            && let Some(source) = sources.find(&name)
+            && let Some(source) = sources.find(&name).filter(|source| counts(source))
         {
             let terms = Terms { source, limits, at, clock: &self.clock };
             self.with_entry(&name, terms, |entry| act(entry, terms));
