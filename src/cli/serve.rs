@@ -86,6 +86,11 @@ pub struct Prepared {
 /// Serves with what was prepared; `ready` hears the addresses once calls are taken.
 pub async fn run_with(output: &Output, prepared: Prepared, ready: impl FnOnce(&Listeners)) -> Exit {
     let Prepared { environment, settings, secrets, policy, policies, log, beginning, inherited } = prepared;
+    // Whatever gives calls their ids can only panic without it.
+    if let Err(error) = getrandom::u64() {
+        output.problem(&format!("the system gives no randomness: {error}"));
+        return Exit::NotSo;
+    }
     let Opened { listeners, predecessor, successors } = match open(&settings, beginning, inherited).await {
         Ok(opened) => opened,
         Err(error) => {
