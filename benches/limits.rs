@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher, black_box};
 use eliza_gatekeeper::clock::{Clock, Timestamp};
-use eliza_gatekeeper::gates::rate_limit::{EndpointTicket, RateLimiter, Subject};
+use eliza_gatekeeper::gates::rate_limit::{EndpointTicket, Held, RateLimiter, Subject};
 use eliza_gatekeeper::identity::{Action, Endpoint, NamePattern, Place, SourceName, TargetName};
 use eliza_gatekeeper::policy::{Allowance, Burst, Counted, Limits, Source, Sources, Window};
 use eliza_gatekeeper::verdict::Verdict;
@@ -97,7 +97,7 @@ fn refused(bencher: Bencher<'_, '_>, sources: usize) {
 #[divan::bench(sample_count = 20)]
 fn sweep_of_all_buckets(bencher: Bencher<'_, '_>) {
     let house = House::of(BUCKETS / 3, u32::MAX, false);
-    bencher.bench(|| house.limiter.sweep(black_box(house.clock.now())));
+    bencher.bench(|| house.limiter.sweep(black_box(house.clock.now())).for_each(drop));
 }
 
 /// Whoever bears such a name, each for itself: as much in all as of any one endpoint.
@@ -183,7 +183,7 @@ fn report_a_million() {
         let all: Duration = took.iter().sum();
         let mut longest = Duration::ZERO;
         let swept = timed(&mut || {
-            let mut parts = limiter.sweep_by_parts(at);
+            let mut parts = limiter.sweep(at);
             loop {
                 let mut part = None;
                 longest = longest.max(timed(&mut || part = parts.next()));
@@ -194,7 +194,7 @@ fn report_a_million() {
         });
         slowest_part = slowest_part.min(longest);
         let mut held = Vec::new();
-        let gathered = timed(&mut || held = limiter.held(at));
+        let gathered = timed(&mut || held = Held::fullest(limiter.held(at).flatten().collect()));
         let next = RateLimiter::new(Clock::system());
         let taken = timed(&mut || next.take_over(&sources, &limits, &held));
         println!(

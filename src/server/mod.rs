@@ -143,7 +143,7 @@ async fn take_calls(
 /// What was counted. Calls under way go first: there may be a million counts.
 async fn held(pipeline: &Pipeline) -> Vec<Held> {
     let mut all = Vec::new();
-    for part in pipeline.limiter.held_by_parts(pipeline.clock.now()) {
+    for part in pipeline.limiter.held(pipeline.clock.now()) {
         all.extend(part);
         yield_now().await;
     }

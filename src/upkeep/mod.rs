@@ -111,7 +111,7 @@ impl Upkeep {
             record_folded(&gatekeeper, Folding::Shed, gatekeeper.shed.drain(now));
         });
         every(&mut tasks, gatekeeper, SWEEP, &stopping, |gatekeeper| async move {
-            for () in gatekeeper.pipeline.limiter.sweep_by_parts(gatekeeper.pipeline.clock.now()) {
+            for () in gatekeeper.pipeline.limiter.sweep(gatekeeper.pipeline.clock.now()) {
                 // Calls that have come meanwhile go first.
                 yield_now().await;
             }

@@ -343,7 +343,11 @@ fn what_stands_under_a_name_of_megabytes_is_read_as_fast_as_any() {
         let body = format!(r#"{{"target":"brain","payload":{{"sub":{{"{name}":[{items}]}}}}}}"#);
         let sql = Envelope::parse(body.into(), &fields).unwrap().sql;
         let pointer = format!("/payload/sub/{shown}");
-        assert!(sql.len() == 16_000 && sql.iter().all(|text| pointer.starts_with(text.pointer.trim_end_matches('…'))), "{}", sql[0].pointer);
+        assert!(
+            sql.len() == 16_000 && sql.iter().all(|text| pointer.starts_with(text.pointer.trim_end_matches('…'))),
+            "{}",
+            sql[0].pointer
+        );
     }
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

@@ -75,13 +75,8 @@ impl Held {
 }
 
 impl RateLimiter {
-    /// All that can still decide something. Beyond the most that is handed over, the fullest are.
-    pub fn held(&self, now: Timestamp) -> Vec<Held> {
-        Held::fullest(self.held_by_parts(now).flatten().collect())
-    }
-
-    /// The same a part at a time, so that whoever gathers it can let calls go first; [`Held::fullest`] bounds it.
-    pub fn held_by_parts(&self, now: Timestamp) -> impl Iterator<Item = Vec<Held>> {
+    /// All that can still decide something, a part at a time, so that whoever gathers it can let calls go first; [`Held::fullest`] bounds it.
+    pub fn held(&self, now: Timestamp) -> impl Iterator<Item = Vec<Held>> {
         self.own.iter().chain([&self.shared]).map(move |shard| {
             let mut part = Vec::new();
             lock(shard).for_each(self.moments(), |entry| {

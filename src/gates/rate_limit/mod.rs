@@ -48,7 +48,7 @@ const UNPACKED_SHARED: usize = 64;
 #[derive(Debug)]
 pub struct RateLimiter {
     clock: Clock,
-    /// Of its own for each process, from the system's randomness: nobody can choose names that meet in one shard.
+    /// Seeded anew by each process: nobody knows which names meet in one shard.
     hasher: RandomState,
     began: Timestamp,
     /// The sources with an entry of their own, by name.
@@ -227,7 +227,7 @@ impl RateLimiter {
 
     /// Lets go of every count that can decide nothing any more: a part of it for each that is taken of what this returns, so that whoever
     /// takes them can let others go first. Holds one lock at a time.
-    pub fn sweep_by_parts(&self, now: Timestamp) -> impl Iterator<Item = ()> {
+    pub fn sweep(&self, now: Timestamp) -> impl Iterator<Item = ()> {
         let mut shards = self.own.iter().chain([&self.shared]);
         let (mut shard, mut position) = (shards.next(), Position::default());
         std::iter::from_fn(move || {
@@ -236,11 +236,6 @@ impl RateLimiter {
             }
             Some(())
         })
-    }
-
-    /// All of it.
-    pub fn sweep(&self, now: Timestamp) {
-        self.sweep_by_parts(now).for_each(drop);
     }
 
     /// How many buckets are held: at most `limits.buckets`, if that is more than four for every entry that policy lists.

@@ -7,7 +7,7 @@ use super::*;
 
 /// As it is sent from one process to the other.
 fn sent(limiter: &RateLimiter, now: Timestamp) -> Vec<Held> {
-    serde_json::from_str(&serde_json::to_string(&limiter.held(now)).unwrap()).unwrap()
+    serde_json::from_str(&serde_json::to_string(&Held::fullest(limiter.held(now).flatten().collect())).unwrap()).unwrap()
 }
 
 #[test]
