@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use eliza_gatekeeper::call::{Envelope, Fields, Head, Path};
+use eliza_gatekeeper::call::{Brought, Contents, Envelope, Fields, Head, Path};
 use eliza_gatekeeper::clock::Timestamp;
 use eliza_gatekeeper::identity::{Action, CallId, SourceName};
 use eliza_gatekeeper::verdict::Failure;
@@ -349,6 +349,17 @@ fn what_stands_under_a_name_of_megabytes_is_read_as_fast_as_any() {
             sql[0].pointer
         );
     }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+/// Were each looked through to the end, this would take minutes.
+#[test]
+fn values_with_nothing_between_them_are_read_one_after_the_other() {
+    let fields = Fields { sql: vec!["sql".into()], ..Fields::default() };
+    let body = format!("1 {}[\"drop table a\"]", "[NaN]".repeat(200_000));
+    let began = Instant::now();
+    let contents = Contents::read(Brought { body: body.as_bytes(), is_form: false, query: None }, "brain", &fields).unwrap();
+    assert_eq!(contents.sql.iter().map(|text| text.text.as_str()).collect::<Vec<_>>(), ["drop table a"]);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 

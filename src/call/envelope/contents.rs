@@ -77,7 +77,7 @@ fn loosely(walk: &mut Walk<'_, '_>, text: &str) -> Result<(), Failure> {
     let mut rest = text;
     loop {
         rest = behind_scalars(rest);
-        if !rest.starts_with(['{', '[', '"']) {
+        if !opens(rest) {
             return Ok(());
         }
         let start = walk.mark();
@@ -91,10 +91,18 @@ fn loosely(walk: &mut Walk<'_, '_>, text: &str) -> Result<(), Failure> {
     }
 }
 
+fn opens(text: &str) -> bool {
+    text.starts_with(['{', '[', '"'])
+}
+
 /// Numbers and words hold nothing, but there may be more behind them.
 fn behind_scalars(text: &str) -> &str {
     let mut rest = text.trim_start_matches(is_between);
     loop {
+        // What is no word has no end that could be looked for: values may follow each other with nothing between them, up to the end.
+        if opens(rest) {
+            return rest;
+        }
         let (word, behind) = rest.split_at_checked(rest.find(is_between).unwrap_or(rest.len())).unwrap_or((rest, ""));
         if word != "null" && Bare::parse(word).is_none() {
             return rest;
