@@ -305,3 +305,6 @@ fn http2() -> http2::Builder<TokioExecutor> {
         .keep_alive_interval(ASK_EVERY);
     builder
 }
+
+#[cfg(test)]
+mod tests;
