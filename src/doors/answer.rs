@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
@@ -46,9 +47,9 @@ pub fn answer<B: Arriving>(outcome: Outcome, mut trail: Box<Trail>, arrival: Arr
         see_off(body);
     }
     let mut begun = match outcome.result {
-        Ok(Settled::AsIs(answer)) => carry(answer.status, answer.headers, answer.body, trail),
+        Ok(Settled::AsIs(answer)) => carry(answer.status, answer.headers, answer.body, trail, &asked.method),
         Ok(Settled::Error { status, headers, body } | Settled::Wrapped { status, headers, body }) => {
-            carry(status, headers, Full::new(body), trail)
+            carry(status, headers, Full::new(body), trail, &asked.method)
         }
         Err(refusal) => refuse(refusal, trail, arrival, &asked.method),
     };
@@ -72,21 +73,40 @@ pub fn in_our_name(headers: &mut HeaderMap, standings: &Standings, overhead: Dur
     }
 }
 
-fn carry<B>(status: StatusCode, headers: HeaderMap, body: B, trail: Box<Trail>) -> Begun
+fn carry<B>(status: StatusCode, headers: HeaderMap, body: B, trail: Box<Trail>, method: &Method) -> Begun
 where
     B: Body<Data: Send, Error: Send> + Send + 'static,
     Recorded<B>: Into<Said>,
 {
-    let (body, until) = Recorded::begin(body, trail, status.as_u16());
-    let mut response = Response::new(body.into());
+    let (body, until) = if ends_with_its_head(method, status) {
+        // Nobody asks for the body, and over HTTP/2 it may show only later that there is none.
+        recorded::<Full<Bytes>>(Full::default(), trail, status)
+    } else {
+        recorded(body, trail, status)
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Begun { response, until }
 }
 
+fn recorded<B>(body: B, trail: Box<Trail>, status: StatusCode) -> (Said, Option<BoxFuture<'static, ()>>)
+where
+    B: Body<Data: Send, Error: Send> + Send + 'static,
+    Recorded<B>: Into<Said>,
+{
+    let (body, until) = Recorded::begin(body, trail, status.as_u16());
+    (body.into(), until)
+}
+
+/// Whether there is nothing behind an answer's head, whatever that says of a body (RFC 9110, section 6.4.1).
+pub fn ends_with_its_head(method: &Method, status: StatusCode) -> bool {
+    method == Method::HEAD || status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
 pub fn refuse(refusal: Refusal, mut trail: Box<Trail>, arrival: Arrival, method: &Method) -> Begun {
     let answer = reply::refusal(&refusal, arrival.id);
-    let status = answer.status().as_u16();
+    let status = answer.status();
     trail.note().ending = Some(Ending::Refused(refusal));
     let (mut parts, mut body) = answer.into_parts();
     if method == Method::HEAD {
@@ -94,8 +114,8 @@ pub fn refuse(refusal: Refusal, mut trail: Box<Trail>, arrival: Arrival, method:
         parts.headers.insert(CONTENT_LENGTH, body.len().into());
         body = Bytes::new();
     }
-    let (body, until) = Recorded::begin(Full::new(body), trail, status);
-    Begun { response: Response::from_parts(parts, body.into()), until }
+    let (body, until) = recorded(Full::new(body), trail, status);
+    Begun { response: Response::from_parts(parts, body), until }
 }
 
 /// Where the caller stands: `RateLimit` names every limit that applies, the older headers the one it will hit first. All of them are parts

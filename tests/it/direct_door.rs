@@ -1,6 +1,7 @@
 //! Calling targets directly: `/functions/v1/{target}/…` with any method passes the same gates as an envelope; what goes on is what came, and
 //! what comes back is the target's own answer. Policy says per target whether bodies are judged first or stream.
 
+mod bodiless;
 mod hygiene;
 mod judged;
 mod streams;
