@@ -26,6 +26,7 @@ use crate::pipeline::Arriving;
 use crate::reply;
 use crate::verdict::Failure;
 
+use answer::ends_with_its_head;
 pub use overloaded::overloaded;
 pub use said::Said;
 
@@ -99,18 +100,20 @@ impl Door {
 
 /// Through a door. Calls do without a router: they are nearly all there is, and two comparisons find their door.
 pub async fn enter<B: Arriving>(gatekeeper: &Gatekeeper, door: Door, arrived: Arrived, request: Request<B>) -> Response<Said> {
-    let is_head = request.method() == Method::HEAD;
+    let method = request.method().clone();
     let begun = match door {
         Door::Envelope => envelope::call(gatekeeper, arrived, request).await,
         Door::Direct => direct::call(gatekeeper, arrived, request).await,
     };
     let mut response = begun.there().await;
     gatekeeper.pipeline.in_step().await;
-    // As a router would.
-    if let (Some(length), false) = (response.body().size_hint().exact(), response.headers().contains_key(CONTENT_LENGTH)) {
+    // As a router would; but of a body that does not come, how long it would be is not ours to say.
+    if !ends_with_its_head(&method, response.status())
+        && let (Some(length), false) = (response.body().size_hint().exact(), response.headers().contains_key(CONTENT_LENGTH))
+    {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
-    if is_head {
+    if method == Method::HEAD {
         *response.body_mut() = Said::nothing();
     }
     response

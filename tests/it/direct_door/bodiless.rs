@@ -38,6 +38,39 @@ async fn call(house: &House, method: Method, address: &str) -> (StatusCode, Head
     (parts.status, parts.headers, body.len())
 }
 
+#[tokio::test]
+async fn what_a_target_does_not_say_of_a_length_is_not_said() {
+    let (house, bare) = with_bare("").await;
+    let mut line = None;
+    for (status, said) in [
+        ("200 OK", "transfer-encoding: chunked\r\n"),
+        ("200 OK", "content-length: 4711\r\n"),
+        ("204 No Content", ""),
+        ("304 Not Modified", "etag: \"e\"\r\n"),
+        ("304 Not Modified", "content-length: 4711\r\n"),
+    ] {
+        let expected = said.strip_prefix("content-length: ").map(str::trim);
+        let answer = format!("HTTP/1.1 {status}\r\n{said}\r\n");
+        let mut caller = say(&house, head("HEAD", "bare/x", "")).await;
+        let target = match &mut line {
+            Some(line) => line,
+            none => none.insert(bare.accept().await),
+        };
+        target.hear_head().await;
+        target.say(&answer).await;
+        let heard = caller.hear_head().await;
+        assert!(heard.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{heard}");
+        assert_eq!(heard.lines().find_map(|line| line.strip_prefix("content-length: ")), expected, "{heard}");
+
+        let ((code, headers, length), ()) = tokio::join!(call(&house, Method::HEAD, "bare/x"), async {
+            target.hear_head().await;
+            target.say(&answer).await;
+        });
+        assert!(status.starts_with(code.as_str()) && length == 0, "{status}");
+        assert_eq!(headers.get("content-length").map(|length| length.to_str().unwrap()), expected, "{status}");
+    }
+}
+
 /// A target whose answers have no body, which shows only behind their heads; it speaks HTTP/2.
 async fn late_to_end() -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
