@@ -113,9 +113,6 @@ pub async fn enter<B: Arriving>(gatekeeper: &Gatekeeper, door: Door, arrived: Ar
     {
         response.headers_mut().insert(CONTENT_LENGTH, length.into());
     }
-    if method == Method::HEAD {
-        *response.body_mut() = Said::nothing();
-    }
     response
 }
 

@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, CONNECTION, HeaderValue, ORIGIN, VARY,
 };
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -112,7 +112,7 @@ impl Planes {
         let scheme = if self.lock(serving).is_some() { Scheme::Https } else { Scheme::Http };
         let arrival = Arrival { proxy, scheme, ..Arrival::new(id, at, peer) };
         let origin = request.headers().get(ORIGIN).cloned();
-        let version = request.version();
+        let (version, is_head) = (request.version(), request.method() == Method::HEAD);
         let door = if for_ops { None } else { Door::of(&request) };
         let welcome = self.welcome(door, manner);
         let mut response = match welcome {
@@ -133,6 +133,10 @@ impl Planes {
             }
             Welcome::Sorry(door) => Box::pin(overloaded(&self.gatekeeper, door, arrival, request, ready(()))).await,
         };
+        if is_head {
+            // Over HTTP/2, hyper would send it.
+            *response.body_mut() = Said::nothing();
+        }
         let mut text = Uuid::encode_buffer();
         if let Ok(value) = HeaderValue::from_str(id.0.hyphenated().encode_lower(&mut text)) {
             response.headers_mut().insert(X_CALL_ID, value);

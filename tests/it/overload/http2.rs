@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use eliza_gatekeeper::clock::ManualClock;
 use eliza_gatekeeper::settings::Bounds;
 use http::Request;
 use http_body_util::{BodyExt, Full};
@@ -13,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::{CHAT, cut, seated};
-use crate::support::house::{House, KEY, eventually};
+use crate::support::house::{House, KEY, eventually, midnight};
 use crate::support::targets::{Conduct, Targets, within};
 
 type Peer = (SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>);
@@ -77,4 +78,22 @@ async fn whoever_found_no_seat_is_sent_to_another_connection() {
     eventually("the seat is free", || async { house.gatekeeper.metrics.connections.get() == 0 }).await;
     let (mut send, _connection) = peer(&house, 65_535).await;
     assert_eq!(send.send_request(call()).await.unwrap().status(), 200);
+}
+
+/// HTTP/2 has no place for a body behind such an answer.
+#[tokio::test]
+async fn whoever_asks_for_a_head_is_refused_in_no_more_than_that() {
+    let few = include_str!("../../../policies/limits.toml").replace("stranger_records_per_minute = 100", "stranger_records_per_minute = 1");
+    let plan = House::plan().policy("limits.toml", &few).at(&ManualClock::at(midnight()));
+    let plan = plan.variable("GATEKEEPER_MAX_CONNECTIONS", "1").variable("GATEKEEPER_MAX_CONNECTIONS_PER_NETWORK", "9");
+    let house = plan.open().await;
+    let _seat = seated(&house, 1).await;
+    // One that is recorded, and one that is counted.
+    for _ in 0..2 {
+        let (mut send, _connection) = peer(&house, 65_535).await;
+        let head = Request::head("http://gatekeeper/functions/v1/agent-manager").body(Full::default()).unwrap();
+        let refused = within("an answer", send.send_request(head)).await.unwrap();
+        assert_eq!(refused.status(), 503);
+        assert!(within("its end", refused.into_body().collect()).await.unwrap().to_bytes().is_empty());
+    }
 }
