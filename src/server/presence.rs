@@ -130,9 +130,8 @@ impl Presence {
     pub fn heard(&self, now: Instant) {
         self.0.waits.store(false, Relaxed);
         // What comes of the body of a call that was answered early is no head.
-        if !self.0.has_body.load(Relaxed) {
-            self.is_at_rest_no_more(now, Doing::Head);
-        }
+        let doing = if self.0.has_body.load(Relaxed) { Doing::Nothing } else { Doing::Head };
+        self.is_at_rest_no_more(now, doing);
     }
 
     /// Something was taken: what is left of an answer whose call has ended here.
@@ -141,7 +140,7 @@ impl Presence {
     }
 
     /// On HTTP/2 bytes come and go without a call, too.
-    fn is_at_rest_no_more(&self, now: Instant, doing: impl FnOnce(Duration) -> Doing) {
+    fn is_at_rest_no_more(&self, now: Instant, doing: fn(Duration) -> Doing) {
         let was = self.0.doing.load(Relaxed);
         if matches!(Doing::unpacked(was), Doing::Nothing(_)) && self.spoken(Spoken::Http1) {
             // If a call came or ended just now, that counts.
@@ -353,11 +352,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_rest_of_a_body_is_no_head() {
+    async fn the_rest_of_a_body_is_no_head_and_no_idleness() {
         let presence = begin();
         let call = presence.call(Version::HTTP_11);
         presence.has_body(true);
         drop(call);
+        advance(Duration::from_secs(70)).await;
         presence.heard(Instant::now());
         assert_eq!(end(&presence).await, (Cut::Idle, 75));
 

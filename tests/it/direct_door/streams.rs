@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use eliza_gatekeeper::settings::Bounds;
 use http::Method;
 use serde_json::json;
 
@@ -57,6 +58,26 @@ async fn an_answer_may_come_while_the_request_goes_on() {
     target.say("0\r\n\r\n").await;
     caller.hear_up_to("0\r\n\r\n").await;
     assert_eq!(code_of_the_last(&house).await, "answered");
+}
+
+#[tokio::test]
+async fn a_request_goes_on_behind_its_answer_for_as_long_as_it_takes() {
+    let bare = Bare::listen().await;
+    let short: fn(&mut Bounds) = |bounds| bounds.idle = Duration::from_millis(600);
+    let house = House::plan().policy("own.toml", &bare.target("bare", SKIP)).bounds(short).open().await;
+    let mut caller = say(&house, head("POST", "bare", CHUNKED)).await;
+    let mut target = bare.accept().await;
+    target.hear_head().await;
+    target.say("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine").await;
+    caller.reply().await.expect(200);
+    for _ in 0..6 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        caller.say(chunk("more")).await;
+        target.hear_up_to(&chunk("more")).await;
+    }
+    caller.say("0\r\n\r\n").await;
+    target.hear_up_to("0\r\n\r\n").await;
+    caller.say("GET /livez HTTP/1.1\r\nhost: gate.example\r\n\r\n").await.reply().await.expect(200);
 }
 
 #[tokio::test]
