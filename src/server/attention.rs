@@ -54,22 +54,20 @@ impl Attention {
         {
             return Poll::Ready(Aside::Cut(cut));
         }
-        if !self.is_told_to_leave && self.is_to_leave() {
-            self.is_told_to_leave = true;
-            return Poll::Ready(Aside::Leave);
-        }
-        while self.alarm.poll(cx).is_ready() {
+        loop {
+            if !self.is_told_to_leave && self.is_to_leave() {
+                self.is_told_to_leave = true;
+                return Poll::Ready(Aside::Leave);
+            }
+            if self.alarm.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
             let now = Instant::now();
             match self.presence.look(self.limits, now) {
                 Err(cut) => return Poll::Ready(Aside::Cut(cut)),
                 Ok(look) => self.alarm.set(self.closing.filter(|end| *end > now).map_or(look, |end| look.min(end))),
             }
-            if !self.is_told_to_leave && self.is_to_leave() {
-                self.is_told_to_leave = true;
-                return Poll::Ready(Aside::Leave);
-            }
         }
-        Poll::Pending
     }
 
     fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Cut> {
