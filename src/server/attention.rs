@@ -111,9 +111,9 @@ impl Attention {
     }
 
     /// It is seen to soon after it has nothing to do any more. One that is called all the time has its timer set once in that time,
-    /// and not for each call.
+    /// and not for each call; one that still has something to write or to read comes by here again when it has done so.
     pub fn sees_to_its_rest(&mut self, cx: &mut Context<'_>) {
-        if self.presence.idle_since().is_some_and(|since| self.alarm.end() > since + 2 * REST) {
+        if self.presence.is_quiet() && self.presence.idle_since().is_some_and(|since| self.alarm.end() > since + 2 * REST) {
             self.alarm.set(self.alarm.end().min(Instant::now() + REST));
             // It is over with time, not by now.
             let _later = self.alarm.poll(cx);

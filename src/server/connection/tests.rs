@@ -1,5 +1,8 @@
 //! That connections rest, and when: nobody outside is to notice, so it is looked at here.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
 use bytes::BytesMut;
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
@@ -16,14 +19,18 @@ const PATIENCE: Patience = Patience { write: Duration::from_secs(60), idle: STIL
 const CALL: &str = "GET / HTTP/1.1\r\n\r\n";
 const LONG: Duration = Duration::from_secs(10);
 
-/// One of hyper's, whatever it serves.
-struct Plain<C>(C);
+/// One of hyper's, whatever it serves, and how often it was driven.
+struct Plain<C> {
+    connection: C,
+    driven: Arc<AtomicUsize>,
+}
 
 impl<C: Future<Output = Served> + Unpin> Future for Plain<C> {
     type Output = Served;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Served> {
-        Pin::new(&mut self.get_mut().0).poll(cx)
+        self.driven.fetch_add(1, Relaxed);
+        Pin::new(&mut self.get_mut().connection).poll(cx)
     }
 }
 
@@ -31,9 +38,15 @@ impl<C: Future<Output = Served> + Unpin> Conversation for Plain<C> {
     fn leave(self: Pin<&mut Self>) {}
 }
 
-/// What became of a connection on which a peer does this, and when. Calls are answered after [`LONG`]; what is left of their bodies then is
-/// let run out, for as long again.
-async fn served(room: usize, peer: impl AsyncFnOnce(&mut DuplexStream)) -> (Result<Option<()>, Cut>, Duration) {
+/// What became of a connection, and when.
+type Became = (Result<Option<()>, Cut>, Duration);
+
+/// Of one on which a peer does this. Calls are answered after [`LONG`]; what is left of their bodies then is let run out, for as long again.
+async fn served(room: usize, peer: impl AsyncFnOnce(&mut DuplexStream)) -> Became {
+    served_counting(room, Arc::default(), peer).await
+}
+
+async fn served_counting(room: usize, driven: Arc<AtomicUsize>, peer: impl AsyncFnOnce(&mut DuplexStream)) -> Became {
     let (ours, mut theirs) = duplex(room);
     // As of a connection's reception, there is one for all calls.
     let presence = Arc::new(Presence::begin(Arc::default()));
@@ -47,7 +60,7 @@ async fn served(room: usize, peer: impl AsyncFnOnce(&mut DuplexStream)) -> (Resu
             Ok::<_, Infallible>(Response::new(under_way.until_the_end_of(Full::new(Bytes::from_static(b"answered")))))
         }
     });
-    let mut connection = Plain(http1().serve_connection(TokioIo::new(watched), service));
+    let mut connection = Plain { connection: http1().serve_connection(TokioIo::new(watched), service), driven };
     let exit = Exit::new();
     let mut attention = Attention::begin(exit.guest(), Presence::clone(&presence), LIMITS);
     let began = Instant::now();
@@ -68,7 +81,7 @@ async fn hear_answer(line: &mut DuplexStream) {
 
 /// Soon after this it rests.
 #[track_caller]
-fn rested((what, after): (Result<Option<()>, Cut>, Duration), last: Duration) {
+fn rested((what, after): Became, last: Duration) {
     assert_eq!(what, Ok(None));
     assert!((100..300).contains(&after.saturating_sub(last).as_millis()), "{after:?}");
 }
@@ -109,4 +122,21 @@ async fn a_connection_does_not_rest_while_anything_of_a_call_is_under_way() {
     assert_eq!(half_a_head.await, (Err(Cut::SlowHead), LONG + LIMITS.head));
     let none_yet = served(1024, async |_| sleep(6 * LONG).await);
     assert_eq!(none_yet.await, (Err(Cut::SlowHead), LIMITS.head));
+}
+
+/// Many may stand still like this.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_waits_for_its_peer_is_hardly_driven_meanwhile() {
+    let driven = Arc::<AtomicUsize>::default();
+    let meanwhile = served_counting(64, Arc::clone(&driven), async |line| {
+        line.write_all(CALL.as_bytes()).await.unwrap();
+        sleep(LONG).await;
+        sleep(Duration::from_secs(1)).await;
+        let before = driven.load(Relaxed);
+        sleep(2 * LONG).await;
+        // Its bounds are looked at meanwhile.
+        assert!(driven.load(Relaxed) < before + 5);
+        hear_answer(line).await;
+    });
+    rested(meanwhile.await, 3 * LONG + Duration::from_secs(1));
 }
