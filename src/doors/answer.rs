@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{CONTENT_LENGTH, EXPECT};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body;
 use http_body_util::Full;
 
@@ -42,8 +42,9 @@ pub fn turned_away(pipeline: &Pipeline, failure: Failure, trail: &mut Trail) -> 
 /// `unread`: what is left of the call's body.
 pub fn answer<B: Arriving>(outcome: Outcome, mut trail: Box<Trail>, arrival: Arrival, asked: &Parts, unread: Option<B>) -> Begun {
     let overhead = trail.answer_begins();
-    // Whoever waits to be asked for its body is not asked.
-    if let Some(body) = unread.filter(|_| outcome.result.is_err() && !asked.headers.contains_key(EXPECT)) {
+    let unread = unread.filter(|body| outcome.result.is_err() && !body.is_end_stream());
+    let waits_to_be_asked = unread.is_some() && asked.headers.contains_key(EXPECT);
+    if let Some(body) = unread.filter(|_| !waits_to_be_asked) {
         see_off(body);
     }
     let mut begun = match outcome.result {
@@ -54,7 +55,18 @@ pub fn answer<B: Arriving>(outcome: Outcome, mut trail: Box<Trail>, arrival: Arr
         Err(refusal) => refuse(refusal, trail, arrival, &asked.method),
     };
     in_our_name(begun.response.headers_mut(), &outcome.standings, overhead, arrival);
+    if waits_to_be_asked {
+        is_not_asked(begun.response.headers_mut(), asked.version);
+    }
     begun
+}
+
+/// Whoever waits to be asked for its body and is refused is not asked. On HTTP/1.1 its connection ends with that (RFC 9110, section 10.1.1): what
+/// came next on it could be that body, or not.
+pub fn is_not_asked(headers: &mut HeaderMap, version: Version) {
+    if version == Version::HTTP_11 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// What every answer of a door says, whoever it is from.

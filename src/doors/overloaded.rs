@@ -7,7 +7,7 @@
 use http::header::EXPECT;
 use http::{Request, Response};
 
-use super::answer::refuse;
+use super::answer::{is_not_asked, refuse};
 use super::said::Said;
 use super::{Arrival, Door, whole};
 use crate::gatekeeper::Gatekeeper;
@@ -44,14 +44,18 @@ pub async fn overloaded<B: Arriving>(
             Some(trail)
         }
     };
-    if parts.headers.contains_key(EXPECT) {
-        // Its body is not asked for.
+    let waits_to_be_asked = !body.is_end_stream() && parts.headers.contains_key(EXPECT);
+    if waits_to_be_asked {
         kept.await;
     } else {
         tokio::join!(kept, let_run_out(body));
     }
-    match trail {
+    let mut response = match trail {
         Some(trail) => refuse(refusal, trail, arrival, &parts.method).there().await,
         None => whole(reply::refusal(&refusal, arrival.id)).map(Said::from),
+    };
+    if waits_to_be_asked {
+        is_not_asked(response.headers_mut(), parts.version);
     }
+    response
 }

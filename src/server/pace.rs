@@ -22,7 +22,8 @@ pub(super) struct Paced<B> {
     left: Duration,
     waiting_since: Option<Instant>,
     end: Option<Pin<Box<Sleep>>>,
-    given_up: bool,
+    /// Nothing more comes of it.
+    ended: bool,
     /// Whose body it is. Bodies of HTTP/2 come at once, and nobody asks which of them is whole.
     call: u64,
     /// Dropped behind the body: whoever finds it gone finds the body gone, too.
@@ -33,7 +34,7 @@ impl<B> Paced<B> {
     pub fn new(body: B, pace: Option<Pace>, presence: Presence) -> Self {
         presence.has_body(true);
         let (left, call) = (pace.map_or(Duration::ZERO, |pace| pace.grace), presence.calls());
-        Self { body, pace, left, waiting_since: None, end: None, given_up: false, call, presence }
+        Self { body, pace, left, waiting_since: None, end: None, ended: false, call, presence }
     }
 
     fn came(&mut self, bytes: usize) {
@@ -74,7 +75,7 @@ where
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
-        if this.given_up {
+        if this.ended {
             return Poll::Ready(None);
         }
         match Pin::new(&mut this.body).poll_frame(cx) {
@@ -85,9 +86,12 @@ where
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(end) => Poll::Ready(end.map(|frame| frame.map_err(Into::into))),
+            Poll::Ready(end) => {
+                this.ended = true;
+                Poll::Ready(end.map(|frame| frame.map_err(Into::into)))
+            }
             Poll::Pending if this.is_over(cx) => {
-                this.given_up = true;
+                this.ended = true;
                 Cut::SlowBody.count(this.presence.metrics());
                 Poll::Ready(Some(Err(Impatience(Cut::SlowBody).into())))
             }
@@ -96,7 +100,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.ended || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -75,10 +75,24 @@ async fn a_body_is_asked_for_once_its_caller_is_known() {
         assert_eq!(world.target.take()[0].body, CONTENT, "{door:?}");
 
         let mut line = Line::to(world.house.data).await;
-        let heard = line.say(fill(door, &head.replace("{start}", "POST {path} HTTP/1.1\r\nhost: h\r\n"))).await.hear("\r\n\r\n").await;
+        let heard = line.say(fill(door, &head.replace("{start}", "POST {path} HTTP/1.1\r\nhost: h\r\n"))).await.hear_the_end().await;
         assert!(heard.starts_with("HTTP/1.1 401 "), "{door:?}: {heard}");
+        assert!(heard.contains("connection: close\r\n"), "its body is not waited for, so nothing may come behind it: {door:?}: {heard}");
     }
     assert_eq!(world.target.take(), []);
+
+    // One that was asked for and has come keeps its connection, whatever is said to it.
+    for framing in ["content-length: 2\r\n\r\n[]", "transfer-encoding: chunked\r\n\r\n2\r\n[]\r\n0\r\n\r\n"] {
+        let mut line = Line::to(world.house.data).await;
+        let call = fill(Door::Envelope, &format!("{{start}}expect: 100-continue\r\n{framing}"));
+        for _ in 0..2 {
+            let heard = line.say(&call).await.hear_up_to("\r\n\r\n").await;
+            let heard = if heard.contains(" 100 ") { line.hear_head().await } else { heard };
+            assert!(heard.starts_with("HTTP/1.1 400 ") && !heard.contains("connection: close"), "{heard}");
+            let length = heard.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            line.skip(length.parse().unwrap()).await;
+        }
+    }
 }
 
 /// Half a body is no body, whichever way its end was announced.
