@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::yield_now;
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{Instant, sleep, timeout_at};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -140,14 +140,18 @@ async fn take_calls(
     }
 }
 
-/// What was counted. Calls under way go first: there may be a million counts.
+/// What was counted. Calls under way go first: there may be a million counts, and choosing among them is done apart.
 async fn held(pipeline: &Pipeline) -> Vec<Held> {
-    let mut all = Vec::new();
+    let mut parts = Vec::new();
     for part in pipeline.limiter.held(pipeline.clock.now()) {
-        all.extend(part);
+        parts.push(part);
         yield_now().await;
     }
-    Held::fullest(all)
+    let chosen = spawn_blocking(move || Held::fullest(parts.into_iter().flatten().collect())).await;
+    chosen.unwrap_or_else(|error| {
+        tracing::error!(%error, "what was counted is not handed over: limits begin anew");
+        Vec::new()
+    })
 }
 
 /// Ends when no more connections are to be taken.

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use super::turns::Turns;
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::Held;
 use crate::pipeline::Pipeline;
 use crate::store::{Record, StoreError};
 
-/// Adds all that the database knows of the windows that now run, or nothing.
+/// Adds all that the database knows of the windows that now run, or nothing. There may be a million rows, and the database may come while
+/// calls are made: those go first.
 pub(super) async fn load(gatekeeper: &Gatekeeper) -> Result<(), StoreError> {
     let pipeline = &gatekeeper.pipeline;
     let now = pipeline.clock.now();
@@ -18,16 +20,20 @@ pub(super) async fn load(gatekeeper: &Gatekeeper) -> Result<(), StoreError> {
         let start = now.floor(*secs);
         loaded.push((*secs, start, gatekeeper.store.counts_since(start).await?));
     }
-    gatekeeper.earlier_counts.take(|are_there| {
-        // What was handed over holds the database's, and they would count twice.
-        if std::mem::replace(are_there, true) {
-            return;
+    if !gatekeeper.earlier_counts.begin() {
+        return Ok(());
+    }
+    let mut turns = Turns::default();
+    for (secs, start, rows) in loaded {
+        for row in rows {
+            let row = [(row.identifier.as_str(), row.endpoint.as_str(), row.count)];
+            let add = || pipeline.limiter.restore(&policy.sources, &policy.limits, secs, start, row);
+            if !gatekeeper.earlier_counts.add(add) {
+                return Ok(());
+            }
+            turns.done().await;
         }
-        for (secs, start, rows) in &loaded {
-            let rows = rows.iter().map(|row| (row.identifier.as_str(), row.endpoint.as_str(), row.count));
-            pipeline.limiter.restore(&policy.sources, &policy.limits, *secs, *start, rows);
-        }
-    });
+    }
     Ok(())
 }
 
@@ -48,8 +54,5 @@ pub(super) fn count_in(pipeline: &Pipeline, calls: &[&Record<'_>]) {
 pub fn take_over(gatekeeper: &Gatekeeper, held: &[Held]) {
     let pipeline = &gatekeeper.pipeline;
     let policy = Arc::clone(&pipeline.live.current().policy);
-    gatekeeper.earlier_counts.take(|are_there| {
-        *are_there = true;
-        pipeline.limiter.take_over(&policy.sources, &policy.limits, held);
-    });
+    gatekeeper.earlier_counts.take(|| pipeline.limiter.take_over(&policy.sources, &policy.limits, held));
 }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::told_to_stop;
+use super::turns::Turns;
 use crate::control::Kept;
 use crate::gatekeeper::Gatekeeper;
 use crate::gates::rate_limit::strangers::Folded;
@@ -43,8 +45,11 @@ pub(super) async fn follow_signals(
             Ok((signals, next)) => {
                 cursor = next;
                 let is_news = !signals.is_empty();
+                let mut turns = Turns::default();
                 for signal in signals {
-                    heed(&gatekeeper, signal);
+                    heed(&gatekeeper, signal).await;
+                    // Somebody may have deleted the rows of a million sources.
+                    turns.done().await;
                 }
                 // What could not be read is due until it could.
                 if is_news || last_read.elapsed() >= READ_AGAIN {
@@ -57,7 +62,7 @@ pub(super) async fn follow_signals(
     }
 }
 
-fn heed(gatekeeper: &Gatekeeper, signal: Signal) {
+async fn heed(gatekeeper: &Gatekeeper, signal: Signal) {
     let limiter = &gatekeeper.pipeline.limiter;
     match signal {
         Signal::CountsDeleted { identifier, endpoint, minute, count } => {
@@ -66,7 +71,9 @@ fn heed(gatekeeper: &Gatekeeper, signal: Signal) {
         }
         Signal::AllCountsDeleted => {
             tracing::info!("all counts were deleted: every limit begins anew");
-            limiter.take_back_all();
+            for () in limiter.take_back_all_by_parts() {
+                yield_now().await;
+            }
         }
         Signal::RulingsChanged => gatekeeper.control.is_due([Kept::Rulings]),
         Signal::FlagsChanged => gatekeeper.control.is_due([Kept::Flags]),

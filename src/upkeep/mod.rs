@@ -9,6 +9,7 @@ pub mod counts;
 mod duties;
 mod housekeeping;
 mod lookout;
+mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;

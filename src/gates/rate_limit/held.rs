@@ -54,12 +54,44 @@ impl Of {
 
 /// Whether the counts of earlier runs are there. The database's are added to what this process has counted itself, so once only.
 #[derive(Debug, Default)]
-pub struct EarlierCounts(Mutex<bool>);
+pub struct EarlierCounts(Mutex<Earlier>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Earlier {
+    #[default]
+    Unknown,
+    /// They are added one by one: there may be a million.
+    FromDatabase,
+    /// They hold the database's.
+    HandedOver,
+}
 
 impl EarlierCounts {
-    /// Nobody else adds any meanwhile.
-    pub fn take(&self, take: impl FnOnce(&mut bool)) {
-        take(&mut lock(&self.0));
+    /// Whether the database's are to be added, with [`Self::add`].
+    pub fn begin(&self) -> bool {
+        let mut earlier = lock(&self.0);
+        let is_first = *earlier == Earlier::Unknown;
+        if is_first {
+            *earlier = Earlier::FromDatabase;
+        }
+        is_first
+    }
+
+    /// Adds some of the database's. False, and nothing added, if all were handed over meanwhile: they would count twice.
+    pub fn add(&self, add: impl FnOnce()) -> bool {
+        let earlier = lock(&self.0);
+        let is_wanted = *earlier == Earlier::FromDatabase;
+        if is_wanted {
+            add();
+        }
+        is_wanted
+    }
+
+    /// Takes what is handed over. The database's are not added any more.
+    pub fn take(&self, take: impl FnOnce()) {
+        let mut earlier = lock(&self.0);
+        *earlier = Earlier::HandedOver;
+        take();
     }
 }
 

@@ -70,11 +70,14 @@ impl RateLimiter {
         self.with_known(identifier, |entry| entry.take_back(endpoint, minute, calls));
     }
 
-    /// The whole table was emptied.
+    /// The whole table was emptied. A part of all counts for each that is taken of what this returns.
+    pub fn take_back_all_by_parts(&self) -> impl Iterator<Item = ()> {
+        self.own.iter().chain([&self.shared]).map(|shard| lock(shard).clear(&self.pools))
+    }
+
+    /// All of it.
     pub fn take_back_all(&self) {
-        for shard in self.own.iter().chain([&self.shared]) {
-            lock(shard).clear(&self.pools);
-        }
+        self.take_back_all_by_parts().for_each(drop);
     }
 
     /// Where a source, or the sources that share a pattern's entry, stand at `now`. Nothing, if nothing is counted or policy does not list it.

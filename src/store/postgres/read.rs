@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -12,16 +13,17 @@ use crate::store::control::EntryKind;
 use crate::store::{CallQuery, CallRow, EndpointCount, LimitRow, StoreError};
 
 pub(super) async fn counts_since(pool: &PgPool, start: Timestamp) -> Result<Vec<EndpointCount>, StoreError> {
-    let rows: Vec<(String, String, i64)> = sqlx::query_as(
+    let rows = sqlx::query_as(
         "select identifier, endpoint, sum(request_count)::bigint from public.rate_limits where window_start >= $1 group by 1, 2",
     )
     .bind(start.to_datetime())
-    .fetch_all(pool)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(identifier, endpoint, count)| EndpointCount { identifier, endpoint, count: u64::try_from(count).unwrap_or(0) })
-        .collect())
+    .fetch(pool);
+    // One by one as they come: there may be a million.
+    let count_of = |(identifier, endpoint, count): (String, String, i64)| {
+        let count = u64::try_from(count).unwrap_or(0);
+        EndpointCount { identifier, endpoint, count }
+    };
+    Ok(rows.map_ok(count_of).try_collect().await?)
 }
 
 pub(super) async fn limit_rows(pool: &PgPool, identifier: Option<&str>, start: Timestamp, most: u32) -> Result<Vec<LimitRow>, StoreError> {

@@ -1,5 +1,6 @@
 //! Signals by transaction. The cursor is a snapshot: what was not visible in it and is now, is new, however late it was committed.
 
+use futures_util::TryStreamExt;
 use sqlx::PgPool;
 
 use super::moment::Moment;
@@ -22,7 +23,7 @@ struct Row {
 
 pub(super) async fn after(pool: &PgPool, cursor: &SignalCursor) -> Result<(Vec<Signal>, SignalCursor), StoreError> {
     // Snapshot and rows in one statement, so that nothing can be committed between the two. The first comparison is for the index.
-    let rows: Vec<Row> = sqlx::query_as(
+    let mut rows = sqlx::query_as::<_, Row>(
         "with here as (select pg_current_snapshot() as snapshot)
          select snapshot::text as next,
                 pg_snapshot_xmax($1::text::pg_snapshot) > pg_snapshot_xmax(snapshot) as rewound,
@@ -33,9 +34,8 @@ pub(super) async fn after(pool: &PgPool, cursor: &SignalCursor) -> Result<(Vec<S
          order by id",
     )
     .bind(&cursor.0)
-    .fetch_all(pool)
-    .await?;
-    let Some(first) = rows.first() else {
+    .fetch(pool);
+    let Some(first) = rows.try_next().await? else {
         return Err(StoreError::Away("the signals cannot be read".into()));
     };
     let next = SignalCursor(first.next.clone());
@@ -45,7 +45,12 @@ pub(super) async fn after(pool: &PgPool, cursor: &SignalCursor) -> Result<(Vec<S
         let all = vec![Signal::KeysChanged, Signal::FlagsChanged, Signal::RulingsChanged, Signal::BlocksChanged];
         return Ok((all, next));
     }
-    Ok((rows.into_iter().filter_map(signal).collect(), next))
+    // One by one as they come: somebody may have deleted a million counts.
+    let mut signals: Vec<_> = signal(first).into_iter().collect();
+    while let Some(row) = rows.try_next().await? {
+        signals.extend(signal(row));
+    }
+    Ok((signals, next))
 }
 
 /// Kinds that only a newer gatekeeper knows are none of our business.

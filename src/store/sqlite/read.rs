@@ -1,5 +1,6 @@
 //! What was counted and what was called.
 
+use futures_util::TryStreamExt;
 use serde_json::Value;
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqliteRow;
@@ -12,16 +13,17 @@ use crate::store::rows::{or_pass_over, readable};
 use crate::store::{CallQuery, CallRow, EndpointCount, LimitRow, StoreError};
 
 pub(super) async fn counts_since(readers: &SqlitePool, start: Timestamp) -> Result<Vec<EndpointCount>, StoreError> {
-    let rows: Vec<(String, String, i64)> = sqlx::query_as(
+    let rows = sqlx::query_as(
         "select identifier, endpoint, sum(request_count) from rate_limits where window_start >= ? group by identifier, endpoint",
     )
     .bind(text(start))
-    .fetch_all(readers)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(identifier, endpoint, count)| EndpointCount { identifier, endpoint, count: u64::try_from(count).unwrap_or(0) })
-        .collect())
+    .fetch(readers);
+    // One by one as they come: there may be a million.
+    let count_of = |(identifier, endpoint, count): (String, String, i64)| {
+        let count = u64::try_from(count).unwrap_or(0);
+        EndpointCount { identifier, endpoint, count }
+    };
+    Ok(rows.map_ok(count_of).try_collect().await?)
 }
 
 pub(super) async fn limit_rows(

@@ -1,5 +1,6 @@
 //! Signals by id. Writers follow one another, so a higher id is a later commit.
 
+use futures_util::TryStreamExt;
 use sqlx::SqlitePool;
 
 use super::moment::parse;
@@ -25,14 +26,18 @@ struct Row {
 
 pub(super) async fn after(readers: &SqlitePool, cursor: &SignalCursor) -> Result<(Vec<Signal>, SignalCursor), StoreError> {
     let seen: i64 = cursor.0.parse().map_err(|_| StoreError::Refused(format!("{:?} is no cursor of this store", cursor.0)))?;
-    let rows: Vec<Row> = sqlx::query_as(
+    let mut rows = sqlx::query_as::<_, Row>(
         "select id, kind, identifier, endpoint, window_start, request_count from gatekeeper_signals where id > ? order by id",
     )
     .bind(seen)
-    .fetch_all(readers)
-    .await?;
-    let next = SignalCursor(rows.last().map_or(seen, |row| row.id).to_string());
-    Ok((rows.into_iter().filter_map(signal).collect(), next))
+    .fetch(readers);
+    // One by one as they come: somebody may have deleted a million counts.
+    let (mut signals, mut last) = (Vec::new(), seen);
+    while let Some(row) = rows.try_next().await? {
+        last = row.id;
+        signals.extend(signal(row));
+    }
+    Ok((signals, SignalCursor(last.to_string())))
 }
 
 /// Kinds that only a newer gatekeeper knows are none of our business.

@@ -1,7 +1,7 @@
 //! A process that takes over from another decides like one that has been there all along, however far behind the rows are that it
 //! read at its start.
 
-use eliza_gatekeeper::gates::rate_limit::Held;
+use eliza_gatekeeper::gates::rate_limit::{EarlierCounts, Held};
 
 use super::*;
 
@@ -20,6 +20,25 @@ fn what_is_known_from_rows_counts_once() {
         next.take_over(&scene.sources, &scene.limits, &sent(&scene.limiter, scene.clock.now()));
         let call = || judge(&next, &scene.sources, &scene.limits, scene.clock.now(), "ada", "chat");
         assert_eq!((0..50).filter(|_| call().refused.is_none()).count(), 40, "{known} were known");
+    }
+}
+
+#[test]
+fn what_is_handed_over_while_rows_are_still_added_counts_once() {
+    let scene = Scene::new([source("ada", allow(&[(100, MINUTE)]), plenty()), source("eve", allow(&[(100, MINUTE)]), plenty())]);
+    assert_eq!((scene.passing(60, "ada", "chat"), scene.passing(30, "eve", "chat")), (60, 30));
+    let (next, earlier) = (scene.restarted(), EarlierCounts::default());
+    let add = |name, calls| {
+        earlier.add(|| next.restore(&scene.sources, &scene.limits, MINUTE, noon(), [(name, "brain:chat", calls)]));
+    };
+    assert!(earlier.begin());
+    add("ada", 60);
+    earlier.take(|| next.take_over(&scene.sources, &scene.limits, &sent(&scene.limiter, scene.clock.now())));
+    add("eve", 30);
+    assert!(!earlier.begin(), "nobody adds them again");
+    for (name, left) in [("ada", 40), ("eve", 70)] {
+        let call = || judge(&next, &scene.sources, &scene.limits, scene.clock.now(), name, "chat");
+        assert_eq!((0..100).filter(|_| call().refused.is_none()).count(), left, "{name}");
     }
 }
 
