@@ -155,6 +155,8 @@ impl Shelf {
     }
 
     fn get(&self, width: Option<usize>, number: u32) -> Option<&[u8]> {
+        #[cfg(test)]
+        super::touched::cell();
         let (chunk, at) = place(width, number);
         let chunk = self.chunks.get(chunk)?;
         chunk.get(at..at + width.unwrap_or(chunk.len()))

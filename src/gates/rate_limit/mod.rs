@@ -17,6 +17,8 @@ mod pool;
 mod shard;
 pub mod strangers;
 mod texts;
+#[cfg(test)]
+mod touched;
 mod window;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

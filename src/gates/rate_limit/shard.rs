@@ -12,7 +12,7 @@ use super::pool::Pools;
 use crate::clock::Timestamp;
 
 /// Packed entries that a sweep looks at while it holds the lock: some tens of microseconds.
-const SLICE: usize = 256;
+pub(super) const SLICE: usize = 256;
 
 #[derive(Debug)]
 pub(super) struct Shard {
