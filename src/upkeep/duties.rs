@@ -71,7 +71,7 @@ async fn heed(gatekeeper: &Gatekeeper, signal: Signal) {
         }
         Signal::AllCountsDeleted => {
             tracing::info!("all counts were deleted: every limit begins anew");
-            for () in limiter.take_back_all_by_parts() {
+            for () in limiter.take_back_all() {
                 yield_now().await;
             }
         }

@@ -71,13 +71,8 @@ impl RateLimiter {
     }
 
     /// The whole table was emptied. A part of all counts for each that is taken of what this returns.
-    pub fn take_back_all_by_parts(&self) -> impl Iterator<Item = ()> {
+    pub fn take_back_all(&self) -> impl Iterator<Item = ()> {
         self.own.iter().chain([&self.shared]).map(|shard| lock(shard).clear(&self.pools))
-    }
-
-    /// All of it.
-    pub fn take_back_all(&self) {
-        self.take_back_all_by_parts().for_each(drop);
     }
 
     /// Where a source, or the sources that share a pattern's entry, stand at `now`. Nothing, if nothing is counted or policy does not list it.

@@ -98,9 +98,9 @@ fn of_a_million_sources_nothing_looks_at_more_than_a_small_part_at_once() {
     assert!(most(names.iter().map(|name| house.limiter.usage(&house.sources, name.as_str(), next_minute))) <= 8);
     assert!(most(names.iter().map(|name| house.limiter.take_back(name.as_str(), "brain:chat", next_minute, 1))) <= 8);
     // What is handed over of a shard was counted at one moment. Those that have become wider have left as many cells behind.
-    assert!(most(house.limiter.held_by_parts(next_minute)) <= 3 * A_SHARD);
+    assert!(most(house.limiter.held(next_minute)) <= 3 * A_SHARD);
     // A sweep lets others go first after each slice. It passes over cells that are free.
-    assert!(most(house.limiter.sweep_by_parts(next_minute)) <= A_SHARD + 4 * SLICE);
-    assert!(most(house.limiter.sweep_by_parts(later)) <= 2 * A_SHARD + 8 * SLICE);
+    assert!(most(house.limiter.sweep(next_minute)) <= A_SHARD + 4 * SLICE);
+    assert!(most(house.limiter.sweep(later)) <= 2 * A_SHARD + 8 * SLICE);
     assert_eq!(house.limiter.buckets(), 0);
 }
