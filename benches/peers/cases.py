@@ -129,47 +129,70 @@ def connections(run):
                 run.complain(f"{one.name}: a call beside them was answered {answered}, and {gone} of them were ended")
 
 
+# Milliseconds that each of 64 connections waits before a call: some 5,000 calls a second, a third of what the core can do.
+PACE = 12
+
+
 def sources(run):
     """1,000,000 different sources that one pattern lets in"""
     number = run.options.sources
 
     def any_name(rules, _):
-        # Each source has two counts, and those a pattern lets in get half of all there may be.
-        pattern = f'[[source]]\nnames = ["agent-*"]\ntier = "unbounded"\n\n[limits]\nbuckets = {number * 8}\n'
-        (rules / "sources.toml").write_text(pattern)
+        # Each source has two counts, and those a pattern lets in get half of all there may be. None is let go of while this goes on.
+        pattern = f'[[source]]\nnames = ["agent-*"]\ntier = "hourly"\n\n[limits]\nbuckets = {number * 8}\n'
+        (rules / "sources.toml").write_text(pattern + '\n[tiers.hourly]\nlimit = ["4000000000/1h"]\nburst = "off"\n')
 
     with ExitStack() as stack:
         cores = Cores()
         target = proxies.backend(stack, run.new("backend"), cores)
         ours = proxies.gatekeeper(stack, run.options.gatekeeper, run.new("gatekeeper"), cores, target, any_name, GATEKEEPER_LONGEST_WAIT_MS=0)
-        one, call = Contestant.gatekeeper(ours), Call(SMALL)
+        one, call, at = Contestant.gatekeeper(ours), Call(SMALL), 100
         run.title(f"{number:,} sources")
         load.wrk(one, call, 2, cores)
-        before = machine.memory_mib(one.pids)
-        run.say("| | calls | CPU µs a call | MiB | a steady caller: p50 ms | p99 | slowest |\n|---|---|---|---|---|---|---|")
+        before, there = machine.memory_mib(one.pids), 0
 
-        def row(name, wanted, first=None):
-            """Runs of wrk until there were as many calls, or one if it does not matter how many."""
+        def calls(name, wanted, seconds, is_own, pause=None):
+            """Runs of wrk until there were as many calls, or one if it does not matter how many; and a steady caller beside them."""
+            nonlocal at
             steady, found = load.Steady(one.port, PATH, call), []
             steady.start()
-            calls = 0
-            while calls < max(wanted, 1):
+            while not found or sum(it["calls"] for it in found) < wanted:
+                found.append(load.wrk(one, call, seconds, cores, sources_from=at if is_own else None, pause=pause))
                 # What is under way when a run ends is not in its number: names go on beyond that.
-                found.append(load.wrk(one, call, run.options.seconds, cores, sources_from=first and int(first + calls + 1000 * len(found))))
-                calls += found[-1]["calls"]
+                at += int(found[-1]["calls"]) + 1000
                 if not found[-1]["calls"]:
                     break
-            took = steady.stop()
-            cost, memory = statistics.median(it["cpu"] for it in found), machine.memory_mib(one.pids)
-            half, most = took[len(took) // 2] * 1e3, took[int(len(took) * 0.99)] * 1e3
-            run.say(f"| {name} | {calls:,.0f} | {cost:.1f} | {memory:.0f} | {half:.2f} | {most:.1f} | {took[-1] * 1e3:.1f} |")
+            took, made = steady.stop(), sum(it["calls"] for it in found)
             wrong = sum(it["wrong"] for it in found)
-            if wrong or steady.wrong or not calls:
-                run.complain(f"{name}: {wrong:.0f} of {calls:.0f} calls went wrong, and of the steady caller {steady.wrong[:5]}")
+            if wrong or steady.wrong or not made:
+                run.complain(f"{name}: {wrong:.0f} of {made:.0f} calls went wrong, and of the steady caller {steady.wrong[:5]}")
+            return found, made, [took[int(len(took) * part)] * 1e3 for part in (0.5, 0.99)] + [took[-1] * 1e3]
 
-        row("one source", 1)
-        row("each its own", number, first=100)
-        run.say(f"\nA source takes {(machine.memory_mib(one.pids) - before) * 1024 * 1024 / number:.0f} bytes, what waits to be written included.")
+        run.say("| | calls | CPU µs a call | MiB | a steady caller: p50 ms | p99 | slowest |\n|---|---|---|---|---|---|---|")
+        for name, wanted in [("one source", 0), ("each its own", number * 0.8)]:
+            found, made, (half, most, slowest) = calls(name, wanted, run.options.seconds, wanted > 0)
+            cost, memory = statistics.median(it["cpu"] for it in found), machine.memory_mib(one.pids)
+            there += made * (wanted > 0)
+            run.say(f"| {name} | {made:,.0f} | {cost:.1f} | {memory:.0f} | {half:.2f} | {most:.1f} | {slowest:.1f} |")
+
+        run.title(f"{number:,} sources: what keeps calls waiting")
+        run.say("| some 5,000 calls a second | calls | turns: asked | over 1 ms | over 5 ms | a bystander: p99.9 ms | slowest | a steady caller: p50 ms | p99 | slowest |")
+        run.say("|---|---|---|---|---|---|---|---|---|---|")
+        long = max(number * 0.2 / 5000, run.options.seconds)
+        for name in ["nobody", "one source", "each its own"]:
+            turns, bystander = load.Turns(ours), load.Bystander(cores, long)
+            made, times = 0, [0, 0, 0]
+            if name != "nobody":
+                _, made, times = calls(name, 0, int(long), name == "each its own", PACE)
+            there += made * (name == "each its own")
+            late, (milli, five, asked) = [second * 1e3 for second in bystander.late()], turns.longer_than(0.001, 0.005)
+            half, most, slowest = times
+            run.say(
+                f"| {name} | {made:,.0f} | {asked} | {milli} | {five} | {late[0]:.1f} | {late[1]:.1f} "
+                f"| {half:.2f} | {most:.1f} | {slowest:.1f} |"
+            )
+        each = (machine.memory_mib(one.pids) - before) * 1024 * 1024 / there
+        run.say(f"\nA source takes {each:.0f} bytes, of {there:,.0f} that are held, what waits to be written included.")
 
 
 def policy(run):

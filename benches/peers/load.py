@@ -1,13 +1,16 @@
 """Load: wrk where there is much, a connection of our own where there is little."""
 
 import http.client
+import math
 import os
 import re
 import resource
 import socket
 import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import machine
@@ -17,12 +20,14 @@ LUA = Path(__file__).resolve().parent / "load.lua"
 UNITS = {"us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}
 
 
-def wrk(contestant, call, seconds, cores, connections=64, sources_from=None):
+def wrk(contestant, call, seconds, cores, connections=64, sources_from=None, pause=None):
     """One run of wrk against one contestant: what wrk saw, and what the contestant's processes did meanwhile and until they had done all."""
     pids = machine.family(contestant.pids)
     env = {**os.environ, "BODY": str(call.body), "HEADERS": "\n".join(f"{name}: {value}" for name, value in call.headers.items())}
     if sources_from is not None:
         env["SOURCES_FROM"] = str(sources_from)
+    if pause is not None:
+        env["PAUSE"] = str(pause)
     machine.forget_peak(pids)
     others, own, began = machine.busy_us(0), machine.cpu_us(pids), time.monotonic()
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "--latency", "-s", LUA, contestant.url]
@@ -88,6 +93,46 @@ class Steady(threading.Thread):
         self.stopped.set()
         self.join()
         return sorted(self.took)
+
+
+class Bystander:
+    """Somebody on the measured core who has next to nothing to do: sleeps a millisecond at a time, and notes how much later it wakes."""
+
+    PROGRAM = """
+import sys, time
+late, until = [], time.monotonic() + float(sys.argv[1])
+while (asleep := time.monotonic()) < until:
+    time.sleep(0.001)
+    late.append(time.monotonic() - asleep - 0.001)
+late.sort()
+print(late[int(len(late) * 0.999)], late[-1])
+"""
+
+    def __init__(self, cores, seconds):
+        command = pinned(cores.proxy, [sys.executable, "-c", self.PROGRAM, seconds])
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    def late(self):
+        """The 99.9th percentile and the most, in seconds."""
+        return [float(figure) for figure in self.process.communicate()[0].split()]
+
+
+class Turns:
+    """How long what was ready in a gatekeeper waited for its turn, from now on: it asks itself fifty times a second."""
+
+    def __init__(self, gatekeeper):
+        self.url = f"http://127.0.0.1:{gatekeeper.ops}/metrics"
+        self.before = self.asked()
+
+    def asked(self):
+        with urllib.request.urlopen(self.url, timeout=10) as answer:
+            text = answer.read().decode()
+        return {float(most): int(count) for most, count in re.findall(r'gatekeeper_turn_seconds_bucket\{le="([^"]+)"\} (\d+)', text)}
+
+    def longer_than(self, *bounds):
+        """How many waited longer than each of these seconds; and how many there were."""
+        now = {most: count - self.before[most] for most, count in self.asked().items()}
+        return [now[math.inf] - now[bound] for bound in bounds] + [now[math.inf]]
 
 
 class Crowd:
