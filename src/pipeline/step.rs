@@ -42,8 +42,7 @@ mod tests {
         for call in calls {
             call.await.unwrap();
         }
-        let done = done.lock().unwrap().clone();
-        done
+        Arc::into_inner(done).unwrap().into_inner().unwrap()
     }
 
     #[tokio::test]
