@@ -41,13 +41,13 @@ struct NamedForm {
     bucket: BucketForm,
 }
 
-/// What most buckets are comes first: without a window, or with one that has none before it.
+/// What most buckets are comes first: without a window, or with one.
 #[derive(Debug, Serialize, Deserialize)]
 enum BucketForm {
     Unused,
     One(WindowForm),
     OneSmoothed(WindowForm, SmootherForm),
-    Any(Vec<(WindowForm, u32)>, Option<SmootherForm>),
+    Any(Vec<WindowForm>, Option<SmootherForm>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ struct WindowForm {
     /// How many windows after the one that ran when the limiter began.
     number: i64,
     calls: u32,
+    /// The calls of the window before it: a byte, also where there were none. Who calls again in the next window is packed into as many bytes,
+    /// so a crowd that does finds the room that it has left.
+    before: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -131,49 +134,45 @@ impl BucketForm {
     fn of(bucket: &Bucket, moments: Moments) -> Self {
         // A burst that is whole again is as good as none.
         let smoother = bucket.smoother.filter(|smoother| smoother.full_at > moments.nanos).map(SmootherForm::of);
-        let mut windows = bucket.counters.iter().map(|counter| WindowForm::of(counter, moments));
         match (bucket.counters.as_slice(), smoother) {
             ([], None) => Self::Unused,
-            ([_], smoother) if let Some((window, 0)) = windows.next() => match smoother {
-                None => Self::One(window),
-                Some(smoother) => Self::OneSmoothed(window, smoother),
-            },
+            ([one], None) => Self::One(WindowForm::of(one, moments)),
+            ([one], Some(smoother)) => Self::OneSmoothed(WindowForm::of(one, moments), smoother),
             (counters, smoother) => Self::Any(counters.iter().map(|counter| WindowForm::of(counter, moments)).collect(), smoother),
         }
     }
 
     fn bucket(&self, moments: Moments) -> Bucket {
-        let of = |window: &WindowForm, previous| Counter::of(window.tally(previous, moments));
+        let of = |window: &WindowForm| Counter::of(window.tally(moments));
         let (counters, smoother) = match self {
             Self::Unused => (Vec::new(), None),
-            Self::One(window) => (vec![of(window, 0)], None),
-            Self::OneSmoothed(window, smoother) => (vec![of(window, 0)], Some(smoother)),
-            Self::Any(windows, smoother) => (windows.iter().map(|(window, previous)| of(window, *previous)).collect(), smoother.as_ref()),
+            Self::One(window) => (vec![of(window)], None),
+            Self::OneSmoothed(window, smoother) => (vec![of(window)], Some(smoother)),
+            Self::Any(windows, smoother) => (windows.iter().map(of).collect(), smoother.as_ref()),
         };
         Bucket { counters, smoother: smoother.map(SmootherForm::smoother) }
     }
 
     fn has_spent(&self, now: Timestamp, moments: Moments) -> bool {
-        let is_spent = |window: &WindowForm| Counter::of(window.tally(0, moments)).is_spent(now);
+        let is_spent = |window: &WindowForm| Counter::of(window.tally(moments)).is_spent(now);
         match self {
             Self::Unused => false,
             Self::One(window) | Self::OneSmoothed(window, _) => is_spent(window),
-            Self::Any(windows, _) => windows.iter().any(|(window, _)| is_spent(window)),
+            Self::Any(windows, _) => windows.iter().any(is_spent),
         }
     }
 }
 
 impl WindowForm {
-    /// The second value is the count of the window before it.
-    fn of(counter: &Counter, moments: Moments) -> (Self, u32) {
+    fn of(counter: &Counter, moments: Moments) -> Self {
         let Tally { secs, start, current, previous } = counter.whole();
-        (Self { secs, number: number(start, secs) - number(moments.began, secs), calls: current }, previous)
+        Self { secs, number: number(start, secs) - number(moments.began, secs), calls: current, before: previous }
     }
 
-    fn tally(&self, previous: u32, moments: Moments) -> Tally {
+    fn tally(&self, moments: Moments) -> Tally {
         let number = number(moments.began, self.secs).saturating_add(self.number);
         let start = Timestamp::from_secs(number.saturating_mul(i64::from(self.secs)));
-        Tally { secs: self.secs, start, current: self.calls, previous }
+        Tally { secs: self.secs, start, current: self.calls, previous: self.before }
     }
 }
 

@@ -107,9 +107,9 @@ impl Packed {
         true
     }
 
-    /// Gives back the room that a crowd has left behind. There is little to put together when it has gone.
+    /// Gives back the room that a crowd has left behind, once a third of all is free: what is put together is as much work as what is left.
     pub fn put_together(&mut self) {
-        if self.cells.room() < FEW || self.cells.room() / 4 < self.index.len() {
+        if self.cells.room() < FEW || self.cells.room() / 3 * 2 < self.index.len() {
             return;
         }
         let before = std::mem::take(&mut self.cells);
@@ -207,13 +207,32 @@ mod tests {
     #[test]
     fn a_source_takes_few_bytes() {
         let burst = Burst { size: NonZeroU32::new(100).unwrap(), per_second: NonZeroU32::new(20).unwrap() };
-        for (burst, most) in [(None, 42), (Some(burst), 60)] {
+        for (burst, most) in [(None, 46), (Some(burst), 60)] {
             let mut scene = Scene::new(burst);
             (0..SOURCES).for_each(|n| scene.put(&format!("agent-{}", 1_000_000 + n), 1));
             let bytes = scene.packed.index.allocation_size() + scene.packed.cells.bytes();
             let each = bytes.div_ceil(SOURCES);
             assert!(each <= most, "{each} bytes");
         }
+    }
+
+    #[test]
+    fn a_crowd_that_calls_again_in_the_next_window_takes_no_more_room() {
+        let mut scene = Scene::new(None);
+        let named = |n: usize| Arc::<str>::from(format!("agent-{}", 1_000_000 + n));
+        (0..SOURCES).for_each(|n| scene.put(&named(n), 1));
+        let before = scene.packed.cells.bytes();
+        let later = NOW.plus(std::time::Duration::from_secs(60));
+        scene.clock = Clock::Manual(ManualClock::at(later));
+        let endpoint = Endpoint::of(&TargetName::parse("gemini-chat").unwrap(), Action::parse("act-0").as_ref());
+        for n in 0..SOURCES {
+            let hash = scene.packed.hasher.hash_one(&*named(n));
+            let mut entry = scene.packed.take(hash, &named(n), MOMENTS).unwrap();
+            entry.judge_total(Terms { at: later, ..scene.terms() });
+            entry.judge_endpoint(&endpoint, Terms { at: later, ..scene.terms() });
+            scene.packed.put(hash, Box::new(entry), MOMENTS).unwrap();
+        }
+        assert_eq!(scene.packed.cells.bytes(), before);
     }
 
     #[test]
