@@ -19,7 +19,6 @@ const ACTIVITY: &str = "insert or fail into eliza_activity_log (id, activity_typ
 const API_CALLS: &str = "insert or fail into api_call_logs (id, function_name, called_at, execution_time_ms, status, error_message, \
                          request_payload, response_data, caller_context, created_at) values ";
 const IF_NEW: &str = " on conflict (id, created_at) do nothing";
-const IF_NEW_WHICH: &str = " on conflict (id, created_at) do nothing returning id, created_at";
 
 /// What rows share that are written by one statement.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,8 +41,6 @@ impl Alike {
 /// How the rows of such records are written.
 pub(super) struct Form {
     alike: Alike,
-    both: Text,
-    /// Which were new comes back.
     activity: Text,
     api_calls: Text,
     said: Said,
@@ -110,71 +107,38 @@ impl Forms {
     }
 }
 
-/// A record's id and moment, as all its rows have them.
-type Key = (Arc<str>, Arc<str>);
-
-fn keys(records: &[&Record<'_>], moments: &mut Texts) -> Vec<Key> {
+/// The rows of such records in the one log and in the other.
+pub(super) fn rows(form: &mut Form, records: &[&Record<'_>], moments: &mut Texts) -> (Statement, Statement) {
+    let Form { alike, activity, api_calls, said } = form;
+    let (mut activity, mut api_calls) = (activity.of(records.len()), api_calls.of(records.len()));
     let mut id = [0; Hyphenated::LENGTH];
-    let mut key = |record: &&Record<'_>| {
-        let id = Arc::from(&*record.id.hyphenated().encode_lower(&mut id));
-        (id, Arc::from(moments.of(record.at)))
-    };
-    records.iter().map(&mut key).collect()
+    for record in records {
+        let id: Arc<str> = Arc::from(&*record.id.hyphenated().encode_lower(&mut id));
+        let at: Arc<str> = Arc::from(moments.of(record.at));
+        activity.bind(Arc::clone(&id));
+        if !alike.is_good {
+            activity.text(record.activity_type.as_str());
+        }
+        activity.bind(said.title.of(&plain(&record.title))).bind(said.description.of(&plain(&record.description)));
+        activity.text(&plain_json(&record.metadata));
+        if !alike.is_good {
+            activity.text(record.activity_status.as_str());
+        }
+        activity.bind(Arc::clone(&at)).bind(Arc::clone(&at));
+        if let Some(origin) = record.origin {
+            activity.bind(number(origin.seq));
+        }
+        api_calls.bind(id).bind(Arc::clone(&at)).bind(record.execution_ms);
+        if !alike.is_good {
+            api_calls.text(record.api_status.as_str()).bind(record.error_message.as_deref().map(|message| plain(message).into_owned()));
+        }
+        api_calls.bind(said.request.of(&plain_json(&record.request)));
+        api_calls.bind(said.caller_context.of(&plain_json(&record.caller_context))).bind(at);
+    }
+    (activity, api_calls)
 }
 
 impl Form {
-    /// The rows of such records in both logs.
-    pub(super) fn in_both(&mut self, records: &[&Record<'_>], moments: &mut Texts) -> Statement {
-        let (mut both, keys) = (self.both.of(records.len()), keys(records, moments));
-        self.bind_activity(&mut both, records, &keys);
-        self.bind_api_calls(&mut both, records, &keys);
-        both
-    }
-
-    /// The same in the activity log alone; the keys of those that were new come back.
-    pub(super) fn in_activity(&mut self, records: &[&Record<'_>], moments: &mut Texts) -> Statement {
-        let (mut activity, keys) = (self.activity.of(records.len()), keys(records, moments));
-        self.bind_activity(&mut activity, records, &keys);
-        activity
-    }
-
-    pub(super) fn in_api_calls(&mut self, records: &[&Record<'_>], moments: &mut Texts) -> Statement {
-        let (mut api_calls, keys) = (self.api_calls.of(records.len()), keys(records, moments));
-        self.bind_api_calls(&mut api_calls, records, &keys);
-        api_calls
-    }
-
-    fn bind_activity(&mut self, activity: &mut Statement, records: &[&Record<'_>], keys: &[Key]) {
-        let Self { alike, said, .. } = self;
-        for (record, (id, at)) in records.iter().zip(keys) {
-            activity.bind(Arc::clone(id));
-            if !alike.is_good {
-                activity.text(record.activity_type.as_str());
-            }
-            activity.bind(said.title.of(&plain(&record.title))).bind(said.description.of(&plain(&record.description)));
-            activity.text(&plain_json(&record.metadata));
-            if !alike.is_good {
-                activity.text(record.activity_status.as_str());
-            }
-            activity.bind(Arc::clone(at)).bind(Arc::clone(at));
-            if let Some(origin) = record.origin {
-                activity.bind(number(origin.seq));
-            }
-        }
-    }
-
-    fn bind_api_calls(&mut self, api_calls: &mut Statement, records: &[&Record<'_>], keys: &[Key]) {
-        let Self { alike, said, .. } = self;
-        for (record, (id, at)) in records.iter().zip(keys) {
-            api_calls.bind(Arc::clone(id)).bind(Arc::clone(at)).bind(record.execution_ms);
-            if !alike.is_good {
-                api_calls.text(record.api_status.as_str()).bind(record.error_message.as_deref().map(|message| plain(message).into_owned()));
-            }
-            api_calls.bind(said.request.of(&plain_json(&record.request)));
-            api_calls.bind(said.caller_context.of(&plain_json(&record.caller_context))).bind(Arc::clone(at));
-        }
-    }
-
     /// Words of ours and an id in its own form: nothing in it needs to be quoted with care.
     fn of(alike: Alike) -> Self {
         let (activity_type, status, api_status, error) = match alike.is_good {
@@ -185,8 +149,11 @@ impl Form {
             }
         };
         let origin = alike.instance.map_or_else(|| "null, null".into(), |instance| format!("'{instance}', ?"));
-        let activity = |tail| Text::new(ACTIVITY, format!("(?, {activity_type}, ?, ?, ?, {status}, false, ?, ?, {origin})"), tail);
-        let api_calls = Text::new(API_CALLS, format!("(?, '{FUNCTION}', ?, ?, {api_status}, {error}, ?, null, ?, ?)"), IF_NEW);
-        Self { alike, both: activity(IF_NEW).then(&api_calls), activity: activity(IF_NEW_WHICH), api_calls, said: Said::default() }
+        Self {
+            alike,
+            activity: Text::new(ACTIVITY, format!("(?, {activity_type}, ?, ?, ?, {status}, false, ?, ?, {origin})"), IF_NEW),
+            api_calls: Text::new(API_CALLS, format!("(?, '{FUNCTION}', ?, ?, {api_status}, {error}, ?, null, ?, ?)"), IF_NEW),
+            said: Said::default(),
+        }
     }
 }

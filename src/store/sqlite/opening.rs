@@ -16,9 +16,8 @@ use crate::store::{OpenOptions, StoreError};
 /// How long a writer of another process is waited for.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Texts that stay prepared: of each length those of four sums, those of the logs, together and each by itself, in two forms, and what else is
-/// asked.
-const STATEMENTS: usize = LENGTHS.len() * 10 + 100;
+/// Statements that stay prepared: of each length those of four sums and of two logs, in two forms, and what else is asked.
+const STATEMENTS: usize = LENGTHS.len() * 8 + 100;
 
 impl Sqlite {
     pub(in crate::store) async fn open(url: &str, options: OpenOptions, sealer: Option<Arc<Sealer>>) -> Result<Self, StoreError> {

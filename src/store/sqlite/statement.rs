@@ -1,8 +1,5 @@
 //! Statements of many rows. Their text is the same whenever as many rows come, so each length is prepared once, and it costs next to nothing
 //! beside what is bound: `QueryBuilder` puts text and arguments together one by one, which took longer than SQLite takes to write the rows.
-//!
-//! Several go to SQLite's thread at once, as one text: to hand it something and to hear of it again are two changes of threads, which take
-//! as long as writing a dozen rows.
 
 use std::sync::Arc;
 
@@ -12,12 +9,11 @@ use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, SqliteConnection, Type};
 
-/// Rows that are written at once. Each length is prepared once and kept (`opening` says how many are). Two or three make up any number.
-pub(super) const LENGTHS: [usize; 13] = [128, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
-/// Rows in one statement: with more it gets slower, for want of room where SQLite has memory at hand.
-const LONGEST: usize = 64;
+/// Rows in one statement. Each length is prepared once and kept (`opening` says how many are); beyond the greatest it gets slower, for want of room where
+/// SQLite has memory at hand. Two or three make up any number.
+pub(super) const LENGTHS: [usize; 12] = [64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
-/// The rows in as few parts as these lengths allow.
+/// The rows in as few statements as these lengths allow.
 pub(super) fn in_lengths<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let length = LENGTHS.into_iter().find(|length| *length <= rows.len())?;
@@ -27,56 +23,36 @@ pub(super) fn in_lengths<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// Statements, one after the other, each for as many rows as come.
+/// `head (row), (row), … tail`, for as many rows as come.
 pub(super) struct Text {
-    parts: Vec<Part>,
-    /// Of the lengths that there were: putting one together costs as much as binding some rows.
-    known: [Option<Arc<str>>; LENGTHS.len()],
-}
-
-/// `head (row), (row), … tail`.
-#[derive(Clone)]
-struct Part {
     head: &'static str,
     row: String,
     tail: &'static str,
+    /// Of the lengths that there were: putting one together costs as much as binding some rows.
+    known: [Option<Arc<str>>; LENGTHS.len()],
 }
 
 impl Text {
     /// A row's text has a `?` for each of its arguments: SQLite finds numbered ones one by one, which takes long where there are many. It is
     /// no caller's to choose.
     pub(super) fn new(head: &'static str, row: String, tail: &'static str) -> Self {
-        Self { parts: vec![Part { head, row, tail }], known: Default::default() }
-    }
-
-    /// What these say, and then what those say. All of these rows' arguments come before those of the others.
-    pub(super) fn then(&self, then: &Self) -> Self {
-        Self { parts: [&*self.parts, &*then.parts].concat(), known: Default::default() }
+        Self { head, row, tail, known: Default::default() }
     }
 
     pub(super) fn of(&mut self, rows: usize) -> Statement {
         let known = LENGTHS.iter().position(|length| *length == rows).and_then(|place| self.known.get_mut(place));
         let sql = match known {
-            Some(known) => Arc::clone(known.get_or_insert_with(|| text(&self.parts, rows))),
-            None => text(&self.parts, rows),
+            Some(known) => Arc::clone(known.get_or_insert_with(|| text(self.head, &self.row, rows, self.tail))),
+            None => text(self.head, &self.row, rows, self.tail),
         };
         let mut arguments = SqliteArguments::default();
-        arguments.reserve(rows * self.parts.iter().map(|part| part.row.matches('?').count()).sum::<usize>(), 0);
+        arguments.reserve(rows * self.row.matches('?').count(), 0);
         Statement { sql, arguments, fault: None }
     }
 }
 
-fn text(parts: &[Part], rows: usize) -> Arc<str> {
-    let mut statements = Vec::new();
-    for Part { head, row, tail } in parts {
-        let mut left = rows;
-        while left > 0 {
-            let these = left.min(LONGEST);
-            statements.push([head, &*vec![&**row; these].join(", "), tail].concat());
-            left -= these;
-        }
-    }
-    statements.join("; ").into()
+fn text(head: &str, row: &str, rows: usize, tail: &str) -> Arc<str> {
+    [head, &vec![row; rows].join(", "), tail].concat().into()
 }
 
 /// Such a text, and what is bound to its rows.
@@ -109,11 +85,12 @@ impl Statement {
         Ok(self.query()?.execute(connection).await?.rows_affected())
     }
 
-    /// What it gives back of the rows that were written.
-    pub(super) async fn fetch<R>(self, connection: &mut SqliteConnection) -> sqlx::Result<Vec<R>>
+    /// What the rows say that were written.
+    pub(super) async fn returning<R>(mut self, columns: &str, connection: &mut SqliteConnection) -> sqlx::Result<Vec<R>>
     where
         R: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow> + Send + Unpin,
     {
+        self.sql = format!("{} returning {columns}", self.sql).into();
         let rows = self.query()?.fetch_all(connection).await?;
         rows.iter().map(R::from_row).collect()
     }

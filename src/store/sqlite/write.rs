@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::logs::Forms;
 use super::moment::{Texts, day, parse};
 use super::statement::{Statement, in_lengths};
-use super::{audit, audit_log, begin, ledger};
+use super::{audit, audit_log, begin, ledger, logs};
 use crate::seal::Sealer;
 use crate::store::audit_log::of_calls;
 use crate::store::batch::{self, DurationSum, RecordKey, StatsSum, Sums};
@@ -43,10 +43,11 @@ async fn add_new(connection: &mut SqliteConnection, forms: &Forms, records: &[&R
     let mut moments = Texts::default();
     for (mut form, records) in forms.runs(records) {
         for records in in_lengths(&records) {
-            let written = form.in_both(records, &mut moments).execute(connection).await?;
-            if usize::try_from(written) != Ok(2 * records.len()) {
+            let (activity, api_calls) = logs::rows(&mut form, records, &mut moments);
+            if usize::try_from(activity.execute(connection).await?) != Ok(records.len()) {
                 return Ok(false);
             }
+            api_calls.execute(connection).await?;
         }
         forms.put_back(form);
     }
@@ -62,8 +63,8 @@ async fn add_unknown<'a>(
     let (mut moments, mut fresh) = (Texts::default(), HashSet::<RecordKey>::with_capacity(records.len()));
     for (mut form, records) in forms.runs(&records) {
         for records in in_lengths(&records) {
-            let activity = form.in_activity(records, &mut moments);
-            let added: Vec<(String, String)> = activity.fetch(connection).await.map_err(fault::of_records)?;
+            let (activity, _) = logs::rows(&mut form, records, &mut moments);
+            let added: Vec<(String, String)> = activity.returning("id, created_at", connection).await.map_err(fault::of_records)?;
             for (id, at) in added {
                 let id = Uuid::try_parse(&id).map_err(|_| StoreError::Refused(format!("{id:?} is no UUID")))?;
                 fresh.insert((id, parse(&at)?));
@@ -73,7 +74,8 @@ async fn add_unknown<'a>(
     records.retain(|record| fresh.contains(&(record.id, record.at)));
     for (mut form, records) in forms.runs(&records) {
         for records in in_lengths(&records) {
-            form.in_api_calls(records, &mut moments).execute(connection).await.map_err(fault::of_records)?;
+            let (_, api_calls) = logs::rows(&mut form, records, &mut moments);
+            api_calls.execute(connection).await.map_err(fault::of_records)?;
         }
     }
     Ok(records)
