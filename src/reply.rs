@@ -174,6 +174,7 @@ impl Problem<'_> {
     }
 }
 
+/// Whatever can be said in JSON.
 pub fn json_answer(status: StatusCode, headers: HeaderMap, body: &impl Serialize) -> Answer {
     // What is written here is plain text and numbers, which JSON can always say.
     let mut text = Vec::with_capacity(ROOM);
