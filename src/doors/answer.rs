@@ -42,9 +42,9 @@ pub fn turned_away(pipeline: &Pipeline, failure: Failure, trail: &mut Trail) -> 
 /// `unread`: what is left of the call's body.
 pub fn answer<B: Arriving>(outcome: Outcome, mut trail: Box<Trail>, arrival: Arrival, asked: &Parts, unread: Option<B>) -> Begun {
     let overhead = trail.answer_begins();
-    let unread = unread.filter(|body| outcome.result.is_err() && !body.is_end_stream());
-    let waits_to_be_asked = unread.is_some() && asked.headers.contains_key(EXPECT);
-    if let Some(body) = unread.filter(|_| !waits_to_be_asked) {
+    let unread = unread.filter(|_| outcome.result.is_err());
+    let waits = unread.as_ref().is_some_and(|body| waits_to_be_asked(asked, body));
+    if let Some(body) = unread.filter(|_| !waits) {
         see_off(body);
     }
     let mut begun = match outcome.result {
@@ -55,10 +55,15 @@ pub fn answer<B: Arriving>(outcome: Outcome, mut trail: Box<Trail>, arrival: Arr
         Err(refusal) => refuse(refusal, trail, arrival, &asked.method),
     };
     in_our_name(begun.response.headers_mut(), &outcome.standings, overhead, arrival);
-    if waits_to_be_asked {
+    if waits {
         is_not_asked(begun.response.headers_mut(), asked.version);
     }
     begun
+}
+
+/// Whether the caller sends its body only once it is told to.
+pub fn waits_to_be_asked(asked: &Parts, unread: &impl Body) -> bool {
+    !unread.is_end_stream() && asked.headers.contains_key(EXPECT)
 }
 
 /// Whoever waits to be asked for its body and is refused is not asked. On HTTP/1.1 its connection ends with that (RFC 9110, section 10.1.1): what

@@ -4,10 +4,9 @@
 //! call, and it is accounted for as those of strangers are: the first of a network and minute are recorded one by one, the rest in
 //! one record with their number.
 
-use http::header::EXPECT;
 use http::{Request, Response};
 
-use super::answer::{is_not_asked, refuse};
+use super::answer::{is_not_asked, refuse, waits_to_be_asked};
 use super::said::Said;
 use super::{Arrival, Door, whole};
 use crate::gatekeeper::Gatekeeper;
@@ -44,8 +43,8 @@ pub async fn overloaded<B: Arriving>(
             Some(trail)
         }
     };
-    let waits_to_be_asked = !body.is_end_stream() && parts.headers.contains_key(EXPECT);
-    if waits_to_be_asked {
+    let waits = waits_to_be_asked(&parts, &body);
+    if waits {
         kept.await;
     } else {
         tokio::join!(kept, let_run_out(body));
@@ -54,7 +53,7 @@ pub async fn overloaded<B: Arriving>(
         Some(trail) => refuse(refusal, trail, arrival, &parts.method).there().await,
         None => whole(reply::refusal(&refusal, arrival.id)).map(Said::from),
     };
-    if waits_to_be_asked {
+    if waits {
         is_not_asked(response.headers_mut(), parts.version);
     }
     response
