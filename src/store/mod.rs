@@ -195,6 +195,13 @@ pub struct EndpointCount {
     pub count: u64,
 }
 
+/// As databases have it.
+impl From<(String, String, i64)> for EndpointCount {
+    fn from((identifier, endpoint, count): (String, String, i64)) -> Self {
+        Self { identifier, endpoint, count: u64::try_from(count).unwrap_or(0) }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitRow {
     pub identifier: String,

@@ -13,17 +13,13 @@ use crate::store::control::EntryKind;
 use crate::store::{CallQuery, CallRow, EndpointCount, LimitRow, StoreError};
 
 pub(super) async fn counts_since(pool: &PgPool, start: Timestamp) -> Result<Vec<EndpointCount>, StoreError> {
-    let rows = sqlx::query_as(
+    let rows = sqlx::query_as::<_, (String, String, i64)>(
         "select identifier, endpoint, sum(request_count)::bigint from public.rate_limits where window_start >= $1 group by 1, 2",
     )
     .bind(start.to_datetime())
     .fetch(pool);
     // One by one as they come: there may be a million.
-    let count_of = |(identifier, endpoint, count): (String, String, i64)| {
-        let count = u64::try_from(count).unwrap_or(0);
-        EndpointCount { identifier, endpoint, count }
-    };
-    Ok(rows.map_ok(count_of).try_collect().await?)
+    Ok(rows.map_ok(EndpointCount::from).try_collect().await?)
 }
 
 pub(super) async fn limit_rows(pool: &PgPool, identifier: Option<&str>, start: Timestamp, most: u32) -> Result<Vec<LimitRow>, StoreError> {
