@@ -32,11 +32,11 @@ impl RateLimiter {
     ) {
         for (identifier, endpoint, count) in rows {
             let calls = u32::try_from(count).unwrap_or(u32::MAX);
-            for of in Of::of_row(endpoint) {
-                let counts = |source: &Source| is_counted(&of, window_secs, source);
-                let load = |entry: &mut Entry, terms: Terms<'_>| entry.load(&of, window_secs, window_start, calls, terms);
-                self.with_listed(sources, limits, identifier, counts, load);
-            }
+            let row: Vec<_> = Of::of_row(endpoint).collect();
+            let counts = |source: &Source| row.iter().any(|of| is_counted(of, window_secs, source));
+            let load =
+                |entry: &mut Entry, terms: Terms<'_>| row.iter().for_each(|of| entry.load(of, window_secs, window_start, calls, terms));
+            self.with_listed(sources, limits, identifier, counts, load);
         }
     }
 
