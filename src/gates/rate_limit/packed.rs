@@ -145,8 +145,9 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, ManualClock};
     use crate::gates::rate_limit::entry::Terms;
-    use crate::identity::{Action, Endpoint, NamePattern, Place, TargetName};
-    use crate::policy::{Allowance, Burst, Counted, Limits, Source, Window};
+    use crate::gates::rate_limit::touched::agents;
+    use crate::identity::{Action, Endpoint, TargetName};
+    use crate::policy::{Burst, Limits, Source};
 
     /// The monotonic side of this clock has gone for a day.
     const NOW: Timestamp = Timestamp::from_secs(86_400);
@@ -162,22 +163,10 @@ mod tests {
 
     impl Scene {
         fn new(burst: Option<Burst>) -> Self {
-            let place = Place::new("limits.toml:1");
-            let windows = [Window { limit: 100, secs: 60 }].into();
-            let allowance = Arc::new(Allowance { windows, burst, place: place.clone(), burst_place: place.clone() });
-            let source = Source {
-                pattern: NamePattern::parse("agent-*").unwrap(),
-                total: Arc::clone(&allowance),
-                endpoint: allowance,
-                overrides: vec![],
-                counted: Counted::Apart,
-                certificates: None,
-                place,
-            };
             let limits = Limits { endpoints_per_source: 64, buckets: 1 << 30, stranger_records_per_minute: 1, window_lengths: vec![60] };
             let pools = Pools::default();
             let packed = Packed::new(Home::Own, RandomState::default(), &pools);
-            Self { clock: Clock::Manual(ManualClock::at(NOW)), source, limits, pools, packed }
+            Self { clock: Clock::Manual(ManualClock::at(NOW)), source: agents(burst), limits, pools, packed }
         }
 
         fn terms(&self) -> Terms<'_> {

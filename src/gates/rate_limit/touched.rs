@@ -10,7 +10,7 @@ use super::shard::SLICE;
 use super::{RateLimiter, SHARDS, Subject};
 use crate::clock::{Clock, ManualClock, Timestamp};
 use crate::identity::{Action, Endpoint, NamePattern, Place, SourceName, TargetName};
-use crate::policy::{Allowance, Counted, Limits, Source, Sources, Window};
+use crate::policy::{Allowance, Burst, Counted, Limits, Source, Sources, Window};
 use crate::verdict::Verdict;
 
 const SOURCES: usize = 1_000_000;
@@ -28,6 +28,22 @@ pub(super) fn cell() {
     CELLS.with(|cells| cells.set(cells.get() + 1));
 }
 
+/// Whoever bears such a name, each for itself: a hundred calls a minute, in all and to any one endpoint.
+pub(super) fn agents(burst: Option<Burst>) -> Source {
+    let place = Place::new("limits.toml:1");
+    let windows = [Window { limit: 100, secs: 60 }].into();
+    let allowance = Arc::new(Allowance { windows, burst, place: place.clone(), burst_place: place.clone() });
+    Source {
+        pattern: NamePattern::parse("agent-*").unwrap(),
+        total: Arc::clone(&allowance),
+        endpoint: allowance,
+        overrides: vec![],
+        counted: Counted::Apart,
+        certificates: None,
+        place,
+    }
+}
+
 struct House {
     limiter: RateLimiter,
     sources: Sources,
@@ -37,18 +53,7 @@ struct House {
 
 impl House {
     fn new() -> Self {
-        let place = Place::new("limits.toml:1");
-        let windows = [Window { limit: 100, secs: 60 }].into();
-        let allowance = Arc::new(Allowance { windows, burst: None, place: place.clone(), burst_place: place.clone() });
-        let source = Source {
-            pattern: NamePattern::parse("agent-*").unwrap(),
-            total: Arc::clone(&allowance),
-            endpoint: allowance,
-            overrides: vec![],
-            counted: Counted::Apart,
-            certificates: None,
-            place,
-        };
+        let source = agents(None);
         Self {
             limiter: RateLimiter::new(Clock::Manual(ManualClock::at(Timestamp::from_secs(86_400)))),
             sources: Sources { patterns: vec![Arc::new(source)], ..Sources::default() },
